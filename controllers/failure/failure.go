@@ -1,0 +1,88 @@
+// Package failure says what a failed step means for the rotation that it belongs to.
+//
+// An adapter (postgres, fly) classes an error where it enters the program and never hands the driver's own error on:
+// a driver's text may hold a statement or a request body, and with it a password.
+package failure
+
+import "errors"
+
+// Class says what may be done next.
+type Class string
+
+const (
+	// Wait: something outside is missing or busy and usually appears by itself (a tenant's row, an app, a lease). Nothing changed.
+	Wait Class = "Wait"
+	// Retry: the call failed and changed nothing (a refused connection, 429, a deadlock). Try again with backoff.
+	Retry Class = "Retry"
+	// Stall: the call can not succeed until somebody edits something in Kubernetes. Nothing changed.
+	Stall Class = "Stall"
+	// Unknown: the call may or may not have taken effect (a lost answer). Read again before you believe anything.
+	Unknown Class = "Unknown"
+)
+
+// Reason names the cause. The values that a user meets are condition reasons and are documented in api/v1alpha1.
+type Reason string
+
+// What the adapters can report.
+const (
+	ConnectionFailed     Reason = "ConnectionFailed"     // the server can not be reached, or is shutting down
+	AuthenticationFailed Reason = "AuthenticationFailed" // the operator's own login or token was refused
+	PermissionDenied     Reason = "PermissionDenied"     // it was accepted, but may not do this
+	TenantNotFound       Reason = "TenantNotFound"       // no row in the management table
+	RoleNotFound         Reason = "RoleNotFound"         // no such login role
+	RoleNotAllowed       Reason = "RoleNotAllowed"       // the role guard refuses the role
+	NameConflict         Reason = "NameConflict"         // another tenant has claimed the same role or app
+	OwnershipConflict    Reason = "OwnershipConflict"    // another object or cluster holds the tenant
+	VerificationFailed   Reason = "VerificationFailed"   // the tenant's own login was refused
+	LedgerOutdated       Reason = "LedgerOutdated"       // the ledger is missing, older than this program, or installed for other names
+	Busy                 Reason = "Busy"                 // a lock, a serialization failure or a deadlock
+	Superseded           Reason = "Superseded"           // what was read before is no longer so: decide again
+	FlyAppNotFound       Reason = "FlyAppNotFound"
+	RateLimited          Reason = "RateLimited"
+	LeaseHeld            Reason = "LeaseHeld"
+	HostUnreachable      Reason = "HostUnreachable"
+	MachineUnhealthy     Reason = "MachineUnhealthy"
+	OutcomeUnknown       Reason = "OutcomeUnknown"
+	Rejected             Reason = "Rejected"   // the other side understood the request and refused it
+	Unexpected           Reason = "Unexpected" // an answer that this program does not know
+)
+
+// Error is a classed failure. Detail is one short sentence of fact that is safe to show to anyone who can read the object's
+// status: it never holds a statement, a request or response body, a URL with credentials, or a secret.
+type Error struct {
+	Class  Class
+	Reason Reason
+	Detail string
+}
+
+// New returns a classed failure.
+func New(class Class, reason Reason, detail string) *Error {
+	return &Error{Class: class, Reason: reason, Detail: detail}
+}
+
+func (e *Error) Error() string { return string(e.Reason) + ": " + e.Detail }
+
+// As returns the classed failure in err's chain, or nil where there is none.
+func As(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
+}
+
+// ClassOf returns the class of err; an error that nobody classed is Retry.
+func ClassOf(err error) Class {
+	if e := As(err); e != nil {
+		return e.Class
+	}
+	return Retry
+}
+
+// ReasonOf returns the reason of err; an error that nobody classed is Unexpected.
+func ReasonOf(err error) Reason {
+	if e := As(err); e != nil {
+		return e.Reason
+	}
+	return Unexpected
+}
