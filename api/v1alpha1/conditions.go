@@ -1,0 +1,91 @@
+package v1alpha1
+
+// The conditions of a TenantCredential; a TenantEnvironment has Ready, Reconciling and Stalled alone.
+const (
+	// ReadyCondition sums up: True when everything that spec asks for is done.
+	ReadyCondition = "Ready"
+	// ReconcilingCondition is present, and True, only while the operator works on it or waits for something outside.
+	ReconcilingCondition = "Reconciling"
+	// StalledCondition is present, and True, only while an edit in Kubernetes is needed. Never together with Reconciling.
+	StalledCondition = "Stalled"
+	// PostgresSyncedCondition: the role has the password of the ledger's last revision.
+	PostgresSyncedCondition = "PostgresSynced"
+	// HashSyncedCondition: the management table has the hash of that password.
+	HashSyncedCondition = "HashSynced"
+	// FlySecretSyncedCondition: the digest at Fly is the one of the operator's own write.
+	FlySecretSyncedCondition = "FlySecretSynced"
+	// FlyMachinesUpdatedCondition: every Machine runs with the value, or takes it at its next start.
+	FlyMachinesUpdatedCondition = "FlyMachinesUpdated"
+)
+
+// Reasons for a condition that is True (or, with Pending, not known yet).
+const (
+	ReasonPending     = "Pending"     // the operator has not looked yet
+	ReasonRotated     = "Rotated"     // Ready: the generation that is asked for is done
+	ReasonAdopted     = "Adopted"     // the present password is recorded as it was found; nothing is proved
+	ReasonVerified    = "Verified"    // what is there is what the ledger says
+	ReasonAllUpdated  = "AllUpdated"  // every Machine has the value
+	ReasonSuspended   = "Suspended"   // spec.suspend keeps a due rotation from starting
+	ReasonProgressing = "Progressing" // Ready: under way
+	ReasonConnected   = "Connected"   // TenantEnvironment: the server can be used
+)
+
+// Reasons of Reconciling.
+const (
+	ReasonRotating             = "Rotating"             // a rotation is open, or waits for a free slot
+	ReasonRollingOut           = "RollingOut"           // the rotation is committed and the Machines are being moved
+	ReasonRetryingAfterFailure = "RetryingAfterFailure" // the last attempt failed and is made again
+)
+
+// Reasons of Stalled: an edit in Kubernetes mends it.
+const (
+	ReasonInvalidSpec         = "InvalidSpec"
+	ReasonOwnershipConflict   = "OwnershipConflict"   // another object, or another cluster, holds the tenant
+	ReasonNamespaceNotAllowed = "NamespaceNotAllowed" // the environment does not accept this namespace
+	ReasonTenantNotBound      = "TenantNotBound"      // the namespace lacks the tenant's label
+	ReasonNameConflict        = "NameConflict"        // another tenant has the same role or app
+	ReasonRoleNotAllowed      = "RoleNotAllowed"      // the role guard refuses the role
+	ReasonRolloutHalted       = "RolloutHalted"       // a Machine did not come up with the new value
+)
+
+// Reasons for what is missing, broken or not known.
+const (
+	ReasonEnvironmentNotFound  = "EnvironmentNotFound"
+	ReasonEnvironmentNotReady  = "EnvironmentNotReady"
+	ReasonTenantNotFound       = "TenantNotFound" // no row in the management table
+	ReasonRoleNotFound         = "RoleNotFound"
+	ReasonConnectionFailed     = "ConnectionFailed"
+	ReasonAuthenticationFailed = "AuthenticationFailed"
+	ReasonPermissionDenied     = "PermissionDenied"
+	ReasonVerificationFailed   = "VerificationFailed" // Postgres refuses the password that was just set
+	ReasonDriftDetected        = "DriftDetected"      // somebody else changed it
+	ReasonLedgerOutdated       = "LedgerOutdated"     // TenantEnvironment: run manager install-sql
+	ReasonSecretNotFound       = "SecretNotFound"     // TenantEnvironment: the login or token Secret, or its key, is missing
+	ReasonFlyAppNotFound       = "FlyAppNotFound"
+	ReasonRateLimited          = "RateLimited"
+	ReasonOutcomeUnknown       = "OutcomeUnknown" // Fly's answer was lost: do not deploy the app until it is settled
+	ReasonMachineUnhealthy     = "MachineUnhealthy"
+	ReasonLeaseHeld            = "LeaseHeld"
+	ReasonHostUnreachable      = "HostUnreachable"
+)
+
+// Events.
+const (
+	EventRotationCommitted = "RotationCommitted"
+	EventRotationCompleted = "RotationCompleted"
+	EventRotationFailed    = "RotationFailed"
+	EventDriftDetected     = "DriftDetected"
+)
+
+const (
+	// Finalizer is on a TenantCredential from before a rotation opens until it is completed, so that a deletion never leaves
+	// a rotation half done.
+	Finalizer = "credentials.systemprompt.io/finish-rotation"
+	// TakeOverFromAnnotation on a TenantCredential holds the UID of the cluster (its kube-system namespace's UID) whose claim
+	// on the tenant is to be taken over.
+	TakeOverFromAnnotation = "credentials.systemprompt.io/take-over-from"
+	// TenantLabelPrefix and a tenant's ID make the label key that binds a namespace to a tenant.
+	TenantLabelPrefix = "tenant.credentials.systemprompt.io/"
+	// TenantLabelAllowed is the label's value.
+	TenantLabelAllowed = "allowed"
+)

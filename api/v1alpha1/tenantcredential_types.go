@@ -1,0 +1,227 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// TenantCredentialSpec says whose credentials these are, how often they have to have been rotated, and where the new ones go.
+type TenantCredentialSpec struct {
+	// tenantID is the tenant's ID in the management table: a UUID in lower case, such as
+	// 7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01. The names of the tenant's Postgres role, database and Fly app are derived from
+	// it (or looked up in the management table) and can not be written here. It can not be changed.
+	// +required
+	// +kubebuilder:validation:MaxLength=36
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')",message="write the tenant's ID as a UUID in lower case, for example 7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="tenantID can not be changed: create a TenantCredential of its own for the other tenant"
+	TenantID string `json:"tenantID"`
+
+	// environmentRef names the TenantEnvironment in which the tenant lives. It can not be changed.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="environmentRef can not be changed: create a TenantCredential of its own for the other environment"
+	EnvironmentRef EnvironmentReference `json:"environmentRef"`
+
+	// rotationGeneration is how many times you have asked for new credentials. To rotate, raise it by one:
+	//
+	//	kubectl patch tcred acme --type merge -p '{"spec":{"rotationGeneration":1}}'
+	//
+	// The operator then sets a new password in Postgres, stores its hash in the management table, writes the new
+	// DATABASE_URL to Fly and moves every running Machine onto it; status.rotationGeneration shows the number when all of
+	// that is done. Raising it by more than one still rotates once. Left out, it is 0: the present password is adopted as it
+	// is and nothing changes. Lowering or removing it does nothing, so that a Git revert never rotates; to rotate after a
+	// revert, write a number above status.rotationGeneration.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= 0 && self <= 1000000",message="write a whole number from 0 to 1000000; 0, or leaving it out, adopts the present password"
+	RotationGeneration *int64 `json:"rotationGeneration,omitempty"`
+
+	// delivery says where the new DATABASE_URL goes. Left out, it goes to the tenant's Fly app as the secret DATABASE_URL.
+	// +optional
+	// +kubebuilder:default={fly: {}}
+	// +kubebuilder:validation:XValidation:rule="has(self.fly)",message="a password is never rotated into nowhere: write delivery: {fly: {}} (or leave delivery out) to deliver to the tenant's Fly app"
+	Delivery Delivery `json:"delivery,omitzero"`
+
+	// suspend, when true, keeps a rotation from starting. One that has started is always finished, because half of one would
+	// lock the tenant out.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+}
+
+// EnvironmentReference names a TenantEnvironment.
+type EnvironmentReference struct {
+	// name of the TenantEnvironment (kubectl get tenv).
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="write the name of a TenantEnvironment, as kubectl get tenv shows it"
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// Delivery holds the places that receive the new DATABASE_URL.
+type Delivery struct {
+	// fly delivers to the tenant's Fly.io app. Its presence turns it on.
+	// +optional
+	Fly *FlyDelivery `json:"fly,omitempty"`
+}
+
+// FlyDelivery sets an app secret at Fly.io and moves the app's Machines onto it.
+type FlyDelivery struct {
+	// variable is the name of the app secret, which the app reads as an environment variable. Changing it rotates the
+	// password, since nobody but Fly has the present one.
+	// +optional
+	// +kubebuilder:default=DATABASE_URL
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",message="write the name of an environment variable, for example DATABASE_URL: letters, digits and underscores, not beginning with a digit"
+	Variable string `json:"variable,omitempty"`
+}
+
+// TenantCredentialStatus is what the operator last saw and did. It is a projection: the durable facts are in the ledger in
+// Postgres and at Fly, and everything here can be found again from them.
+type TenantCredentialStatus struct {
+	// observedGeneration is the metadata.generation that this status speaks of; -1 before the first look.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions: Ready sums up; PostgresSynced, HashSynced, FlySecretSynced and FlyMachinesUpdated say how far each part is.
+	// Reconciling and Stalled are present only while they are true, as kstatus expects.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +patchStrategy=merge
+	// +patchMergeKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
+
+	// rotationGeneration is the highest spec.rotationGeneration that is done.
+	// +optional
+	RotationGeneration int64 `json:"rotationGeneration,omitempty"`
+
+	// revision numbers the credentials: it grows by one with every rotation, whatever its cause. 0 means that the password is
+	// the one that was found.
+	// +optional
+	Revision int64 `json:"revision,omitempty"`
+
+	// lastRotation is the newest rotation whose password is in force.
+	// +optional
+	LastRotation *RotationStatus `json:"lastRotation,omitempty"`
+
+	// failure is present while the last attempt failed.
+	// +optional
+	Failure *FailureStatus `json:"failure,omitempty"`
+
+	// postgres names what belongs to the tenant in Postgres.
+	// +optional
+	Postgres *PostgresStatus `json:"postgres,omitempty"`
+
+	// fly names what belongs to the tenant at Fly.io.
+	// +optional
+	Fly *FlyStatus `json:"fly,omitempty"`
+}
+
+// RotationStatus is one rotation, as the ledger has it.
+type RotationStatus struct {
+	// revision of the credentials that it made.
+	Revision int64 `json:"revision"`
+	// reason why it was due: GenerationRaised, DeliveryChanged, OpenAttempt, FlySuperseded or VerificationFailed.
+	Reason string `json:"reason"`
+	// commitTime is when the new password came into force, by the Postgres server's clock.
+	CommitTime metav1.Time `json:"commitTime"`
+	// completionTime is when every Machine ran with it. Absent until then.
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+}
+
+// FailureStatus says how long something has been failing and when it is tried again.
+type FailureStatus struct {
+	// attempts in a row that failed.
+	Attempts int32 `json:"attempts"`
+	// lastTime is when the last of them failed.
+	LastTime metav1.Time `json:"lastTime"`
+	// retryTime is when the next one is made, at the latest; a changed spec is tried at once.
+	RetryTime metav1.Time `json:"retryTime"`
+}
+
+// PostgresStatus names what belongs to the tenant in Postgres.
+type PostgresStatus struct {
+	// role is the login role whose password is rotated.
+	Role string `json:"role"`
+	// database is the one that DATABASE_URL names.
+	Database string `json:"database"`
+	// internalHost is the host and port in DATABASE_URL.
+	InternalHost string `json:"internalHost"`
+}
+
+// FlyStatus names what belongs to the tenant at Fly.io.
+type FlyStatus struct {
+	// appName of the tenant's app (fly secrets list -a <appName>).
+	AppName string `json:"appName"`
+	// secretVersion is Fly's version of the app's secrets that holds the value. A decimal string, because it is above what a
+	// JSON number carries exactly.
+	// +optional
+	SecretVersion string `json:"secretVersion,omitempty"`
+	// secretDigest is Fly's own digest of the value.
+	// +optional
+	SecretDigest string `json:"secretDigest,omitempty"`
+	// machines counts the app's Machines by how far they are.
+	// +optional
+	Machines *MachinesStatus `json:"machines,omitempty"`
+}
+
+// MachinesStatus counts an app's Machines.
+type MachinesStatus struct {
+	// total that have to have the new value.
+	Total int32 `json:"total"`
+	// updated run with the new value and pass their checks.
+	Updated int32 `json:"updated"`
+	// onNextStart have been updated while they were stopped and take the new value when they start.
+	OnNextStart int32 `json:"onNextStart"`
+	// failed did not come up with the new value.
+	Failed int32 `json:"failed"`
+}
+
+// TenantCredential is the credentials of one tenant: its Postgres password, the hash of it in the management table, and the
+// DATABASE_URL of its Fly.io app. Raise spec.rotationGeneration to have all three changed together.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=tcred,categories=credentials
+// +kubebuilder:selectablefield:JSONPath=`.spec.tenantID`
+// +kubebuilder:selectablefield:JSONPath=`.spec.environmentRef.name`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="True when everything that is asked for is done"
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="why"
+// +kubebuilder:printcolumn:name="Asked",type=integer,JSONPath=`.spec.rotationGeneration`,description="the rotation generation that is asked for"
+// +kubebuilder:printcolumn:name="Done",type=integer,JSONPath=`.status.rotationGeneration`,description="the rotation generation that is done"
+// +kubebuilder:printcolumn:name="Rotated",type=date,JSONPath=`.status.lastRotation.commitTime`,description="since when the password is in force"
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Tenant",type=string,priority=1,JSONPath=`.spec.tenantID`
+// +kubebuilder:printcolumn:name="Env",type=string,priority=1,JSONPath=`.spec.environmentRef.name`
+// +kubebuilder:printcolumn:name="Rev",type=integer,priority=1,JSONPath=`.status.revision`
+// +kubebuilder:printcolumn:name="App",type=string,priority=1,JSONPath=`.status.fly.appName`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+type TenantCredential struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is what you ask for.
+	// +required
+	Spec TenantCredentialSpec `json:"spec"`
+
+	// status is what is so.
+	// +optional
+	// +default={"observedGeneration":-1,"conditions":[{"type":"Ready","status":"Unknown","reason":"Pending","message":"Waiting for controller","lastTransitionTime":"1970-01-01T00:00:00Z"}]}
+	Status TenantCredentialStatus `json:"status,omitzero"`
+}
+
+// AskedGeneration is spec.rotationGeneration, 0 where it is absent.
+func (c *TenantCredential) AskedGeneration() int64 {
+	if c.Spec.RotationGeneration == nil {
+		return 0
+	}
+	return *c.Spec.RotationGeneration
+}
+
+// TenantCredentialList is a list of TenantCredentials.
+//
+// +kubebuilder:object:root=true
+type TenantCredentialList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []TenantCredential `json:"items"`
+}

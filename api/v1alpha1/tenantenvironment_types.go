@@ -1,0 +1,297 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// TenantEnvironmentSpec describes one environment, such as sandbox or prod: a PostgreSQL server with the management table, and
+// the Fly.io organization that the tenants' apps live in.
+type TenantEnvironmentSpec struct {
+	// postgres is the server that holds the tenants' roles and databases and the management table.
+	// +required
+	Postgres PostgresEnvironment `json:"postgres"`
+
+	// management is the platform's table of tenants, on the same server.
+	// +optional
+	// +kubebuilder:default={}
+	Management ManagementTable `json:"management,omitzero"`
+
+	// fly is where the tenants' apps live.
+	// +required
+	Fly FlyEnvironment `json:"fly"`
+
+	// naming derives a tenant's names from the first eight hexadecimal digits of its ID. It can not be changed: the ledger in
+	// Postgres was installed for it.
+	// +optional
+	// +kubebuilder:default={}
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="naming can not be changed: create a TenantEnvironment of its own for other names"
+	Naming Naming `json:"naming,omitzero"`
+
+	// allowedNamespaces says which namespaces may hold TenantCredentials of this environment.
+	// +required
+	AllowedNamespaces AllowedNamespaces `json:"allowedNamespaces"`
+
+	// tenantBinding says how a namespace proves that a tenant is its own. NamespaceLabel: the namespace carries the label
+	// tenant.credentials.systemprompt.io/<tenant ID>: allowed. None: every allowed namespace may name every tenant; only for
+	// namespaces that nobody but the platform team writes.
+	// +optional
+	// +kubebuilder:default=NamespaceLabel
+	TenantBinding TenantBinding `json:"tenantBinding,omitempty"`
+
+	// maxConcurrent is how many rotations of this environment may be under way at once.
+	// +optional
+	// +kubebuilder:default=8
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	MaxConcurrent int32 `json:"maxConcurrent,omitempty"`
+}
+
+// PostgresEnvironment is a PostgreSQL server.
+type PostgresEnvironment struct {
+	// loginSecretRef names the Secret with the operator's own login, in the operator's own namespace. The value is a URL
+	// such as postgres://tcred_operator:<password>@db.example.com:5432/platform; without sslmode it means
+	// sslmode=verify-full. A changed Secret is taken up at once. The login may EXECUTE the functions that
+	// `manager install-sql` installed, and needs nothing more.
+	// +required
+	LoginSecretRef LoginSecretReference `json:"loginSecretRef"`
+
+	// internal is the address that goes into DATABASE_URL: the server as the tenants' apps reach it.
+	// +required
+	Internal PostgresAddress `json:"internal"`
+
+	// maxConnections is how many connections the operator may hold to this server.
+	// +optional
+	// +kubebuilder:default=16
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=200
+	MaxConnections int32 `json:"maxConnections,omitempty"`
+}
+
+// LoginSecretReference names a key of a Secret in the operator's own namespace.
+type LoginSecretReference struct {
+	// name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// key in the Secret.
+	// +optional
+	// +kubebuilder:default=url
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Key string `json:"key,omitempty"`
+}
+
+// TokenSecretReference names a key of a Secret in the operator's own namespace.
+type TokenSecretReference struct {
+	// name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// key in the Secret.
+	// +optional
+	// +kubebuilder:default=token
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Key string `json:"key,omitempty"`
+}
+
+// PostgresAddress is where a server listens.
+type PostgresAddress struct {
+	// host name or address, for example sp-postgres-sandbox.internal.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$') || isIP(self)",message="write a host name such as sp-postgres-sandbox.internal, or an IP address, without port or scheme"
+	Host string `json:"host"`
+	// port that it listens on.
+	// +optional
+	// +kubebuilder:default=5432
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port int32 `json:"port,omitempty"`
+}
+
+// ManagementTable is the platform's table of tenants. The operator reads it and writes one column of it, password_hash, through
+// functions that were installed for exactly this table: after a change, run `manager install-sql` again.
+type ManagementTable struct {
+	// schema of the table.
+	// +optional
+	// +kubebuilder:default=management
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Schema string `json:"schema,omitempty"`
+	// table is its name.
+	// +optional
+	// +kubebuilder:default=tenants
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Table string `json:"table,omitempty"`
+	// columns of the table.
+	// +optional
+	// +kubebuilder:default={}
+	Columns ManagementColumns `json:"columns,omitzero"`
+}
+
+// ManagementColumns names the columns of the management table.
+type ManagementColumns struct {
+	// id is the column with the tenant's ID, a uuid.
+	// +optional
+	// +kubebuilder:default=id
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	ID string `json:"id,omitempty"`
+	// passwordHash is the column that takes the hash of the password: the SCRAM-SHA-256 verifier that PostgreSQL itself
+	// stores, with which a password can be checked and a role restored.
+	// +optional
+	// +kubebuilder:default=password_hash
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	PasswordHash string `json:"passwordHash,omitempty"`
+	// role is a column that overrides the name of the tenant's role where it is not NULL. Absent: there is none.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Role string `json:"role,omitempty"`
+	// database is a column that overrides the name of the tenant's database where it is not NULL. Absent: there is none.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Database string `json:"database,omitempty"`
+	// flyApp is a column that overrides the name of the tenant's Fly app where it is not NULL. Absent: there is none.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	FlyApp string `json:"flyApp,omitempty"`
+}
+
+// FlyEnvironment is how the operator reaches Fly.io.
+type FlyEnvironment struct {
+	// tokenSecretRef names the Secret with the Fly API token, in the operator's own namespace. A changed Secret is taken up
+	// at once.
+	// +required
+	TokenSecretRef TokenSecretReference `json:"tokenSecretRef"`
+	// apiURL of the Machines API.
+	// +optional
+	// +kubebuilder:default="https://api.machines.dev"
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['http','https'] && url(self).getEscapedPath() in ['','/']",message="write a URL without a path, for example https://api.machines.dev"
+	APIURL string `json:"apiURL,omitempty"`
+	// organization that the tenants' apps must belong to; an app of another one is refused. Absent: any.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Organization string `json:"organization,omitempty"`
+}
+
+// Naming holds the prefixes of a tenant's names: tenant 7dd06cd6-… is role tenant_7dd06cd6, database site_7dd06cd6, app
+// sp-7dd06cd6.
+type Naming struct {
+	// rolePrefix of the Postgres role.
+	// +optional
+	// +kubebuilder:default=tenant_
+	// +kubebuilder:validation:MaxLength=40
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z_][a-z0-9_]*$') && !self.startsWith('pg_')",message="write a prefix of lower-case letters, digits and underscores that does not begin with pg_, for example tenant_"
+	RolePrefix string `json:"rolePrefix,omitempty"`
+	// databasePrefix of the Postgres database.
+	// +optional
+	// +kubebuilder:default=site_
+	// +kubebuilder:validation:MaxLength=40
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z_][a-z0-9_]*$')",message="write a prefix of lower-case letters, digits and underscores, for example site_"
+	DatabasePrefix string `json:"databasePrefix,omitempty"`
+	// flyAppPrefix of the Fly app.
+	// +optional
+	// +kubebuilder:default=sp-
+	// +kubebuilder:validation:MaxLength=40
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9][-a-z0-9]*$')",message="write a prefix of lower-case letters, digits and dashes, for example sp-"
+	FlyAppPrefix string `json:"flyAppPrefix,omitempty"`
+}
+
+// AllowedNamespaces selects namespaces.
+//
+// +kubebuilder:validation:XValidation:rule="(self.from == 'Selector') == has(self.selector)",message="write a selector with from: Selector, and none with from: All"
+type AllowedNamespaces struct {
+	// from is All, or Selector for those that selector matches.
+	// +required
+	From NamespacesFrom `json:"from"`
+	// selector on the namespaces' labels.
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+}
+
+// NamespacesFrom is where namespaces may come from.
+//
+// +kubebuilder:validation:Enum=All;Selector
+type NamespacesFrom string
+
+// The values of NamespacesFrom.
+const (
+	NamespacesFromAll      NamespacesFrom = "All"
+	NamespacesFromSelector NamespacesFrom = "Selector"
+)
+
+// TenantBinding is how a namespace proves that a tenant is its own.
+//
+// +kubebuilder:validation:Enum=NamespaceLabel;None
+type TenantBinding string
+
+// The values of TenantBinding.
+const (
+	TenantBindingNamespaceLabel TenantBinding = "NamespaceLabel"
+	TenantBindingNone           TenantBinding = "None"
+)
+
+// TenantEnvironmentStatus is what the operator last saw of the environment.
+type TenantEnvironmentStatus struct {
+	// observedGeneration is the metadata.generation that this status speaks of; -1 before the first look.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// conditions: Ready is True when the server can be used and its ledger is of the right version.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +patchStrategy=merge
+	// +patchMergeKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
+	// serverVersion of PostgreSQL.
+	// +optional
+	ServerVersion string `json:"serverVersion,omitempty"`
+	// ledgerVersion is the newest migration of the ledger that is installed.
+	// +optional
+	LedgerVersion int64 `json:"ledgerVersion,omitempty"`
+}
+
+// TenantEnvironment is where tenants live: one PostgreSQL server with the management table, and one Fly.io organization.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=tenv,categories=credentials
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Server",type=string,JSONPath=`.status.serverVersion`,description="version of PostgreSQL"
+// +kubebuilder:printcolumn:name="Ledger",type=integer,JSONPath=`.status.ledgerVersion`,description="version of the installed ledger"
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+type TenantEnvironment struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is what you ask for.
+	// +required
+	Spec TenantEnvironmentSpec `json:"spec"`
+
+	// status is what is so.
+	// +optional
+	// +default={"observedGeneration":-1,"conditions":[{"type":"Ready","status":"Unknown","reason":"Pending","message":"Waiting for controller","lastTransitionTime":"1970-01-01T00:00:00Z"}]}
+	Status TenantEnvironmentStatus `json:"status,omitzero"`
+}
+
+// TenantEnvironmentList is a list of TenantEnvironments.
+//
+// +kubebuilder:object:root=true
+type TenantEnvironmentList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []TenantEnvironment `json:"items"`
+}
