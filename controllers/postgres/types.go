@@ -1,0 +1,126 @@
+package postgres
+
+import "time"
+
+// LedgerVersion is the version of the schema tenant_credentials that this program works with: its newest migration.
+const LedgerVersion int64 = 1
+
+// Settings name the platform's own table and how the names of a tenant are derived. They are fixed when the ledger is installed,
+// so that a stolen operator login can not point the functions at other tables or roles. An empty column means: no override.
+type Settings struct {
+	// Schema and Table are the management table, in the database that the ledger is in.
+	Schema, Table string
+	// ColumnID holds the tenant's UUID, ColumnPasswordHash the SCRAM-SHA-256 verifier of its role.
+	ColumnID, ColumnPasswordHash string
+	// ColumnRole, ColumnDatabase and ColumnFlyApp hold a tenant's own names; NULL or empty in a row means the derived name.
+	ColumnRole, ColumnDatabase, ColumnFlyApp string
+	// The derived names are prefix and the first 8 hex digits of the tenant's ID.
+	RolePrefix, DatabasePrefix, FlyAppPrefix string
+}
+
+// Survey is what the server says about itself.
+type Survey struct {
+	// ServerVersion is server_version, such as "15.14".
+	ServerVersion string
+	// SystemIdentifier names the cluster's data for life: after a restore elsewhere it is another (pg_control_system).
+	SystemIdentifier string
+	// Clock is the server's time.
+	Clock time.Time
+	// LedgerVersion is the newest migration that has been installed.
+	LedgerVersion int64
+	// Settings are those that the ledger was installed with.
+	Settings Settings
+}
+
+// Tenant is what the server knows of one tenant.
+type Tenant struct {
+	// ID is the tenant's UUID in lower case.
+	ID string
+	// Found says whether the management table has a row for it.
+	Found bool
+	// Role, Database and FlyApp are the override's value or the derived name; set even when the row is missing.
+	Role, Database, FlyApp string
+	// RoleExists says whether there is such a role.
+	RoleExists bool
+	// RoleViolation says why the guard refuses the role, with the SQL that mends it; "" = allowed, or no such role.
+	RoleViolation string
+	// VerifierDigest and HashDigest are the hex SHA-256 of pg_authid.rolpassword and of the stored hash; "" = none.
+	VerifierDigest, HashDigest string
+	// Claim is nil while nobody has adopted the tenant.
+	Claim *Claim
+	// Open is the rotation that was begun and has not been committed; nil = none.
+	Open *Rotation
+	// Last is the rotation with the highest revision that was committed; nil = never rotated.
+	Last *Rotation
+	// Clock is the server's time of the reading.
+	Clock time.Time
+}
+
+// Claim says which object holds a tenant.
+type Claim struct {
+	// UID is the object's, Cluster that of its Kubernetes cluster.
+	UID, Cluster string
+	// Environment, Namespace and Name say where it is to be found.
+	Environment, Namespace, Name string
+	// Generation is the highest rotation generation that is completed for the holder.
+	Generation int64
+	// VerifierDigest and HashDigest are as they were found at adoption.
+	VerifierDigest, HashDigest string
+	// AdoptedAt is the server's time of the adoption.
+	AdoptedAt time.Time
+}
+
+// Rotation is one row of the ledger.
+type Rotation struct {
+	// Revision counts the tenant's rotations from 1.
+	Revision int64
+	// State is one of the State constants.
+	State string
+	// Generation is the rotation generation that was asked for.
+	Generation int64
+	// Reason says why, FieldManager who asked.
+	Reason, FieldManager string
+	// VerifierDigest, HashDigest and DeliveryDigest are hex SHA-256 of what the rotation wrote; "" = not yet.
+	VerifierDigest, HashDigest, DeliveryDigest string
+	// FlyApp and FlyDigest name the secret that was set at Fly; FlyVersion is its secrets version, 0 = none.
+	FlyApp, FlyDigest string
+	FlyVersion        uint64
+	// OpenedAt is the server's time at which the rotation was begun.
+	OpenedAt time.Time
+	// CommittedAt and CompletedAt are zero until then.
+	CommittedAt, CompletedAt time.Time
+}
+
+// Adoption asks to hold a tenant.
+type Adoption struct {
+	TenantID                                   string
+	UID, Cluster, Environment, Namespace, Name string
+	// Generation is the one the object asks for.
+	Generation int64
+	// ReplacesUID is the present holder's UID, given only when the caller has seen that this object is gone; "" = none.
+	ReplacesUID string
+	// TakeOverFrom is the UID of the cluster whose claim the user wants to end; "" = none.
+	TakeOverFrom string
+}
+
+// Opening asks for a rotation.
+type Opening struct {
+	TenantID, UID string
+	Generation    int64
+	// Reason says why the rotation is due, FieldManager who asked; both go into the ledger.
+	Reason, FieldManager string
+}
+
+// FlyWrite is Fly's answer to the secret that was set. A zero FlyWrite says that the tenant is not delivered through Fly.
+type FlyWrite struct {
+	App     string
+	Version uint64
+	Digest  string
+}
+
+// Installation is what the DBA decides when the ledger is installed.
+type Installation struct {
+	Settings Settings
+	// OperatorLogin is an existing login role, which gets EXECUTE on the functions and nothing else.
+	OperatorLogin string
+}
