@@ -1,0 +1,42 @@
+package credential
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Destination is everything in a DATABASE_URL but the password, and the variable that carries it.
+type Destination struct {
+	Variable string
+	Host     string
+	Port     int32
+	Role     string
+	Database string
+}
+
+// URL returns the DATABASE_URL with the password in it.
+func (d Destination) URL(password Secret) Secret {
+	u := url.URL{
+		Scheme: "postgres",
+		User:   url.UserPassword(d.Role, password.value),
+		Host:   d.Address(),
+		Path:   "/" + d.Database,
+	}
+	return Secret{u.String()}
+}
+
+// Address is host:port.
+func (d Destination) Address() string {
+	return net.JoinHostPort(d.Host, strconv.Itoa(int(d.Port)))
+}
+
+// Digest is the hexadecimal SHA-256 of the destination. It differs from the one of the last rotation where the value at Fly was
+// made for another variable or address.
+func (d Destination) Digest() string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{d.Variable, d.Address(), d.Role, d.Database}, "\x00")))
+	return hex.EncodeToString(sum[:])
+}
