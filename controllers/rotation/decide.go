@@ -1,0 +1,118 @@
+// Package rotation decides what a tenant's credentials need next. It does no I/O and reads no clock: everything that it knows is
+// passed in, so that the same facts always give the same decision.
+package rotation
+
+// Step is what has to happen next.
+type Step string
+
+const (
+	// Nothing: everything that is asked for is done.
+	Nothing Step = "Nothing"
+	// Start a rotation, or start an open one again: generate a new password, whatever was tried before.
+	Start Step = "Start"
+	// Finish the rotation that is committed: move the Machines and complete it. Never generates anything.
+	Finish Step = "Finish"
+	// Hold: a rotation is due and spec.suspend keeps it from starting.
+	Hold Step = "Hold"
+)
+
+// Cause is why a rotation is due; it is the reason in the ledger and in status.lastRotation.
+type Cause string
+
+// The causes, in the order in which they are looked at.
+const (
+	// OpenAttempt: an earlier attempt was not committed, and Fly may hold a value that never became valid.
+	OpenAttempt Cause = "OpenAttempt"
+	// VerificationFailed: Postgres refused the password that the last rotation set.
+	VerificationFailed Cause = "VerificationFailed"
+	// FlySuperseded: during the roll-out somebody else's value replaced ours at Fly.
+	FlySuperseded Cause = "FlySuperseded"
+	// GenerationRaised: spec.rotationGeneration is above what is done.
+	GenerationRaised Cause = "GenerationRaised"
+	// DeliveryChanged: the variable or the address in DATABASE_URL is another one. Nobody but Fly has the password, so a new
+	// one is needed.
+	DeliveryChanged Cause = "DeliveryChanged"
+)
+
+// Facts is what a decision rests on.
+type Facts struct {
+	// Asked is spec.rotationGeneration, 0 where absent.
+	Asked int64
+	// Completed is the claim's generation: the highest one that is done.
+	Completed int64
+	// Suspended is spec.suspend.
+	Suspended bool
+	// Deleted: the object is being deleted. Like Suspended it forbids starting, never finishing.
+	Deleted bool
+	// DeliveryDigest is the digest of the destination that spec asks for.
+	DeliveryDigest string
+	// Open: the ledger has a row that is not committed.
+	Open bool
+	// Last is the newest committed rotation, nil where there has been none.
+	Last *Last
+}
+
+// Last is the newest rotation that is committed.
+type Last struct {
+	Completed      bool
+	Generation     int64
+	DeliveryDigest string
+	// LoginRefused: Postgres refused its password when it was checked.
+	LoginRefused bool
+	// Superseded: the digest at Fly is not the one of its write. Never true where Fly could not be asked.
+	Superseded bool
+	// Halted: a Machine did not come up with it.
+	Halted bool
+}
+
+// Decision is the step and, where a rotation is due, its cause.
+type Decision struct {
+	Step  Step
+	Cause Cause
+}
+
+// Decide returns the first answer of an ordered chain. The rule behind it: until the ledger says committed, throw the password away
+// and start again; once it says committed, only ever go forward.
+func Decide(f Facts) Decision {
+	if f.Open {
+		return Decision{Start, OpenAttempt}
+	}
+	if f.Last != nil && !f.Last.Completed {
+		return underWay(f)
+	}
+	cause := due(f)
+	switch {
+	case cause == "" || f.Deleted:
+		return Decision{Step: Nothing}
+	case f.Suspended:
+		return Decision{Hold, cause}
+	default:
+		return Decision{Start, cause}
+	}
+}
+
+// underWay decides about a committed rotation that is not completed. What makes it impossible to finish makes a new one due at
+// once, suspended or not; a raised generation waits for the completion unless the roll-out is halted.
+func underWay(f Facts) Decision {
+	switch {
+	case f.Last.LoginRefused:
+		return Decision{Start, VerificationFailed}
+	case f.Last.Superseded:
+		return Decision{Start, FlySuperseded}
+	case f.Last.Halted && f.Asked > f.Last.Generation && !f.Suspended && !f.Deleted:
+		return Decision{Start, GenerationRaised}
+	default:
+		return Decision{Step: Finish}
+	}
+}
+
+func due(f Facts) Cause {
+	switch {
+	case f.Asked > f.Completed:
+		return GenerationRaised
+	case f.Last != nil && f.Last.DeliveryDigest != f.DeliveryDigest:
+		return DeliveryChanged
+	default:
+		return ""
+	}
+}

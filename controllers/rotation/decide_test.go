@@ -1,0 +1,92 @@
+package rotation
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func TestDecide(t *testing.T) {
+	done := func(change ...func(*Last)) *Last {
+		last := &Last{Completed: true, Generation: 1, DeliveryDigest: "d"}
+		for _, c := range change {
+			c(last)
+		}
+		return last
+	}
+	rolling := func(last *Last) { last.Completed = false }
+	tests := []struct {
+		name  string
+		facts Facts
+		want  Decision
+	}{
+		{"adopted, nothing asked", Facts{DeliveryDigest: "d"}, Decision{Step: Nothing}},
+		{"adopted, first generation", Facts{Asked: 1, DeliveryDigest: "d"}, Decision{Start, GenerationRaised}},
+		{"done", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done()}, Decision{Step: Nothing}},
+		{"lowered by a revert", Facts{Asked: 0, Completed: 1, DeliveryDigest: "d", Last: done()}, Decision{Step: Nothing}},
+		{"raised", Facts{Asked: 2, Completed: 1, DeliveryDigest: "d", Last: done()}, Decision{Start, GenerationRaised}},
+		{"raised by many is one rotation", Facts{Asked: 9, Completed: 1, DeliveryDigest: "d", Last: done()}, Decision{Start, GenerationRaised}},
+		{"other variable", Facts{Asked: 1, Completed: 1, DeliveryDigest: "e", Last: done()}, Decision{Start, DeliveryChanged}},
+		{"other variable of an adopted password: nothing of ours is there", Facts{DeliveryDigest: "e"}, Decision{Step: Nothing}},
+		{"suspended and due", Facts{Asked: 2, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done()}, Decision{Hold, GenerationRaised}},
+		{"suspended and not due", Facts{Asked: 1, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done()}, Decision{Step: Nothing}},
+		{"deleted and due", Facts{Asked: 2, Completed: 1, Deleted: true, DeliveryDigest: "d", Last: done()}, Decision{Step: Nothing}},
+		{"open", Facts{Asked: 1, Open: true, DeliveryDigest: "d"}, Decision{Start, OpenAttempt}},
+		{"open, suspended and deleted", Facts{Open: true, Suspended: true, Deleted: true}, Decision{Start, OpenAttempt}},
+		{"open while an older one rolls", Facts{Open: true, Last: done(rolling)}, Decision{Start, OpenAttempt}},
+		{"rolling out", Facts{Asked: 1, Last: done(rolling), DeliveryDigest: "d"}, Decision{Step: Finish}},
+		{"rolling out, suspended", Facts{Asked: 1, Suspended: true, Last: done(rolling)}, Decision{Step: Finish}},
+		{"rolling out, raised meanwhile, waits", Facts{Asked: 2, Last: done(rolling)}, Decision{Step: Finish}},
+		{"rolling out, other variable meanwhile, waits", Facts{Asked: 1, Last: done(rolling), DeliveryDigest: "e"}, Decision{Step: Finish}},
+		{"halted, raised", Facts{Asked: 2, Last: done(rolling, func(l *Last) { l.Halted = true })}, Decision{Start, GenerationRaised}},
+		{"halted, not raised", Facts{Asked: 1, Last: done(rolling, func(l *Last) { l.Halted = true })}, Decision{Step: Finish}},
+		{"halted, raised, suspended", Facts{Asked: 2, Suspended: true, Last: done(rolling, func(l *Last) { l.Halted = true })}, Decision{Step: Finish}},
+		{"login refused", Facts{Asked: 1, Suspended: true, Last: done(rolling, func(l *Last) { l.LoginRefused = true })}, Decision{Start, VerificationFailed}},
+		{"superseded at Fly", Facts{Asked: 1, Last: done(rolling, func(l *Last) { l.Superseded = true })}, Decision{Start, FlySuperseded}},
+		{"changed at Fly after completion is drift, not a rotation", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(func(l *Last) { l.Superseded = true })}, Decision{Step: Nothing}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) { require.Equal(t, test.want, Decide(test.facts)) })
+	}
+}
+
+// Whatever the facts: what is unfinished is never left alone, and nothing new starts on a suspended or deleted object.
+func TestDecideInvariants(t *testing.T) {
+	draw := rapid.Custom(func(t *rapid.T) Facts {
+		digest, flag, generation := rapid.SampledFrom([]string{"d", "e"}), rapid.Bool(), rapid.Int64Range(0, 3)
+		f := Facts{Asked: generation.Draw(t, "asked"), Completed: generation.Draw(t, "completed"), Suspended: flag.Draw(t, "suspended"),
+			Deleted: flag.Draw(t, "deleted"), DeliveryDigest: digest.Draw(t, "digest"), Open: flag.Draw(t, "open")}
+		if flag.Draw(t, "rotated before") {
+			f.Last = &Last{flag.Draw(t, "done"), generation.Draw(t, "last"), digest.Draw(t, "last digest"), flag.Draw(t, "refused"), flag.Draw(t, "superseded"), flag.Draw(t, "halted")}
+		}
+		return f
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		f := draw.Draw(t, "facts")
+		got := Decide(f)
+		unfinished := f.Open || f.Last != nil && !f.Last.Completed
+		if unfinished && got.Step != Start && got.Step != Finish {
+			t.Fatalf("an unfinished rotation is left alone: %+v", got)
+		}
+		if !unfinished && (f.Suspended || f.Deleted) && got.Step == Start {
+			t.Fatalf("a rotation starts on a suspended or deleted object: %+v", got)
+		}
+		if (got.Step == Start || got.Step == Hold) != (got.Cause != "") {
+			t.Fatalf("a cause without a rotation, or the other way round: %+v", got)
+		}
+	})
+}
+
+func TestBackoffGrowsAndIsBounded(t *testing.T) {
+	previous := time.Duration(0)
+	for attempts := int32(1); attempts < 100; attempts++ {
+		wait := Backoff(attempts, 0)
+		require.GreaterOrEqual(t, wait, previous)
+		require.LessOrEqual(t, Backoff(attempts, 0.999), lastRetry*5/4)
+		previous = wait
+	}
+	require.Equal(t, firstRetry, Backoff(1, 0))
+	require.Equal(t, lastRetry, previous)
+}
