@@ -1,11 +1,113 @@
 package postgres
 
+import (
+	"fmt"
+	"strings"
+)
+
+//go:generate go test -run ^TestGeneratedFilesAreCurrent$ . -update
+
 // The states of a rotation.
 const (
 	StateOpen       = "open"       // begun: an intent, nothing has changed
-	StateStaged     = "staged"     // inside the transaction only: role and hash are changed, the row can not be committed so
+	StateStaged     = "staged"     // inside the transaction only: role and hash are changed, and the row can not be committed so
 	StateCommitted  = "committed"  // role, hash and ledger changed together; from here only forward
 	StateCompleted  = "completed"  // every consumer has the new value
 	StateSuperseded = "superseded" // a newer rotation was committed before this one was completed
 	StateDiscarded  = "discarded"  // given up before it was committed
 )
+
+// stateNone is what a row comes from that is only now inserted.
+const stateNone = ""
+
+// transition is one step that a rotation may take. The trigger on the ledger allows these and no others.
+type transition struct {
+	from, to string
+	function string // the SQL function that takes the step
+	meaning  string // one sentence, for the documentation
+}
+
+// transitions is the only place where the steps are written down: the trigger's data, the documentation and the property test are
+// made from it.
+var transitions = []transition{
+	{stateNone, StateOpen, "open", "The intent to rotate is recorded and committed before anything changes, so that a crash is never forgotten."},
+	{StateOpen, StateStaged, "stage", "The role's verifier and the stored hash are changed. Only the transaction itself sees this: it can not be committed."},
+	{StateStaged, StateCommitted, "commit", "Fly's answer is recorded, and COMMIT makes role, hash and ledger change at one moment."},
+	{StateCommitted, StateCompleted, "complete", "Every consumer has the new value; the claim's generation is the row's."},
+	{StateCommitted, StateSuperseded, "commit", "A newer rotation was committed first, so this one's consumers are moved by the newer one."},
+	{StateOpen, StateDiscarded, "discard", "The rotation is given up. Nothing had changed."},
+}
+
+// allowed says whether a rotation may go from one state to another.
+func allowed(from, to string) bool {
+	for _, t := range transitions {
+		if t.from == from && t.to == to {
+			return true
+		}
+	}
+	return false
+}
+
+// transitionsSQL is the migration that fills the table which the ledger's trigger reads.
+func transitionsSQL() string {
+	var b strings.Builder
+	b.WriteString("-- Generated from transitions.go by go generate. DO NOT EDIT.\n-- +goose Up\n")
+	b.WriteString("insert into tenant_credentials.transitions (from_state, to_state) values\n")
+	for i, t := range transitions {
+		end := ","
+		if i == len(transitions)-1 {
+			end = ";"
+		}
+		fmt.Fprintf(&b, "  ('%s', '%s')%s\n", t.from, t.to, end)
+	}
+	return b.String()
+}
+
+// transitionsMarkdown is docs/ledger-states.md.
+func transitionsMarkdown() string {
+	var b strings.Builder
+	b.WriteString("<!-- Generated from controllers/postgres/transitions.go by go generate. DO NOT EDIT. -->\n")
+	b.WriteString("# The states of a rotation\n\n")
+	b.WriteString("Every rotation is one row of `tenant_credentials.rotations`. A trigger refuses every step that is not in this picture,\n")
+	b.WriteString("rows are never deleted, and a tenant has at most one row before COMMIT (`open`) and one after it (`committed`) that is unfinished.\n\n")
+	b.WriteString("```mermaid\nstateDiagram-v2\n")
+	for _, t := range transitions {
+		fmt.Fprintf(&b, "    %s --> %s: %s\n", mermaidState(t.from), t.to, t.function)
+	}
+	for _, state := range finalStates() {
+		fmt.Fprintf(&b, "    %s --> [*]\n", state)
+	}
+	b.WriteString("```\n\n| from | to | function | what it means |\n|---|---|---|---|\n")
+	for _, t := range transitions {
+		from := "–"
+		if t.from != stateNone {
+			from = "`" + t.from + "`"
+		}
+		fmt.Fprintf(&b, "| %s | `%s` | `%s` | %s |\n", from, t.to, t.function, t.meaning)
+	}
+	b.WriteString("\n`staged` is never visible to another transaction: a deferred constraint refuses to commit a row in that state,\n")
+	b.WriteString("so that no order of calls changes a password without `commit`.\n")
+	return b.String()
+}
+
+func mermaidState(state string) string {
+	if state == stateNone {
+		return "[*]"
+	}
+	return state
+}
+
+// finalStates are those that no step leaves, in the order in which they are first reached.
+func finalStates() []string {
+	var final []string
+	for _, t := range transitions {
+		left := false
+		for _, next := range transitions {
+			left = left || next.from == t.to
+		}
+		if !left {
+			final = append(final, t.to)
+		}
+	}
+	return final
+}
