@@ -2,37 +2,99 @@ package fly
 
 import (
 	"context"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/superfly/fly-go/flaps"
+	"github.com/superfly/fly-go/tokens"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
+const (
+	defaultURL = "https://api.machines.dev"
+	userAgent  = "tenant-credential-operator"
+)
+
 // Client talks to the Machines API with one token. It is safe for concurrent use.
-type Client struct{}
+type Client struct {
+	requests     *flaps.Client // builds requests; never sends one
+	http         *http.Client
+	base         *url.URL
+	organization string
+	limits       *limits
+	now          func() time.Time
 
-var errNotYet = failure.New(failure.Retry, failure.Unexpected, "not built yet")
-
-// Open checks the token's shape and the URL; it does no I/O.
-func Open(Config) (*Client, error) { return nil, errNotYet }
-
-// App reads an app.
-func (c *Client) App(ctx context.Context, name string) (App, error) { return App{}, errNotYet }
-
-// SetSecret sets one app secret.
-func (c *Client) SetSecret(ctx context.Context, app, variable, value string) (Secret, error) {
-	return Secret{}, errNotYet
+	// running holds the Machines that were running when their first update of a roll-out was tried. An update that was cut
+	// short may have stopped one, and it must not stay stopped because it is found so.
+	mu      sync.Mutex
+	running map[attempt]bool
 }
 
-// SecretDigest reads the digest of an app secret; "" = not set.
-func (c *Client) SecretDigest(ctx context.Context, app, variable string) (string, error) {
-	return "", errNotYet
+// attempt is the first update of one Machine in one roll-out.
+type attempt struct {
+	app, machine string
+	revision     int64
 }
 
-// Probe says, before anything is committed, whether a roll-out could begin.
-func (c *Client) Probe(ctx context.Context, app, variable string) (Progress, error) {
-	return Progress{}, errNotYet
+// Open checks the token's shape and the URL; it does no I/O. What is wrong with either is failure Stall/AuthenticationFailed.
+func Open(config Config) (*Client, error) {
+	if problem := tokenProblem(config.Token); problem != "" {
+		return nil, failure.New(failure.Stall, failure.AuthenticationFailed, "the Fly token "+problem)
+	}
+	base, err := baseURL(config.URL)
+	if err != nil {
+		return nil, err
+	}
+	requests, err := flaps.NewWithOptions(context.Background(), flaps.NewClientOpts{Tokens: tokens.Parse(config.Token)})
+	if err != nil { // an unusable FLY_FLAPS_BASE_URL in the environment
+		return nil, failure.New(failure.Stall, failure.AuthenticationFailed, "FLY_FLAPS_BASE_URL is not a URL")
+	}
+	sender, err := newHTTPClient()
+	if err != nil {
+		return nil, err
+	}
+	return &Client{
+		requests: requests, http: sender, base: base, organization: config.Organization,
+		limits: newLimits(), now: time.Now, running: map[attempt]bool{},
+	}, nil
 }
 
-// Advance makes one pass of a roll-out.
-func (c *Client) Advance(ctx context.Context, r RollOut) (Progress, error) {
-	return Progress{}, errNotYet
+// baseURL accepts a scheme and a host: fly-go drops any path of a base URL, so one would be ignored in silence.
+func baseURL(text string) (*url.URL, error) {
+	if text == "" {
+		text = defaultURL
+	}
+	base, err := url.Parse(text)
+	if err != nil || base.Host == "" || (base.Scheme != "https" && base.Scheme != "http") ||
+		base.User != nil || base.RawQuery != "" || base.Fragment != "" || (base.Path != "" && base.Path != "/") {
+		return nil, failure.New(failure.Stall, failure.AuthenticationFailed,
+			"the Fly API URL must be a scheme and a host, such as "+defaultURL)
+	}
+	return base, nil
+}
+
+// newHTTPClient follows no redirect, which would carry a secret elsewhere, and retries nothing. The cookie jar holds Fly's
+// affinity cookie, with which a read after a write reaches the same host.
+func newHTTPClient() (*http.Client, error) {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil, failure.New(failure.Retry, failure.Unexpected, "no cookie jar for the Fly client")
+	}
+	transport := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConnsPerHost:   32,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: time.Second,
+	}
+	return &http.Client{
+		Transport:     transport,
+		Jar:           jar,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
 }

@@ -1,0 +1,71 @@
+package fly
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+)
+
+// verdict is what an HTTP status means when the request changed nothing.
+type verdict struct {
+	class  failure.Class
+	reason failure.Reason
+	fact   string
+}
+
+// verdicts holds the statuses with a meaning of their own. Fly's texts for them are in the Machines API specification; the
+// program relies on the status alone.
+var verdicts = map[int]verdict{
+	http.StatusUnauthorized:        {failure.Retry, failure.AuthenticationFailed, "Fly rejected the token"},
+	http.StatusForbidden:           {failure.Retry, failure.PermissionDenied, "the Fly token may not do this, or the app is in another organization"},
+	http.StatusNotFound:            {failure.Wait, failure.FlyAppNotFound, "Fly has no such app"},
+	http.StatusRequestTimeout:      {failure.Retry, failure.ConnectionFailed, "Fly gave no answer in time"},
+	http.StatusConflict:            {failure.Wait, failure.Busy, "something else is changing it at Fly"},
+	http.StatusPreconditionFailed:  {failure.Wait, failure.Busy, "Fly can not do this in the present state"},
+	http.StatusTooManyRequests:     {failure.Retry, failure.RateLimited, "Fly asks to come back later"},
+	http.StatusBadRequest:          {failure.Retry, failure.Rejected, "Fly refused the request"},
+	http.StatusUnprocessableEntity: {failure.Retry, failure.Rejected, "Fly refused the request"},
+}
+
+// statusFailure classes an answer that is not 2xx. After 408 or 5xx on a mutation nobody knows whether it took effect.
+func statusFailure(r request, status int) *failure.Error {
+	where := fmt.Sprintf(" (HTTP %d, %s of %s)", status, r.action, r.id)
+	if r.mutates() && (status == http.StatusRequestTimeout || status >= 500) {
+		return failure.New(failure.Unknown, failure.OutcomeUnknown, "Fly gave no definite answer"+where)
+	}
+	if status == http.StatusNotFound && r.ofMachine {
+		return failure.New(failure.Wait, failure.Superseded, "the Machine is gone"+where)
+	}
+	if v, ok := verdicts[status]; ok {
+		return failure.New(v.class, v.reason, v.fact+where)
+	}
+	switch {
+	case status >= 500:
+		return failure.New(failure.Retry, failure.ConnectionFailed, "Fly is not well"+where)
+	case status >= 400:
+		return failure.New(failure.Retry, failure.Rejected, "Fly refused the request"+where)
+	}
+	return failure.New(failure.Retry, failure.Unexpected, "Fly gave an answer that this program does not know"+where)
+}
+
+// transportFailure classes a call without an answer. One that never got a connection has changed nothing.
+func transportFailure(r request, sent bool) *failure.Error {
+	where := fmt.Sprintf(" (%s of %s)", r.action, r.id)
+	switch {
+	case !sent:
+		return failure.New(failure.Retry, failure.ConnectionFailed, "Fly can not be reached"+where)
+	case r.mutates():
+		return failure.New(failure.Unknown, failure.OutcomeUnknown, "the answer of Fly was lost"+where)
+	}
+	return failure.New(failure.Retry, failure.ConnectionFailed, "the answer of Fly was lost"+where)
+}
+
+// answerFailure classes a 2xx whose body can not be read: a mutation took effect, but what came of it is not known.
+func answerFailure(r request) *failure.Error {
+	detail := fmt.Sprintf("Fly gave an answer that can not be read (%s of %s)", r.action, r.id)
+	if r.mutates() {
+		return failure.New(failure.Unknown, failure.OutcomeUnknown, detail)
+	}
+	return failure.New(failure.Retry, failure.Unexpected, detail)
+}

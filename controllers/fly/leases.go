@@ -1,0 +1,56 @@
+package fly
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+)
+
+// leaseTime bounds what a pass does with one Machine. A lease that a dying process leaves behind ends by itself after it.
+const leaseTime = 60 * time.Second
+
+// lease keeps everybody else from changing a Machine.
+type lease struct {
+	Nonce     string `json:"nonce"`
+	ExpiresAt int64  `json:"expires_at"` // seconds since 1970
+}
+
+func (l *lease) held(now time.Time) bool {
+	return l != nil && l.ExpiresAt > now.Unix()
+}
+
+// acquire takes the Machine's lease and returns its nonce. It asks once: fly-go's AcquireLease repeats every refusal for a
+// minute. Another's lease is failure Wait/LeaseHeld; it is never broken.
+func (c *Client) acquire(ctx context.Context, app, id string) (string, error) {
+	r := machineRequest(app, id, "lease machine", http.MethodPost, "/lease?ttl="+seconds(leaseTime))
+	var answer struct {
+		Data lease `json:"data"`
+	}
+	err := c.call(ctx, r, &answer)
+	switch {
+	case failure.ReasonOf(err) == failure.Busy:
+		return "", failure.New(failure.Wait, failure.LeaseHeld, "somebody else holds the lease of Machine "+id)
+	case failure.ClassOf(err) == failure.Unknown:
+		// At worst there is a lease of which nobody knows the nonce. It runs out.
+		return "", failure.New(failure.Retry, failure.ConnectionFailed, "the answer of Fly was lost (lease of Machine "+id+")")
+	case err != nil:
+		return "", err
+	case answer.Data.Nonce == "":
+		return "", failure.New(failure.Retry, failure.Unexpected, "Fly gave a lease without a nonce (Machine "+id+")")
+	}
+	return answer.Data.Nonce, nil
+}
+
+// release gives the lease back, also when ctx is over. A failure costs only time: the lease runs out.
+func (c *Client) release(ctx context.Context, app, id, nonce string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+	defer cancel()
+	r := machineRequest(app, id, "release machine", http.MethodDelete, "/lease")
+	r.nonce = nonce
+	_ = c.call(ctx, r, nil)
+}
+
+func seconds(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }

@@ -1,0 +1,164 @@
+package fly
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+)
+
+// move is the next step of a roll-out: one Machine, and what is to be written on it.
+type move struct {
+	machine machine
+	// launch: it runs, so it comes up with the value; otherwise it stays down until somebody starts it.
+	launch bool
+	mark   mark
+}
+
+// plan says how far the roll-out has come, and which Machine is next; nil = none now. It has no side effects.
+//
+// One Machine at a time, by process group and ID. The next one moves only when every moved one is well, was unwell before, or
+// was not running. A Machine that can not be moved now does not keep the others from it: each of them that still has
+// the old password can open no new connection.
+func plan(machines []machine, r RollOut, now time.Time) (Progress, *move) {
+	var p Progress
+	var left []machine
+	for _, m := range inScope(machines) {
+		p.Total++
+		p.Warnings = append(p.Warnings, m.settings.shadows(m.ID, r.Variable)...)
+		if m.reached(r) {
+			p.count(m, now)
+		} else {
+			left = append(left, m)
+		}
+	}
+	if p.Halted != "" || p.Waiting != "" {
+		return p, nil
+	}
+	for _, m := range left {
+		if why := blocked(m, now); why != nil {
+			p.wait(why.Detail)
+			continue
+		}
+		p.Waiting = m.title() + " is the next to be updated"
+		return p, nextMove(m, r, now)
+	}
+	return p, nil
+}
+
+// count adds a Machine that has the revision.
+func (p *Progress) count(m machine, now time.Time) {
+	found := m.mark()
+	if found.onNextStart && m.resting() {
+		p.OnNextStart++
+		return
+	}
+	if m.unreachable() {
+		p.wait(hostUnreachable(m).Detail)
+		return
+	}
+	state, why := judge(m, now)
+	switch {
+	case state == well:
+		p.Updated++
+	case state == pending:
+		p.wait(m.title() + " has been updated and is coming up: " + why)
+	case found.unhealthyBefore:
+		p.Updated++
+		p.Warnings = append(p.Warnings, m.title()+" was unhealthy before the update and still is: "+why)
+	default:
+		p.Failed++
+		if p.Halted == "" {
+			p.Halted = m.title() + " is unhealthy since the update: " + why
+		}
+	}
+}
+
+// wait keeps the first of several things that are waited for.
+func (p *Progress) wait(why string) {
+	if p.Waiting == "" {
+		p.Waiting = why
+	}
+}
+
+// nextMove decides from the state before the first attempt how the Machine is to come out.
+func nextMove(m machine, r RollOut, now time.Time) *move {
+	launch := m.running() || m.wasRunning
+	state, _ := judge(m, now)
+	return &move{machine: m, launch: launch, mark: mark{
+		revision:        r.Revision,
+		secretsVersion:  r.SecretVersion,
+		onNextStart:     !launch,
+		unhealthyBefore: m.running() && state == unwell,
+	}}
+}
+
+// inScope are the Machines that belong to a roll-out, in the order in which they move.
+func inScope(machines []machine) []machine {
+	scope := slices.DeleteFunc(slices.Clone(machines), func(m machine) bool {
+		return m.State == "destroyed" || m.State == "destroying" || temporary[m.settings.group()]
+	})
+	slices.SortFunc(scope, func(a, b machine) int {
+		return cmp.Or(cmp.Compare(a.settings.group(), b.settings.group()), cmp.Compare(a.ID, b.ID))
+	})
+	return scope
+}
+
+// temporary are the process groups of Machines that flyctl makes for one command and throws away.
+var temporary = map[string]bool{
+	"fly_app_release_command":      true,
+	"release_command":              true,
+	"fly_app_console":              true,
+	"fly_app_test_machine_command": true,
+}
+
+// blocked says why a Machine can not be updated now; nil = it can.
+func blocked(m machine, now time.Time) *failure.Error {
+	switch {
+	case m.unreachable():
+		return hostUnreachable(m)
+	case m.Lease.held(now):
+		return failure.New(failure.Wait, failure.LeaseHeld, "somebody else holds the lease of "+m.title())
+	case !m.running() && !m.resting():
+		return failure.New(failure.Wait, failure.Busy, m.title()+" is "+m.State)
+	case m.State == "stopped" && m.justCrashed(now):
+		return failure.New(failure.Wait, failure.Busy, m.title()+" has just exited; whether Fly starts it again is not known yet")
+	}
+	return nil
+}
+
+func (m machine) justCrashed(now time.Time) bool {
+	at, _, crashed := m.lastCrash(time.Time{})
+	return crashed && now.Sub(at) < crashMemory
+}
+
+// unreachable: an update sends the whole config, and without its host Fly does not have it whole.
+func (m machine) unreachable() bool {
+	return !m.hasConfig() || (m.HostStatus != "" && m.HostStatus != "ok")
+}
+
+func hostUnreachable(m machine) *failure.Error {
+	return failure.New(failure.Wait, failure.HostUnreachable, "the host of "+m.title()+" can not be reached")
+}
+
+// running: the Machine is up, or on its way up.
+func (m machine) running() bool { return m.State == "started" || m.State == "starting" }
+
+// resting: it is down, and stays so until somebody starts it.
+func (m machine) resting() bool {
+	switch m.State {
+	case "stopped", "suspended", "created", "failed":
+		return true
+	}
+	return false
+}
+
+// title names a Machine in a sentence.
+func (m machine) title() string {
+	if group := m.settings.group(); group != "" {
+		return fmt.Sprintf("Machine %s (%s)", m.ID, group)
+	}
+	return "Machine " + m.ID
+}

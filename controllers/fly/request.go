@@ -1,0 +1,118 @@
+package fly
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/superfly/fly-go/flaps"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+)
+
+const (
+	readTimeout = 10 * time.Second
+	// maxAnswer bounds an answer; the list of an app's Machines is the longest, some 20 KB for each.
+	maxAnswer = 64 << 20
+)
+
+// request is one call of the Machines API.
+type request struct {
+	// action and id are what Fly counts its rates by, and what an error names; id is an app or a Machine.
+	action, id string
+	ofMachine  bool
+	method     string
+	// path comes after /v1.
+	path string
+	// body is sent byte for byte; nil sends none.
+	body    []byte
+	nonce   string
+	timeout time.Duration
+}
+
+func (r request) mutates() bool { return r.method != http.MethodGet }
+
+// call sends r once and decodes a 2xx answer into out, unless that is nil.
+func (c *Client) call(ctx context.Context, r request, out any) error {
+	if !c.limits.wait(ctx, r.action, r.id) {
+		return failure.New(failure.Retry, failure.RateLimited, "the rate of Fly's API for "+r.action+" of "+r.id+" is used up")
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	answer, failed := c.send(ctx, r)
+	if failed != nil {
+		return failed
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return answerFailure(r)
+	}
+	return nil
+}
+
+// send returns the body of a 2xx answer.
+func (c *Client) send(ctx context.Context, r request) ([]byte, *failure.Error) {
+	var sent atomic.Bool
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
+	httpRequest, err := c.build(httptrace.WithClientTrace(ctx, trace), r)
+	if err != nil {
+		return nil, failure.New(failure.Retry, failure.Unexpected, "the request can not be built: "+r.action+" of "+r.id)
+	}
+	response, err := c.http.Do(httpRequest)
+	if err != nil {
+		return nil, transportFailure(r, sent.Load())
+	}
+	defer func() { _ = response.Body.Close() }() // everything that matters has been read
+	if response.StatusCode == http.StatusTooManyRequests {
+		c.limits.refused(r.action, r.id, retryAfter(response.Header.Get("Retry-After"), c.now()))
+	}
+	if response.StatusCode < 200 || response.StatusCode > 299 {
+		return nil, statusFailure(r, response.StatusCode)
+	}
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return nil, transportFailure(r, true)
+	}
+	return answer, nil
+}
+
+// build takes path and authorization from fly-go. The body is set here: fly-go would marshal it anew, and change its bytes.
+func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
+	httpRequest, err := c.requests.NewRequest(ctx, r.method, r.path, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	httpRequest.URL.Scheme, httpRequest.URL.Host = c.base.Scheme, c.base.Host
+	httpRequest.Host = c.base.Host
+	httpRequest.Header.Set("User-Agent", userAgent)
+	if r.nonce != "" {
+		httpRequest.Header.Set(flaps.NonceHeader, r.nonce)
+	}
+	if r.body != nil {
+		httpRequest.Header.Set("Content-Type", "application/json")
+		httpRequest.ContentLength = int64(len(r.body))
+		// With GetBody net/http repeats a request of which no byte was written, and no other that mutates.
+		httpRequest.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.body)), nil }
+		httpRequest.Body, _ = httpRequest.GetBody() // never fails
+	}
+	return httpRequest, nil
+}
+
+// retryAfter reads both forms of the header, seconds and an HTTP date; 0 = none.
+func retryAfter(header string, now time.Time) time.Duration {
+	if seconds, err := strconv.Atoi(header); err == nil {
+		return time.Duration(min(max(seconds, 0), 3600)) * time.Second
+	}
+	if at, err := http.ParseTime(header); err == nil {
+		return min(max(at.Sub(now), 0), time.Hour)
+	}
+	return 0
+}

@@ -1,0 +1,154 @@
+package fly
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+)
+
+// passTime bounds a pass; it stays below leaseTime, so that an update is never sent under a lease that has run out.
+const passTime = 50 * time.Second
+
+// Probe says, before anything is committed, whether a roll-out could begin: the Machines can be listed, agree with Fly's own
+// count, are not leased by others, and their hosts can be reached. Else the failure is Wait, with LeaseHeld, HostUnreachable
+// or Unexpected (a list shorter than the count), or that of the call. Progress has Total, OnNextStart (those that do not run)
+// and Warnings.
+func (c *Client) Probe(ctx context.Context, app, variable string) (Progress, error) {
+	machines, short, err := c.machines(ctx, app)
+	if err != nil {
+		return Progress{}, err
+	}
+	if short != "" {
+		return Progress{}, failure.New(failure.Wait, failure.Unexpected, short)
+	}
+	var p Progress
+	for _, m := range inScope(machines) {
+		why := blocked(m, c.now())
+		if why != nil && why.Reason != failure.Busy { // a Machine on its way somewhere arrives
+			return Progress{}, why
+		}
+		p.Total++
+		if m.resting() {
+			p.OnNextStart++
+		}
+		p.Warnings = append(p.Warnings, m.settings.shadows(m.ID, variable)...)
+	}
+	return p, nil
+}
+
+// Advance makes one pass of a roll-out: it looks at every Machine and moves at most one. It takes up to a minute, of which it
+// waits a few seconds for that Machine to start; call it again until the Progress is Done. What is only busy is in
+// Progress.Waiting; an error means that the pass could not be made, and no Machine is harmed by it.
+func (c *Client) Advance(ctx context.Context, r RollOut) (Progress, error) {
+	ctx, cancel := context.WithTimeout(ctx, passTime)
+	defer cancel()
+	machines, short, err := c.machines(ctx, r.App)
+	if err != nil {
+		return Progress{}, err
+	}
+	c.recall(machines, r)
+	p, next := plan(machines, r, c.now())
+	if short != "" {
+		p.Waiting = short
+		return p, nil
+	}
+	if next == nil {
+		return p, nil
+	}
+	waiting, err := c.carryOut(ctx, r, *next)
+	if err != nil && failure.ClassOf(err) != failure.Wait {
+		return p, err
+	}
+	if err != nil {
+		waiting = failure.As(err).Detail
+	}
+	p.Waiting = waiting
+	return p, nil
+}
+
+// machines lists an app's Machines; short says in what the list contradicts Fly's own count.
+func (c *Client) machines(ctx context.Context, name string) (machines []machine, short string, err error) {
+	app, err := c.App(ctx, name)
+	if err != nil {
+		return nil, "", err
+	}
+	if machines, err = c.list(ctx, name); err != nil {
+		return nil, "", err
+	}
+	if len(machines) < app.MachineCount {
+		short = fmt.Sprintf("Fly counts %d Machines of app %s and lists %d", app.MachineCount, name, len(machines))
+	}
+	return machines, short, nil
+}
+
+// carryOut updates one Machine under its lease and says what is waited for then.
+func (c *Client) carryOut(ctx context.Context, r RollOut, next move) (string, error) {
+	id := next.machine.ID
+	nonce, err := c.acquire(ctx, r.App, id)
+	if err != nil {
+		return "", err
+	}
+	defer c.release(ctx, r.App, id, nonce)
+	m, err := c.get(ctx, r.App, id)
+	if err != nil {
+		return "", err
+	}
+	if m.InstanceID != next.machine.InstanceID || m.State != next.machine.State || m.unreachable() {
+		return m.title() + " has changed meanwhile", nil
+	}
+	config, err := withMetadata(m.Config, metadataKey, next.mark.String())
+	if err != nil {
+		return "", failure.New(failure.Retry, failure.Unexpected, "the config of "+m.title()+" is not understood")
+	}
+	if next.launch {
+		c.remember(r, id)
+	}
+	instance, err := c.update(ctx, r.App, id, nonce, config, update{
+		CurrentVersion: m.InstanceID, MinSecretsVersion: r.SecretVersion, SkipLaunch: !next.launch,
+	})
+	if failure.ClassOf(err) == failure.Unknown {
+		instance, err = c.reread(ctx, r, id)
+	}
+	if err != nil {
+		return "", err
+	}
+	if next.launch {
+		c.awaitStart(ctx, r.App, id, instance)
+	}
+	return m.title() + " has been updated", nil
+}
+
+// reread settles an update whose answer was lost. If Fly has not taken it, the next pass tries again; should the first one
+// arrive after all, current_version keeps the Machine from being replaced twice.
+func (c *Client) reread(ctx context.Context, r RollOut, id string) (instance string, err error) {
+	m, err := c.get(ctx, r.App, id)
+	if err != nil {
+		return "", err
+	}
+	if !m.reached(r) {
+		return "", failure.New(failure.Retry, failure.ConnectionFailed, "the answer to the update of "+m.title()+" was lost")
+	}
+	return m.InstanceID, nil
+}
+
+// remember notes that a Machine was running before it was first touched.
+func (c *Client) remember(r RollOut, id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running[attempt{r.App, id, r.Revision}] = true
+}
+
+// recall tells the Machines what was noted of them, and forgets those that have arrived.
+func (c *Client) recall(machines []machine, r RollOut) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, m := range machines {
+		key := attempt{r.App, m.ID, r.Revision}
+		if m.reached(r) {
+			delete(c.running, key)
+		}
+		machines[i].wasRunning = c.running[key]
+	}
+}

@@ -1,0 +1,119 @@
+package fly
+
+import (
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	flyapi "github.com/superfly/fly-go"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+)
+
+const (
+	// setTimeout bounds one attempt, so that a hanging one leaves time to send again.
+	setTimeout = 5 * time.Second
+	// setDeadline bounds SetSecret where the caller gives no deadline. A row lock is held meanwhile.
+	setDeadline = 15 * time.Second
+)
+
+// SetSecret sets one app secret; no Machine changes by it. While an answer is lost, the same bytes are sent again until ctx's
+// deadline (15 s if it has none); then, or when a definite refusal follows a lost answer, the failure is
+// Unknown/OutcomeUnknown: Fly may hold the value. Any other failure means that Fly has not taken it.
+func (c *Client) SetSecret(ctx context.Context, app, variable, value string) (Secret, error) {
+	if err := checkName(app, failure.FlyAppNotFound, "app name"); err != nil {
+		return Secret{}, err
+	}
+	body, err := json.Marshal(flyapi.UpdateAppSecretsRequest{Values: map[string]*string{variable: &value}})
+	if err != nil {
+		return Secret{}, failure.New(failure.Stall, failure.Rejected, "the value can not be sent as JSON")
+	}
+	if _, limited := ctx.Deadline(); !limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, setDeadline)
+		defer cancel()
+	}
+	lost := false
+	for tries := 0; ; tries++ {
+		secret, err := c.postSecret(ctx, app, variable, body)
+		switch {
+		case err == nil:
+			return secret, nil
+		case failure.ClassOf(err) == failure.Unknown:
+			lost = true
+		case !lost:
+			return Secret{}, err
+		case !passes(failure.ReasonOf(err)):
+			return Secret{}, lostSecret(app, variable)
+		}
+		if !sleep(ctx, backoff(tries)) {
+			return Secret{}, lostSecret(app, variable)
+		}
+	}
+}
+
+// passes says whether a refusal may end while SetSecret still waits.
+func passes(reason failure.Reason) bool {
+	return reason == failure.RateLimited || reason == failure.ConnectionFailed || reason == failure.Busy
+}
+
+func lostSecret(app, variable string) error {
+	return failure.New(failure.Unknown, failure.OutcomeUnknown,
+		"the answer of Fly was lost; app "+app+" may or may not hold a new "+variable)
+}
+
+// backoff grows from a quarter of a second to two, half of it random.
+func backoff(tries int) time.Duration {
+	ceiling := min(250*time.Millisecond<<min(tries, 3), 2*time.Second)
+	return ceiling/2 + rand.N(ceiling/2)
+}
+
+func (c *Client) postSecret(ctx context.Context, app, variable string, body []byte) (Secret, error) {
+	r := request{
+		action: "set secrets", id: app, method: http.MethodPost, path: "/apps/" + app + "/secrets",
+		body: body, timeout: setTimeout,
+	}
+	var answer flyapi.UpdateAppSecretsResp
+	if err := c.call(ctx, r, &answer); err != nil {
+		return Secret{}, err
+	}
+	secret := Secret{Version: answer.Version, Digest: digestOf(answer.Secrets, variable)}
+	if secret.Version == 0 {
+		return Secret{}, answerFailure(r)
+	}
+	if secret.Digest != "" {
+		return secret, nil
+	}
+	// An answer need not list what it set.
+	digest, err := c.SecretDigest(ctx, app, variable)
+	if err != nil || digest == "" {
+		return Secret{}, answerFailure(r)
+	}
+	return Secret{Digest: digest, Version: secret.Version}, nil
+}
+
+// SecretDigest reads the digest of an app secret; "" = not set.
+func (c *Client) SecretDigest(ctx context.Context, app, variable string) (string, error) {
+	if err := checkName(app, failure.FlyAppNotFound, "app name"); err != nil {
+		return "", err
+	}
+	r := request{
+		action: "list secrets", id: app, method: http.MethodGet, path: "/apps/" + app + "/secrets", timeout: readTimeout,
+	}
+	var answer flyapi.ListAppSecretsResp
+	if err := c.call(ctx, r, &answer); err != nil {
+		return "", err
+	}
+	return digestOf(answer.Secrets, variable), nil
+}
+
+func digestOf(secrets []flyapi.AppSecret, name string) string {
+	for _, secret := range secrets {
+		if secret.Name == name {
+			return secret.Digest
+		}
+	}
+	return ""
+}
