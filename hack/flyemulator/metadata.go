@@ -1,0 +1,62 @@
+package flyemulator
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+)
+
+func (e *Emulator) getMetadata(c *call) (answer, error) {
+	metadata := maps.Clone(c.machine.parsed.Metadata)
+	if metadata == nil {
+		metadata = map[string]string{}
+	}
+	return ok(metadata)
+}
+
+func (e *Emulator) setMetadata(c *call) (answer, error) {
+	var in struct {
+		Value *string `json:"value"`
+	}
+	if err := c.decode(&in); err != nil {
+		return answer{}, err
+	}
+	if in.Value == nil {
+		return answer{}, fail(http.StatusBadRequest, "invalid_argument: value is required")
+	}
+	return e.editMetadata(c, func(metadata map[string]string) { metadata[c.PathValue("key")] = *in.Value })
+}
+
+func (e *Emulator) deleteMetadata(c *call) (answer, error) {
+	return e.editMetadata(c, func(metadata map[string]string) { delete(metadata, c.PathValue("key")) })
+}
+
+// editMetadata changes that part of the config alone. The Machine runs on, in the same version.
+func (e *Emulator) editMetadata(c *call, edit func(map[string]string)) (answer, error) {
+	if e.switches.LeaseBlocksMetadata {
+		if err := e.checkLease(c); err != nil {
+			return answer{}, err
+		}
+	}
+	m := c.machine
+	metadata := maps.Clone(m.parsed.Metadata)
+	if metadata == nil {
+		metadata = map[string]string{}
+	}
+	edit(metadata)
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(m.config, &members); err != nil {
+		return answer{}, err
+	}
+	raw, err := json.Marshal(metadata)
+	if err != nil {
+		return answer{}, err
+	}
+	members["metadata"] = raw
+	if m.config, err = json.Marshal(members); err != nil {
+		return answer{}, err
+	}
+	m.parsed.Metadata = metadata
+	e.announce()
+	return ok(done)
+}
