@@ -67,6 +67,10 @@ const (
 	ReasonMachineUnhealthy     = "MachineUnhealthy"
 	ReasonLeaseHeld            = "LeaseHeld"
 	ReasonHostUnreachable      = "HostUnreachable"
+	ReasonBusy                 = "Busy"       // something else holds a lock in Postgres
+	ReasonSuperseded           = "Superseded" // another process went on with the rotation
+	ReasonRejected             = "Rejected"   // the other side refused the request as such
+	ReasonUnexpected           = "Unexpected" // an error that this operator does not know
 )
 
 // Events.

@@ -82,11 +82,11 @@ func TestDecideInvariants(t *testing.T) {
 func TestBackoffGrowsAndIsBounded(t *testing.T) {
 	previous := time.Duration(0)
 	for attempts := int32(1); attempts < 100; attempts++ {
-		wait := Backoff(attempts, 0)
+		wait := Backoff(attempts, LongestRetry, 0)
 		require.GreaterOrEqual(t, wait, previous)
-		require.LessOrEqual(t, Backoff(attempts, 0.999), lastRetry*5/4)
+		require.LessOrEqual(t, Backoff(attempts, LongestRetry, 0.999), LongestRetry*5/4)
 		previous = wait
 	}
-	require.Equal(t, firstRetry, Backoff(1, 0))
-	require.Equal(t, lastRetry, previous)
+	require.Equal(t, firstRetry, Backoff(1, LongestRetry, 0))
+	require.Equal(t, LongestRetry, previous)
 }

@@ -1,0 +1,65 @@
+package tenantcredential
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+)
+
+const (
+	// workers bounds the passes at work at once over all environments; each environment's maxConcurrent bounds its rotations.
+	workers = 16
+	// environmentIndex finds the TenantCredentials of an environment in the cache.
+	environmentIndex = ".spec.environmentRef.name"
+)
+
+// AddToManager starts the controller with the manager: on changes of an object's spec or annotations, of its namespace's labels, and
+// of its environment, which the environments' controller tells of.
+func (r *Reconciler) AddToManager(ctx context.Context, mgr ctrl.Manager, environmentChanged <-chan event.GenericEvent) error {
+	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.TenantCredential{}, environmentIndex, func(o client.Object) []string {
+		return []string{o.(*v1alpha1.TenantCredential).Spec.EnvironmentRef.Name}
+	})
+	if err != nil {
+		return err
+	}
+	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("tenantcredential").
+		For(&v1alpha1.TenantCredential{}, builder.WithPredicates(changed)).
+		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.inNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		WatchesRawSource(source.Channel(environmentChanged, handler.EnqueueRequestsFromMapFunc(r.inEnvironment))).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		Complete(r)
+}
+
+func (r *Reconciler) inNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
+	return r.requests(ctx, client.InNamespace(namespace.GetName()))
+}
+
+func (r *Reconciler) inEnvironment(ctx context.Context, environment client.Object) []reconcile.Request {
+	return r.requests(ctx, client.MatchingFields{environmentIndex: environment.GetName()})
+}
+
+func (r *Reconciler) requests(ctx context.Context, of client.ListOption) []reconcile.Request {
+	var credentials v1alpha1.TenantCredentialList
+	if err := r.Client.List(ctx, &credentials, of); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing TenantCredentials")
+		return nil
+	}
+	requests := make([]reconcile.Request, len(credentials.Items))
+	for i := range credentials.Items {
+		requests[i].NamespacedName = client.ObjectKeyFromObject(&credentials.Items[i])
+	}
+	return requests
+}

@@ -1,0 +1,40 @@
+package tenantcredential
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+)
+
+// announce sends events, on transitions only.
+func (r *Reconciler) announce(s *scope) {
+	before, after := &s.before.Status, &s.object.Status
+	if after.Revision > before.Revision && after.LastRotation != nil && before.ObservedGeneration >= 0 {
+		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationCommitted, "Rotate",
+			"Revision %d is in force in Postgres and at Fly (%s)", after.Revision, after.LastRotation.Reason)
+	}
+	if completed(after) && !completed(before) && before.ObservedGeneration >= 0 {
+		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationCompleted, "Rotate",
+			"Every Machine of app %s has revision %d", after.Fly.AppName, after.Revision)
+	}
+	if s.attempted && s.obstacle != nil && reasonOf(before) != reasonOf(after) {
+		r.Events.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventRotationFailed, "Rotate", "%s", messages{s, r.Namespace}.obstacle())
+	}
+	if reasonOf(after) == v1alpha1.ReasonDriftDetected && reasonOf(before) != v1alpha1.ReasonDriftDetected {
+		r.Events.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventDriftDetected, "Observe", "%s",
+			meta.FindStatusCondition(after.Conditions, v1alpha1.ReadyCondition).Message)
+	}
+}
+
+// completed says that the newest rotation of the status is done.
+func completed(status *v1alpha1.TenantCredentialStatus) bool {
+	return status.LastRotation != nil && status.LastRotation.CompletionTime != nil
+}
+
+func reasonOf(status *v1alpha1.TenantCredentialStatus) string {
+	if ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition); ready != nil {
+		return ready.Reason
+	}
+	return ""
+}

@@ -1,0 +1,46 @@
+package tenantcredential
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
+)
+
+func (r *Reconciler) decide(_ context.Context, s *scope) error {
+	s.decision = rotation.Decide(s.facts(s.tenant))
+	return nil
+}
+
+// facts gathers what the decision rests on. The tenant is passed in, because under the lock it is read again.
+func (s *scope) facts(tenant *postgres.Tenant) rotation.Facts {
+	facts := rotation.Facts{
+		Asked:          s.object.AskedGeneration(),
+		Completed:      tenant.Claim.Generation,
+		Suspended:      s.object.Spec.Suspend,
+		Deleted:        s.deleted(),
+		DeliveryDigest: s.destination.Digest(),
+		Open:           tenant.Open != nil,
+	}
+	if tenant.Last != nil {
+		facts.Last = &rotation.Last{
+			Completed:      tenant.Last.State == postgres.StateCompleted,
+			Generation:     tenant.Last.Generation,
+			DeliveryDigest: tenant.Last.DeliveryDigest,
+			LoginRefused:   s.shows(tenant.Last.Revision, v1alpha1.PostgresSyncedCondition, v1alpha1.ReasonVerificationFailed),
+			Superseded:     s.secretDrifted(),
+			Halted: s.shows(tenant.Last.Revision, v1alpha1.FlyMachinesUpdatedCondition, v1alpha1.ReasonMachineUnhealthy) ||
+				passwordDrifted(tenant),
+		}
+	}
+	return facts
+}
+
+// shows says that the status, which speaks of this revision, has a condition with this reason.
+func (s *scope) shows(revision int64, condition, reason string) bool {
+	shown := meta.FindStatusCondition(s.before.Status.Conditions, condition)
+	return s.before.Status.Revision == revision && shown != nil && shown.Reason == reason
+}

@@ -1,0 +1,192 @@
+package tenantcredential
+
+import (
+	"fmt"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+)
+
+// messages words what a user reads in a status: the fact, what it means for the tenant, and the command that mends it.
+// docs/messages.md shows every one of them.
+type messages struct {
+	*scope
+	namespace string // the operator's own
+}
+
+func (m messages) table() string {
+	if m.environment == nil {
+		return "the management table"
+	}
+	return m.environment.Spec.Management.Schema + "." + m.environment.Spec.Management.Table
+}
+
+func (m messages) secret() string {
+	return fmt.Sprintf("Secret %s of app %s", m.destination.Variable, m.tenant.FlyApp)
+}
+
+// nextGeneration is the number to write for a rotation.
+func (s *scope) nextGeneration() int64 {
+	return max(s.object.AskedGeneration(), s.tenant.Claim.Generation) + 1
+}
+
+func (m messages) rotated() string {
+	return fmt.Sprintf("Credentials rotated (revision %d, secret digest %s). Retrieve via: fly secrets list -a %s; the value is in the app's environment as %s.",
+		m.tenant.Last.Revision, m.tenant.Last.FlyDigest, m.tenant.FlyApp, m.destination.Variable)
+}
+
+func (m messages) adopted() string {
+	return fmt.Sprintf("The present password of role %s is recorded as it was found; nothing was changed or proved. To rotate it, raise spec.rotationGeneration to %d.",
+		m.tenant.Role, m.nextGeneration())
+}
+
+func (m messages) suspended() string {
+	return fmt.Sprintf("A rotation is due (%s) and spec.suspend is true. Nothing was changed. To let it start: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"suspend\":false}}'",
+		m.decision.Cause, m.object.Namespace, m.object.Name)
+}
+
+func (m messages) rolling() string {
+	if m.tenant.Last == nil || !rolling(m.tenant) {
+		return "A rotation is open and is made again at once."
+	}
+	text := fmt.Sprintf("Revision %d is in force in Postgres and at Fly", m.tenant.Last.Revision)
+	if m.progress == nil {
+		return text + ", and the Machines are moved onto it."
+	}
+	text += fmt.Sprintf("; %d of %d Machines run with it", m.progress.Updated, m.progress.Total)
+	if m.progress.OnNextStart > 0 {
+		text += fmt.Sprintf(", %d take it at their next start", m.progress.OnNextStart)
+	}
+	if m.progress.Waiting != "" {
+		text += "; waiting: " + m.progress.Waiting
+	}
+	return text + "."
+}
+
+func (m messages) drift(what string) string {
+	now := "the one that was adopted"
+	if m.tenant.Last != nil {
+		now = fmt.Sprintf("the one of revision %d", m.tenant.Last.Revision)
+	}
+	return fmt.Sprintf("%s is not %s: somebody else changed it. Nothing was changed by the operator. To set a new one everywhere, raise spec.rotationGeneration to %d.",
+		what, now, m.nextGeneration())
+}
+
+// consequence says what the obstacle means for the tenant at this moment.
+func (m messages) consequence() string {
+	switch {
+	case m.tenant == nil || m.tenant.Claim == nil:
+		return "Nothing was changed."
+	case m.tenant.Open != nil && (m.failed().Class == failure.Unknown || m.secretDrifted()):
+		return fmt.Sprintf("The former password is still the valid one, and Fly may hold one that is not: do not deploy app %s until this object is Ready.", m.tenant.FlyApp)
+	case rolling(m.tenant) && m.failed().Reason == failure.VerificationFailed:
+		return fmt.Sprintf("Revision %d is in force in Postgres and at Fly, and no Machine was touched.", m.tenant.Last.Revision)
+	case rolling(m.tenant):
+		return fmt.Sprintf("Revision %d is in force in Postgres and at Fly, and not every Machine runs with it.", m.tenant.Last.Revision)
+	default:
+		return "Nothing was changed."
+	}
+}
+
+func (m messages) failed() *failure.Error { return m.scope.obstacle.failure }
+
+// obstacle words why the pass could not go on.
+func (m messages) obstacle() string {
+	fact, command := m.setUp()
+	if fact == "" {
+		fact, command = m.postgres()
+	}
+	if fact == "" {
+		fact, command = m.fly()
+	}
+	return fact + ". " + m.consequence() + " " + command
+}
+
+// setUp words what has to be put right in Kubernetes.
+func (m messages) setUp() (fact, command string) {
+	object, environment := m.object, m.object.Spec.EnvironmentRef.Name
+	switch string(m.failed().Reason) {
+	case v1alpha1.ReasonEnvironmentNotFound:
+		return fmt.Sprintf("TenantEnvironment %s does not exist", environment),
+			"Create it, or write one that exists: kubectl get tenv"
+	case v1alpha1.ReasonEnvironmentNotReady:
+		return fmt.Sprintf("TenantEnvironment %s is not ready (%s)", environment, m.failed().Detail),
+			fmt.Sprintf("It says what to do: kubectl get tenv %s -o wide", environment)
+	case v1alpha1.ReasonNamespaceNotAllowed:
+		return fmt.Sprintf("TenantEnvironment %s does not accept namespace %s", environment, object.Namespace),
+			fmt.Sprintf("Move the object to a namespace that it accepts, or extend spec.allowedNamespaces: kubectl edit tenv %s", environment)
+	case v1alpha1.ReasonTenantNotBound:
+		return fmt.Sprintf("Namespace %s is not bound to tenant %s", object.Namespace, object.Spec.TenantID),
+			fmt.Sprintf("If the tenant belongs here: kubectl label namespace %s %s%s=%s", object.Namespace, v1alpha1.TenantLabelPrefix, object.Spec.TenantID, v1alpha1.TenantLabelAllowed)
+	case v1alpha1.ReasonOwnershipConflict:
+		return "The tenant is held elsewhere: " + m.failed().Detail,
+			fmt.Sprintf("Delete one of the two objects; to take it over from another cluster: kubectl -n %s annotate tcred %s %s=<that cluster's kube-system UID>", object.Namespace, object.Name, v1alpha1.TakeOverFromAnnotation)
+	case v1alpha1.ReasonDriftDetected:
+		return fmt.Sprintf("The password of role %s was changed by somebody else during the roll-out", m.tenant.Role),
+			fmt.Sprintf("To set a new one everywhere, raise spec.rotationGeneration to %d.", m.nextGeneration())
+	}
+	return "", ""
+}
+
+// postgres words what has to be put right in PostgreSQL.
+func (m messages) postgres() (fact, command string) {
+	if m.scope.obstacle.condition != v1alpha1.PostgresSyncedCondition {
+		return "", ""
+	}
+	detail, environment := m.failed().Detail, m.object.Spec.EnvironmentRef.Name
+	switch m.failed().Reason {
+	case failure.TenantNotFound:
+		return fmt.Sprintf("Table %s of environment %s has no row for tenant %s", m.table(), environment, m.object.Spec.TenantID),
+			"Insert the row, or delete this object if the ID is wrong."
+	case failure.RoleNotFound:
+		return fmt.Sprintf("Role %s does not exist", m.tenant.Role),
+			fmt.Sprintf("In PostgreSQL: CREATE ROLE %q LOGIN; or name the tenant's role in the management table.", m.tenant.Role)
+	case failure.RoleNotAllowed:
+		return fmt.Sprintf("Role %s is not one that the operator may rotate: %s", m.tenant.Role, detail),
+			"Mend the role, then the operator goes on by itself."
+	case failure.NameConflict:
+		return "Two tenants have the same name: " + detail,
+			fmt.Sprintf("Give this tenant a name of its own in an override column of %s (spec.management.columns of TenantEnvironment %s).", m.table(), environment)
+	case failure.VerificationFailed:
+		return fmt.Sprintf("PostgreSQL refuses role %s with the password that was just set: %s", m.tenant.Role, detail),
+			"Check pg_hba.conf and any pooler between the operator and the server; a new password is tried by itself."
+	case failure.ConnectionFailed:
+		return "PostgreSQL can not be reached: " + detail,
+			fmt.Sprintf("Check the server; the operator goes on by itself: kubectl get tenv %s -o wide", environment)
+	case failure.Busy, failure.Superseded:
+		return "PostgreSQL is busy with this tenant: " + detail, "It is tried again by itself."
+	default:
+		return fmt.Sprintf("PostgreSQL did not do it: %s", detail),
+			fmt.Sprintf("It is tried again by itself; see kubectl get tenv %s -o wide", environment)
+	}
+}
+
+// fly words what has to be put right at Fly.io.
+func (m messages) fly() (fact, command string) {
+	detail, app := m.failed().Detail, ""
+	if m.tenant != nil {
+		app = m.tenant.FlyApp
+	}
+	token := m.environment.Spec.Fly.TokenSecretRef
+	switch m.failed().Reason {
+	case failure.FlyAppNotFound:
+		return fmt.Sprintf("Fly app %s does not exist", app),
+			fmt.Sprintf("Create it (fly apps create %s), or name the tenant's app in the management table.", app)
+	case failure.AuthenticationFailed:
+		return "Fly token rejected (401)", fmt.Sprintf("Replace key %s in Secret %s/%s.", token.Key, m.namespace, token.Name)
+	case failure.PermissionDenied:
+		return fmt.Sprintf("Fly refuses the token for app %s: %s", app, detail),
+			fmt.Sprintf("Put a token that may change the app into key %s of Secret %s/%s.", token.Key, m.namespace, token.Name)
+	case failure.RateLimited:
+		return "Fly limits the rate of requests: " + detail, "It is tried again by itself."
+	case failure.OutcomeUnknown:
+		return "Fly's answer was lost: " + detail, "It is made again by itself, with a new password."
+	case failure.LeaseHeld, failure.HostUnreachable:
+		return fmt.Sprintf("The Machines of app %s can not be updated now: %s", app, detail), fmt.Sprintf("It is tried again by itself; see fly machine list -a %s", app)
+	case failure.MachineUnhealthy:
+		return "The roll-out has halted: " + detail,
+			fmt.Sprintf("Repair the Machine and the roll-out goes on by itself (fly logs -a %s), or raise spec.rotationGeneration to %d.", app, m.nextGeneration())
+	default:
+		return "Fly did not do it: " + detail, fmt.Sprintf("It is tried again by itself; see fly status -a %s", app)
+	}
+}

@@ -1,0 +1,143 @@
+package tenantcredential
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+)
+
+func (r *Reconciler) findEnvironment(ctx context.Context, s *scope) error {
+	var environment v1alpha1.TenantEnvironment
+	name := s.object.Spec.EnvironmentRef.Name
+	if err := r.Client.Get(ctx, client.ObjectKey{Name: name}, &environment); err != nil {
+		if apierrors.IsNotFound(err) {
+			return readyObstacle(failure.Wait, v1alpha1.ReasonEnvironmentNotFound, "")
+		}
+		return fmt.Errorf("reading TenantEnvironment %s: %w", name, err)
+	}
+	s.environment = &environment
+	s.connection = r.Environment(name)
+	if s.connection != nil {
+		return nil
+	}
+	detail := "it has not been looked at yet"
+	if ready := meta.FindStatusCondition(environment.Status.Conditions, v1alpha1.ReadyCondition); ready != nil && ready.Status == metav1.ConditionFalse {
+		detail = ready.Reason
+	}
+	return &obstacle{condition: v1alpha1.PostgresSyncedCondition, status: metav1.ConditionUnknown,
+		failure: failure.New(failure.Wait, v1alpha1.ReasonEnvironmentNotReady, detail)}
+}
+
+// checkNamespace asks whether the environment accepts the namespace, and whether the namespace is bound to the tenant. A rotation
+// that is under way is finished all the same: only claim and ledger can say so, and they come later.
+func (r *Reconciler) checkNamespace(ctx context.Context, s *scope) error {
+	if hasFinalizer(s.object) {
+		return nil
+	}
+	var namespace corev1.Namespace
+	if err := r.Client.Get(ctx, client.ObjectKey{Name: s.object.Namespace}, &namespace); err != nil {
+		return fmt.Errorf("reading the namespace: %w", err)
+	}
+	allowed, err := namespaceAllowed(s.environment.Spec.AllowedNamespaces, namespace.Labels)
+	if err != nil {
+		return err
+	}
+	if !allowed {
+		return readyObstacle(failure.Stall, v1alpha1.ReasonNamespaceNotAllowed, "")
+	}
+	if s.environment.Spec.TenantBinding != v1alpha1.TenantBindingNone &&
+		namespace.Labels[v1alpha1.TenantLabelPrefix+s.id()] != v1alpha1.TenantLabelAllowed {
+		return readyObstacle(failure.Stall, v1alpha1.ReasonTenantNotBound, "")
+	}
+	return nil
+}
+
+func namespaceAllowed(allowed v1alpha1.AllowedNamespaces, namespaceLabels map[string]string) (bool, error) {
+	if allowed.From == v1alpha1.NamespacesFromAll {
+		return true, nil
+	}
+	selector, err := metav1.LabelSelectorAsSelector(allowed.Selector)
+	if err != nil {
+		return false, fmt.Errorf("allowedNamespaces.selector of the environment: %w", err)
+	}
+	return selector.Matches(labels.Set(namespaceLabels)), nil
+}
+
+// observePostgres reads role, stored hash, claim and ledger in one call.
+func (r *Reconciler) observePostgres(ctx context.Context, s *scope) error {
+	tenants, err := s.connection.Postgres.Observe(ctx, []string{s.id()})
+	if err != nil {
+		return postgresObstacle(err)
+	}
+	s.tenant = &tenants[0]
+	s.destination = credential.Destination{
+		Variable: s.object.Spec.Delivery.Fly.Variable,
+		Host:     s.environment.Spec.Postgres.Internal.Host,
+		Port:     s.environment.Spec.Postgres.Internal.Port,
+		Role:     s.tenant.Role,
+		Database: s.tenant.Database,
+	}
+	switch {
+	case !s.tenant.Found:
+		return postgresObstacle(failure.New(failure.Wait, failure.TenantNotFound, ""))
+	case !s.tenant.RoleExists:
+		return postgresObstacle(failure.New(failure.Wait, failure.RoleNotFound, ""))
+	case s.tenant.RoleViolation != "" && !unfinished(s.tenant):
+		return postgresObstacle(failure.New(failure.Stall, failure.RoleNotAllowed, s.tenant.RoleViolation))
+	}
+	return nil
+}
+
+// observeFly asks for the app and for the digest of its secret. An answer that only fails for now is no reason to call a tenant
+// unready that has nothing to do: what was seen before then stands.
+func (r *Reconciler) observeFly(ctx context.Context, s *scope) error {
+	digest, err := r.secretDigest(ctx, s)
+	if err == nil {
+		s.flySeen, s.flyDigest = true, digest
+		return nil
+	}
+	if passing(err) && s.restsOnFormerLook() {
+		ctrl.LoggerFrom(ctx).Info("Fly can not be asked now; nothing is due", "error", err.Error())
+		return nil
+	}
+	return flyObstacle(v1alpha1.FlySecretSyncedCondition, err)
+}
+
+func (r *Reconciler) secretDigest(ctx context.Context, s *scope) (string, error) {
+	app, err := s.connection.Fly.App(ctx, s.tenant.FlyApp)
+	if err != nil {
+		return "", err
+	}
+	if want := s.environment.Spec.Fly.Organization; want != "" && app.Organization != want {
+		return "", failure.New(failure.Stall, failure.PermissionDenied,
+			fmt.Sprintf("app %s belongs to organization %s, and the environment's is %s", app.Name, app.Organization, want))
+	}
+	return s.connection.Fly.SecretDigest(ctx, s.tenant.FlyApp, s.destination.Variable)
+}
+
+// passing says that an error goes by itself and says nothing about the app or the token.
+func passing(err error) bool {
+	switch failure.ReasonOf(err) {
+	case failure.AuthenticationFailed, failure.PermissionDenied, failure.FlyAppNotFound:
+		return false
+	}
+	return failure.ClassOf(err) == failure.Retry || failure.ClassOf(err) == failure.Unknown
+}
+
+// restsOnFormerLook says that nothing is unfinished or due, and that Fly has been looked at for this very spec.
+func (s *scope) restsOnFormerLook() bool {
+	condition := meta.FindStatusCondition(s.object.Status.Conditions, v1alpha1.FlySecretSyncedCondition)
+	return condition != nil && condition.Status == metav1.ConditionTrue && condition.ObservedGeneration == s.object.Generation &&
+		!unfinished(s.tenant) && s.object.AskedGeneration() <= s.tenant.Claim.Generation
+}

@@ -1,0 +1,110 @@
+package tenantcredential
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+)
+
+// claim makes sure that this object holds the tenant. A claim outlives its object: one that was deleted and made again takes its
+// predecessor's over, with all that has been done, and rotates nothing.
+func (r *Reconciler) claim(ctx context.Context, s *scope) error {
+	held := s.tenant.Claim
+	if held != nil && held.UID == s.uid() && held.Cluster == r.Cluster {
+		return nil
+	}
+	if s.deleted() {
+		return readyObstacle(failure.Stall, v1alpha1.ReasonOwnershipConflict, "another object holds the tenant by now")
+	}
+	adoption := postgres.Adoption{
+		TenantID: s.id(), UID: s.uid(), Cluster: r.Cluster,
+		Environment: s.environment.Name, Namespace: s.object.Namespace, Name: s.object.Name,
+		Generation:   s.object.AskedGeneration(),
+		TakeOverFrom: s.object.Annotations[v1alpha1.TakeOverFromAnnotation],
+	}
+	if held != nil && held.Cluster == r.Cluster {
+		gone, err := r.holderIsGone(ctx, held)
+		if err != nil {
+			return err
+		}
+		if gone {
+			adoption.ReplacesUID = held.UID
+		}
+	}
+	if _, err := s.connection.Postgres.Adopt(ctx, adoption); err != nil {
+		return postgresObstacle(err)
+	}
+	return r.observePostgres(ctx, s)
+}
+
+// holderIsGone asks the API server itself: the cache may not have seen the holder yet, or not any more.
+func (r *Reconciler) holderIsGone(ctx context.Context, held *postgres.Claim) (bool, error) {
+	var holder v1alpha1.TenantCredential
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: held.Namespace, Name: held.Name}, &holder)
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading the TenantCredential %s/%s that holds the tenant: %w", held.Namespace, held.Name, err)
+	}
+	return string(holder.UID) != held.UID, nil
+}
+
+func hasFinalizer(object *v1alpha1.TenantCredential) bool {
+	return controllerutil.ContainsFinalizer(object, v1alpha1.Finalizer)
+}
+
+// ensureFinalizer keeps the object from vanishing while a rotation is half done.
+func (r *Reconciler) ensureFinalizer(ctx context.Context, s *scope) error {
+	if hasFinalizer(s.object) {
+		return nil
+	}
+	return r.patchFinalizers(ctx, s, func(o *v1alpha1.TenantCredential) { controllerutil.AddFinalizer(o, v1alpha1.Finalizer) })
+}
+
+// releaseFinalizer lets the object go once nothing is unfinished, or once the tenant, or its app, is gone: then there is nobody
+// left to be locked out.
+func (r *Reconciler) releaseFinalizer(ctx context.Context, s *scope) error {
+	if !hasFinalizer(s.object) || s.tenant == nil {
+		return nil
+	}
+	if unfinished(s.tenant) && !(s.deleted() && s.nobodyLeft()) {
+		return nil
+	}
+	if s.tenant.Open != nil && s.tenant.Claim.UID == s.uid() {
+		if err := s.connection.Postgres.Discard(ctx, s.id(), s.uid(), s.tenant.Open.Revision); err != nil {
+			return err
+		}
+	}
+	return r.patchFinalizers(ctx, s, func(o *v1alpha1.TenantCredential) { controllerutil.RemoveFinalizer(o, v1alpha1.Finalizer) })
+}
+
+func (s *scope) nobodyLeft() bool {
+	if s.obstacle == nil {
+		return false
+	}
+	switch s.obstacle.failure.Reason {
+	case failure.TenantNotFound, failure.RoleNotFound, failure.FlyAppNotFound, failure.OwnershipConflict:
+		return true
+	}
+	return false
+}
+
+// patchFinalizers changes the metadata alone and refuses to write over somebody else's change.
+func (r *Reconciler) patchFinalizers(ctx context.Context, s *scope, change func(*v1alpha1.TenantCredential)) error {
+	changed := s.object.DeepCopy()
+	change(changed)
+	base := client.MergeFromWithOptions(s.object.DeepCopy(), client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, changed, base); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	s.object.ObjectMeta, s.before.ObjectMeta = changed.ObjectMeta, *changed.ObjectMeta.DeepCopy()
+	return nil
+}

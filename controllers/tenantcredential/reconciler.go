@@ -1,0 +1,120 @@
+// Package tenantcredential brings a tenant's credentials to what its TenantCredential asks for: observe, decide, act, report.
+package tenantcredential
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+)
+
+// Reconciler brings TenantCredentials to what they ask for.
+type Reconciler struct {
+	// Client reads from the manager's cache and writes to the API server.
+	Client client.Client
+	// Live reads from the API server itself, where a stale answer would do harm.
+	Live client.Reader
+	// Events receives an event at each transition.
+	Events events.EventRecorder
+	// Environment returns how to reach an environment, or nil while it can not be used.
+	Environment func(name string) *Environment
+	// Namespace is the operator's own, for messages that name a Secret.
+	Namespace string
+	// Cluster is the UID of this cluster's kube-system namespace.
+	Cluster string
+
+	// transactions are under way: they run on, and are waited for, when the process has to stop.
+	transactions sync.WaitGroup
+	// failed holds, per object, the last attempt at a rotation where it failed. Status has the count; this only keeps an event that
+	// comes in between from being taken for the retry.
+	failed sync.Map
+}
+
+// +kubebuilder:rbac:groups=credentials.systemprompt.io,resources=tenantcredentials,verbs=get;list;watch;patch;update
+// +kubebuilder:rbac:groups=credentials.systemprompt.io,resources=tenantcredentials/status,verbs=get;patch
+// +kubebuilder:rbac:groups=credentials.systemprompt.io,resources=tenantcredentials/finalizers,verbs=update
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+const (
+	// rollingPeriod is how soon a roll-out is looked at again, slotPeriod a rotation that waits for a free slot.
+	rollingPeriod = 500 * time.Millisecond
+	slotPeriod    = 500 * time.Millisecond
+	// restingPeriod is how often an object is looked at while nothing happens.
+	restingPeriod = 30 * time.Minute
+)
+
+// errLater ends a pass that has nothing to report: the attempt waits for a free slot, or for its retry time.
+var errLater = errors.New("later")
+
+// Reconcile makes one pass: each step either fills in its part of the scope or names the obstacle that ends the pass.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	s, err := r.begin(ctx, req)
+	if s == nil || err != nil {
+		return ctrl.Result{}, err
+	}
+	steps := []func(context.Context, *scope) error{
+		r.findEnvironment,
+		r.checkNamespace,
+		r.observePostgres,
+		r.claim,
+		r.observeFly,
+		r.decide,
+		r.rotate,
+		r.rollOut,
+	}
+	for _, step := range steps {
+		if err = step(ctx, s); err != nil {
+			break
+		}
+	}
+	if errors.Is(err, errLater) {
+		return ctrl.Result{RequeueAfter: r.later(s)}, nil
+	}
+	if err != nil && !errors.As(err, &s.obstacle) {
+		return ctrl.Result{}, err
+	}
+	return r.end(ctx, s)
+}
+
+// begin reads the object. There is nothing to do for one that is gone, or going without a rotation to finish.
+func (r *Reconciler) begin(ctx context.Context, req ctrl.Request) (*scope, error) {
+	var object v1alpha1.TenantCredential
+	if err := r.Client.Get(ctx, req.NamespacedName, &object); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.failed.Delete(req.NamespacedName)
+		}
+		return nil, client.IgnoreNotFound(err)
+	}
+	s := &scope{object: &object, before: object.DeepCopy(), now: time.Now()}
+	if s.deleted() && !hasFinalizer(&object) {
+		return nil, nil
+	}
+	return s, nil
+}
+
+// end reports, lets go of what is done, and says when to look again.
+func (r *Reconciler) end(ctx context.Context, s *scope) (ctrl.Result, error) {
+	r.giveSlotBack(s)
+	report(s, r.Namespace)
+	r.remember(ctx, s)
+	if err := r.patchStatus(ctx, s); err != nil {
+		return ctrl.Result{}, err
+	}
+	r.announce(s)
+	if err := r.releaseFinalizer(ctx, s); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: s.nextLook()}, nil
+}
+
+// WaitForTransactions returns when no transaction is under way. Call it before the process ends: the stretch from the Fly call to
+// COMMIT runs on when the lease is lost or a stop is asked for.
+func (r *Reconciler) WaitForTransactions() { r.transactions.Wait() }

@@ -1,0 +1,81 @@
+package tenantcredential
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+)
+
+// report turns what the pass knows into status. It is the only place that writes status.
+func report(s *scope, namespace string) {
+	status := &s.object.Status
+	status.ObservedGeneration = s.object.Generation
+	if s.tenant != nil && s.tenant.Claim != nil && s.tenant.Claim.UID == s.uid() {
+		s.project(status)
+	}
+	kept := s.conditions(messages{s, namespace})
+	for i := range status.Conditions {
+		if present := meta.FindStatusCondition(kept, status.Conditions[i].Type); present != nil {
+			present.LastTransitionTime = status.Conditions[i].LastTransitionTime
+			if present.Status != status.Conditions[i].Status {
+				present.LastTransitionTime = metav1.Time{}
+			}
+		}
+	}
+	for i := range kept {
+		kept[i].ObservedGeneration = s.object.Generation
+		if kept[i].LastTransitionTime.IsZero() {
+			kept[i].LastTransitionTime = seconds(s.now)
+		}
+	}
+	status.Conditions = kept
+}
+
+// project copies the durable facts from claim, ledger and roll-out.
+func (s *scope) project(status *v1alpha1.TenantCredentialStatus) {
+	status.RotationGeneration = s.tenant.Claim.Generation
+	status.Postgres = &v1alpha1.PostgresStatus{Role: s.tenant.Role, Database: s.tenant.Database, InternalHost: s.destination.Address()}
+	fly := &v1alpha1.FlyStatus{AppName: s.tenant.FlyApp}
+	if status.Fly != nil && status.Fly.AppName == fly.AppName {
+		fly.Machines = status.Fly.Machines
+	}
+	if s.progress != nil {
+		fly.Machines = &v1alpha1.MachinesStatus{Total: int32(s.progress.Total), Updated: int32(s.progress.Updated), //nolint:gosec // an app has few Machines
+			OnNextStart: int32(s.progress.OnNextStart), Failed: int32(s.progress.Failed)} //nolint:gosec // as above
+	}
+	if last := s.tenant.Last; last != nil {
+		status.Revision = last.Revision
+		status.LastRotation = lastRotation(last)
+		fly.SecretVersion = strconv.FormatUint(last.FlyVersion, 10)
+		fly.SecretDigest = last.FlyDigest
+	}
+	status.Fly = fly
+}
+
+func lastRotation(last *postgres.Rotation) *v1alpha1.RotationStatus {
+	rotation := &v1alpha1.RotationStatus{Revision: last.Revision, Reason: last.Reason, CommitTime: seconds(last.CommittedAt)}
+	if last.State == postgres.StateCompleted {
+		completed := seconds(last.CompletedAt)
+		rotation.CompletionTime = &completed
+	}
+	return rotation
+}
+
+// seconds is what the API server keeps of a time; anything finer would make every pass look like a change.
+func seconds(t time.Time) metav1.Time { return metav1.NewTime(t.Truncate(time.Second)) }
+
+// patchStatus writes the status if it changed: an object that is applied again unchanged costs no write.
+func (r *Reconciler) patchStatus(ctx context.Context, s *scope) error {
+	if equality.Semantic.DeepEqual(s.before.Status, s.object.Status) {
+		return nil
+	}
+	return client.IgnoreNotFound(r.Client.Status().Patch(ctx, s.object, client.MergeFrom(s.before)))
+}

@@ -1,0 +1,54 @@
+package tenantcredential
+
+import (
+	"context"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
+)
+
+// rollOut moves the Machines onto a committed rotation, one step a pass, and completes it when all have moved. Before each step the
+// facts are checked that the step rests on: the role has our password, and Fly our value.
+func (r *Reconciler) rollOut(ctx context.Context, s *scope) error {
+	if s.decision.Step != rotation.Finish {
+		return nil
+	}
+	s.connection.Slots.Occupy(s.id())
+	last := s.tenant.Last
+	if passwordDrifted(s.tenant) {
+		return postgresObstacle(failure.New(failure.Stall, v1alpha1.ReasonDriftDetected, ""))
+	}
+	progress, err := s.connection.Fly.Advance(ctx, fly.RollOut{
+		App: s.tenant.FlyApp, Variable: s.destination.Variable, Revision: last.Revision, SecretVersion: last.FlyVersion,
+	})
+	if err != nil {
+		return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
+	}
+	s.progress = &progress
+	if progress.Halted != "" {
+		return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, failure.New(failure.Stall, failure.MachineUnhealthy, progress.Halted))
+	}
+	if !progress.Done() {
+		return nil
+	}
+	return r.complete(ctx, s, last)
+}
+
+// complete ends the rotation, if Fly still holds the value that the Machines were moved onto.
+func (r *Reconciler) complete(ctx context.Context, s *scope, last *postgres.Rotation) error {
+	digest, err := s.connection.Fly.SecretDigest(ctx, s.tenant.FlyApp, s.destination.Variable)
+	if err != nil {
+		return flyObstacle(v1alpha1.FlySecretSyncedCondition, err)
+	}
+	s.flySeen, s.flyDigest = true, digest
+	if digest != last.FlyDigest {
+		return nil // the next pass sees it, and rotates
+	}
+	if err := s.connection.Postgres.Complete(ctx, s.id(), s.uid(), last.Revision); err != nil {
+		return postgresObstacle(err)
+	}
+	return r.observePostgres(ctx, s)
+}

@@ -1,0 +1,183 @@
+package tenantcredential
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
+)
+
+const (
+	// flyDeadline is how long the same bytes are sent to Fly again while its answer is lost.
+	flyDeadline = 15 * time.Second
+	// transactionDeadline bounds the whole transaction: a lock_timeout, Fly, and COMMIT.
+	transactionDeadline = flyDeadline + 10*time.Second
+)
+
+// loginChecks is how the new password is tried: a fresh connection each, because a pooler may still hold the old verifier.
+var loginChecks = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Steps: 6}
+
+// rotate carries out one attempt, from the open row to the login check.
+func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
+	if s.decision.Step != rotation.Start {
+		return nil
+	}
+	if !r.mayTry(s) {
+		return errLater
+	}
+	if err := r.readLive(ctx, s); err != nil {
+		return err
+	}
+	if !s.connection.Slots.Acquire(s.id()) {
+		return errLater
+	}
+	s.attempted = true
+	if _, err := s.connection.Fly.Probe(ctx, s.tenant.FlyApp, s.destination.Variable); err != nil {
+		return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
+	}
+	if err := r.ensureFinalizer(ctx, s); err != nil {
+		return err
+	}
+	if err := r.open(ctx, s); err != nil {
+		return err
+	}
+	password := credential.NewPassword()
+	if err := r.commit(ctx, s, password); err != nil {
+		return errors.Join(err, r.lookAgain(ctx, s))
+	}
+	if err := r.observePostgres(ctx, s); err != nil {
+		return err
+	}
+	s.flySeen, s.flyDigest = true, s.tenant.Last.FlyDigest
+	s.decision = rotation.Decision{Step: rotation.Finish}
+	return r.checkLogin(ctx, s, password)
+}
+
+// readLive makes sure that the attempt answers what is asked for now: the cache may lag behind, and spec.suspend may be in what
+// it has not seen.
+func (r *Reconciler) readLive(ctx context.Context, s *scope) error {
+	var live v1alpha1.TenantCredential
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(s.object), &live); err != nil {
+		return err
+	}
+	if live.UID != s.object.UID || live.Generation != s.object.Generation {
+		return errLater
+	}
+	return nil
+}
+
+// open records the intent, without any secret: a crash from here on can not be forgotten. An open row is used as it is, and not asked
+// for again: were it committed by now, asking would open another one.
+func (r *Reconciler) open(ctx context.Context, s *scope) error {
+	if s.tenant.Open != nil {
+		return nil
+	}
+	row, err := s.connection.Postgres.OpenRotation(ctx, postgres.Opening{
+		TenantID:     s.id(),
+		UID:          s.uid(),
+		Generation:   s.object.AskedGeneration(),
+		Reason:       string(s.decision.Cause),
+		FieldManager: generationManager(s.object),
+	})
+	if err != nil {
+		return postgresObstacle(err)
+	}
+	s.tenant.Open = &row
+	return nil
+}
+
+// commit is the one transaction: role, stored hash and ledger change together, with the write to Fly inside. It runs on when the
+// process is asked to stop, because what Fly was told must be committed, or known not to be.
+func (r *Reconciler) commit(ctx context.Context, s *scope, password credential.Secret) error {
+	verifier, err := credential.Verifier(password)
+	if err != nil {
+		return err
+	}
+	r.transactions.Add(1)
+	defer r.transactions.Done()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), transactionDeadline)
+	defer cancel()
+
+	err = s.connection.Postgres.InTransaction(ctx, s.id(), s.uid(), func(ctx context.Context, tx *postgres.Transaction) error {
+		locked := tx.Tenant()
+		if !s.stillDue(&locked) {
+			return postgresObstacle(failure.New(failure.Retry, failure.Superseded, "another process went on with this rotation"))
+		}
+		if err := tx.Stage(ctx, s.tenant.Open.Revision, verifier, s.destination.Digest()); err != nil {
+			return err
+		}
+		flyCtx, cancel := context.WithTimeout(ctx, flyDeadline)
+		defer cancel()
+		secret, err := s.connection.Fly.SetSecret(flyCtx, s.tenant.FlyApp, s.destination.Variable, s.destination.URL(password).Reveal())
+		if err != nil {
+			return flyObstacle(v1alpha1.FlySecretSyncedCondition, err)
+		}
+		return tx.Commit(ctx, postgres.FlyWrite{App: s.tenant.FlyApp, Version: secret.Version, Digest: secret.Digest})
+	})
+	var o *obstacle
+	if err == nil || errors.As(err, &o) {
+		return err
+	}
+	return postgresObstacle(err)
+}
+
+// stillDue decides again, on what was read under the lock.
+func (s *scope) stillDue(locked *postgres.Tenant) bool {
+	return locked.Open != nil && locked.Open.Revision == s.tenant.Open.Revision &&
+		locked.Role == s.tenant.Role && locked.FlyApp == s.tenant.FlyApp && locked.Database == s.tenant.Database &&
+		rotation.Decide(s.facts(locked)).Step == rotation.Start
+}
+
+// lookAgain reads what is so after a failed attempt, for the report. That it can not be read is no news beside the failure.
+func (r *Reconciler) lookAgain(ctx context.Context, s *scope) error {
+	if tenants, err := s.connection.Postgres.Observe(ctx, []string{s.id()}); err == nil {
+		s.tenant = &tenants[0]
+	}
+	if digest, err := s.connection.Fly.SecretDigest(ctx, s.tenant.FlyApp, s.destination.Variable); err == nil {
+		s.flySeen, s.flyDigest = true, digest
+	}
+	return nil
+}
+
+// checkLogin logs in as the tenant with the new password. Refused again and again means that something stands between; then no Machine
+// is touched. A server that can not be reached proves nothing either way, and the next pass goes by the digest.
+func (r *Reconciler) checkLogin(ctx context.Context, s *scope, password credential.Secret) error {
+	var last error
+	_ = wait.ExponentialBackoffWithContext(ctx, loginChecks, func(ctx context.Context) (bool, error) {
+		last = s.connection.Postgres.VerifyLogin(ctx, s.tenant.Role, s.tenant.Database, password.Reveal())
+		return last == nil, nil
+	})
+	if last == nil {
+		return nil
+	}
+	ctrl.LoggerFrom(ctx).Error(last, "the tenant's login with the new password failed", "revision", s.tenant.Last.Revision)
+	return postgresObstacle(last)
+}
+
+// generationManager is the field manager that wrote spec.rotationGeneration last, for the ledger; "" where nobody did.
+func generationManager(object *v1alpha1.TenantCredential) string {
+	manager, newest := "", time.Time{}
+	for _, entry := range object.ManagedFields {
+		if entry.FieldsV1 == nil || entry.Subresource != "" || entry.Time == nil || entry.Time.Time.Before(newest) {
+			continue
+		}
+		var fields struct {
+			Spec map[string]json.RawMessage `json:"f:spec"`
+		}
+		if json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) != nil || fields.Spec["f:rotationGeneration"] == nil {
+			continue
+		}
+		manager, newest = entry.Manager, entry.Time.Time
+	}
+	return manager
+}

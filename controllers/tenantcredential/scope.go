@@ -1,0 +1,162 @@
+package tenantcredential
+
+import (
+	"context"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
+)
+
+// Postgres is what a pass asks of an environment's server.
+type Postgres interface {
+	Observe(ctx context.Context, tenantIDs []string) ([]postgres.Tenant, error)
+	Adopt(ctx context.Context, adoption postgres.Adoption) (postgres.Claim, error)
+	OpenRotation(ctx context.Context, opening postgres.Opening) (postgres.Rotation, error)
+	InTransaction(ctx context.Context, tenantID, uid string, f func(context.Context, *postgres.Transaction) error) error
+	VerifyLogin(ctx context.Context, role, database, password string) error
+	Complete(ctx context.Context, tenantID, uid string, revision int64) error
+	Discard(ctx context.Context, tenantID, uid string, revision int64) error
+}
+
+// Fly is what a pass asks of Fly.io.
+type Fly interface {
+	App(ctx context.Context, name string) (fly.App, error)
+	SecretDigest(ctx context.Context, app, variable string) (string, error)
+	SetSecret(ctx context.Context, app, variable, value string) (fly.Secret, error)
+	Probe(ctx context.Context, app, variable string) (fly.Progress, error)
+	Advance(ctx context.Context, rollOut fly.RollOut) (fly.Progress, error)
+}
+
+// Slots bounds how many rotations of an environment are under way.
+type Slots interface {
+	Acquire(tenantID string) bool
+	Occupy(tenantID string)
+	Release(tenantID string)
+}
+
+// Environment is what a pass needs to reach one environment.
+type Environment struct {
+	Postgres Postgres
+	Fly      Fly
+	Slots    Slots
+	// Identity is another one after the login or the token has changed; what failed with the old one is tried at once.
+	Identity any
+}
+
+// scope is what one pass knows. Each step fills in its part; report turns it into status.
+type scope struct {
+	// By begin.
+	object *v1alpha1.TenantCredential // its status is written by report alone
+	before *v1alpha1.TenantCredential
+	now    time.Time
+
+	// By findEnvironment.
+	environment *v1alpha1.TenantEnvironment
+	connection  *Environment
+
+	// By observePostgres, and anew by each step that changes the ledger. Nil until then.
+	tenant      *postgres.Tenant
+	destination credential.Destination
+
+	// By observeFly. flySeen says that Fly was asked and answered.
+	flySeen   bool
+	flyDigest string
+
+	// By decide.
+	decision rotation.Decision
+
+	// By rotate: an attempt was made.
+	attempted bool
+
+	// By rollOut. Nil where nothing rolls.
+	progress *fly.Progress
+
+	// By the step that could not go on; nil where all went well.
+	obstacle *obstacle
+}
+
+// obstacle is why a pass could not go on, and which condition shows it.
+type obstacle struct {
+	condition string                 // "" = Ready alone
+	status    metav1.ConditionStatus // of that condition: False, or Unknown where its state can not be seen
+	failure   *failure.Error
+}
+
+func (o *obstacle) Error() string { return o.failure.Error() }
+
+// postgresObstacle and flyObstacle say on whose side a call failed.
+func postgresObstacle(err error) error {
+	if err == nil {
+		return nil
+	}
+	o := &obstacle{condition: v1alpha1.PostgresSyncedCondition, status: metav1.ConditionFalse, failure: classed(err)}
+	if o.failure.Reason == failure.ConnectionFailed || o.failure.Class == failure.Unknown {
+		o.status = metav1.ConditionUnknown
+	}
+	return o
+}
+
+func flyObstacle(condition string, err error) error {
+	if err == nil {
+		return nil
+	}
+	o := &obstacle{condition: condition, status: metav1.ConditionUnknown, failure: classed(err)}
+	if o.failure.Reason == failure.FlyAppNotFound {
+		o.status = metav1.ConditionFalse
+	}
+	return o
+}
+
+// readyObstacle is one that is neither Postgres's nor Fly's.
+func readyObstacle(class failure.Class, reason, detail string) error {
+	return &obstacle{failure: failure.New(class, failure.Reason(reason), detail)}
+}
+
+func classed(err error) *failure.Error {
+	if f := failure.As(err); f != nil {
+		return f
+	}
+	return failure.New(failure.Retry, failure.Unexpected, "the operator's log has the error")
+}
+
+// id and uid are the two names under which the ledger knows the object.
+func (s *scope) id() string  { return s.object.Spec.TenantID }
+func (s *scope) uid() string { return string(s.object.UID) }
+
+func (s *scope) deleted() bool { return !s.object.DeletionTimestamp.IsZero() }
+
+// unfinished says that the ledger has a rotation that was begun and not completed.
+func unfinished(tenant *postgres.Tenant) bool { return tenant.Open != nil || rolling(tenant) }
+
+// rolling says that the newest committed rotation is not completed.
+func rolling(tenant *postgres.Tenant) bool {
+	return tenant.Last != nil && tenant.Last.State != postgres.StateCompleted
+}
+
+// drifted says that the role's password, or the stored hash, is not the one that the ledger knows.
+func passwordDrifted(tenant *postgres.Tenant) bool {
+	if tenant.Last != nil {
+		return tenant.VerifierDigest != tenant.Last.VerifierDigest
+	}
+	return tenant.VerifierDigest != tenant.Claim.VerifierDigest
+}
+
+func hashDrifted(tenant *postgres.Tenant) bool {
+	if tenant.Last != nil {
+		return tenant.HashDigest != tenant.Last.HashDigest
+	}
+	return tenant.HashDigest != tenant.Claim.HashDigest
+}
+
+// secretDrifted says that Fly was asked, and holds another value than the last rotation's. What was adopted can not drift at Fly:
+// nobody knows what it was.
+func (s *scope) secretDrifted() bool {
+	return s.flySeen && s.tenant.Last != nil && s.flyDigest != s.tenant.Last.FlyDigest
+}

@@ -1,0 +1,117 @@
+package tenantenvironment
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"sync"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+)
+
+// Connection is what the operator holds open to one environment.
+type Connection struct {
+	Postgres *postgres.Server
+	Fly      *fly.Client
+	// Slots bounds the rotations under way. It outlives a change of login or token.
+	Slots *Slots
+
+	fingerprint [sha256.Size]byte
+	usable      bool
+}
+
+// Connections holds one connection per environment. The environments' controller fills it, the tenants' controller reads it.
+// The zero value is empty and ready to use.
+type Connections struct {
+	mu     sync.Mutex
+	byName map[string]*Connection
+}
+
+// Usable returns the connection to an environment, or nil while the environment can not be used.
+func (c *Connections) Usable(environment string) *Connection {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if connection := c.byName[environment]; connection != nil && connection.usable {
+		return connection
+	}
+	return nil
+}
+
+// settings is everything that a connection is made of.
+type settings struct {
+	postgres      postgres.Config
+	fly           fly.Config
+	maxConcurrent int
+}
+
+func (s settings) fingerprint() [sha256.Size]byte {
+	return sha256.Sum256(fmt.Appendf(nil, "%q %q", s.postgres, s.fly))
+}
+
+// get returns the connection that matches the settings and whether it had to be made: the first one, or one for a changed login or
+// token. It dials nothing.
+func (c *Connections) get(environment string, want settings) (connection *Connection, changed bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.byName[environment]
+	if old != nil && old.fingerprint == want.fingerprint() {
+		old.Slots.resize(want.maxConcurrent)
+		return old, false, nil
+	}
+	made, err := open(want)
+	if err != nil {
+		return nil, false, err
+	}
+	if old != nil {
+		made.Slots = old.Slots
+		made.Slots.resize(want.maxConcurrent)
+		closeWhenIdle(old)
+	}
+	if c.byName == nil {
+		c.byName = map[string]*Connection{}
+	}
+	c.byName[environment] = made
+	return made, true, nil
+}
+
+func open(want settings) (*Connection, error) {
+	server, err := postgres.Connect(context.Background(), want.postgres)
+	if err != nil {
+		return nil, err
+	}
+	client, err := fly.Open(want.fly)
+	if err != nil {
+		server.Close()
+		return nil, err
+	}
+	return &Connection{Postgres: server, Fly: client, Slots: newSlots(want.maxConcurrent), fingerprint: want.fingerprint()}, nil
+}
+
+// setUsable says whether tenants may use the connection, and returns whether that is news.
+func (c *Connections) setUsable(environment string, usable bool) (changed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	connection := c.byName[environment]
+	if connection == nil {
+		return false
+	}
+	changed = connection.usable != usable
+	connection.usable = usable
+	return changed
+}
+
+// drop closes the connection to an environment that is gone, or whose Secrets are.
+func (c *Connections) drop(environment string) (existed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.byName[environment]
+	delete(c.byName, environment)
+	if old != nil {
+		closeWhenIdle(old)
+	}
+	return old != nil
+}
+
+// closeWhenIdle lets the calls that are under way end: closing a pool waits for its connections to be given back.
+func closeWhenIdle(connection *Connection) { go connection.Postgres.Close() }

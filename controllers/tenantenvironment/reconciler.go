@@ -1,0 +1,138 @@
+// Package tenantenvironment keeps the connections to the environments: it reads the Secrets, connects, checks the ledger, and
+// reports. The tenants' controller uses what stands here and never connects by itself.
+package tenantenvironment
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+)
+
+const (
+	// surveyTimeout bounds one look at a server: a hanging one must not be taken for a slow one.
+	surveyTimeout = 5 * time.Second
+	// healthyPeriod is how often a healthy environment is looked at, brokenPeriod one that is not.
+	healthyPeriod = 20 * time.Second
+	brokenPeriod  = 3 * time.Second
+)
+
+// Reconciler keeps the connection of each TenantEnvironment.
+type Reconciler struct {
+	Client client.Client
+	// Namespace is the operator's own: the only one whose Secrets it reads.
+	Namespace string
+	// Connections is filled here and read by the tenants' controller.
+	Connections *Connections
+	// Changed receives an environment when it became usable or unusable, or got other connections.
+	Changed chan<- event.GenericEvent
+}
+
+// +kubebuilder:rbac:groups=credentials.systemprompt.io,resources=tenantenvironments,verbs=get;list;watch
+// +kubebuilder:rbac:groups=credentials.systemprompt.io,resources=tenantenvironments/status,verbs=get;patch
+
+// Reconcile connects to one environment, looks at it, and says what it saw.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var environment v1alpha1.TenantEnvironment
+	if err := r.Client.Get(ctx, req.NamespacedName, &environment); err != nil {
+		if apierrors.IsNotFound(err) && r.Connections.drop(req.Name) {
+			r.tellTenants(ctx, req.Name)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	before := environment.DeepCopy()
+
+	survey, err := r.connectAndSurvey(ctx, &environment)
+	report(&environment, r.Namespace, survey, err)
+
+	if err := r.patchStatus(ctx, before, &environment); err != nil {
+		return ctrl.Result{}, err
+	}
+	if err != nil {
+		return ctrl.Result{RequeueAfter: brokenPeriod}, nil
+	}
+	return ctrl.Result{RequeueAfter: wait.Jitter(healthyPeriod, 0.2)}, nil
+}
+
+// connectAndSurvey returns what the server says about itself, or why the environment can not be used. Tenants are told of every
+// change between the two, and of other connections.
+func (r *Reconciler) connectAndSurvey(ctx context.Context, environment *v1alpha1.TenantEnvironment) (survey postgres.Survey, err error) {
+	var remade bool
+	defer func() {
+		if r.Connections.setUsable(environment.Name, err == nil) || remade {
+			r.tellTenants(ctx, environment.Name)
+		}
+	}()
+	if err := checkSpec(environment); err != nil {
+		return survey, err
+	}
+	want, err := r.connectionSettings(ctx, environment)
+	if err != nil {
+		return survey, err
+	}
+	connection, remade, err := r.Connections.get(environment.Name, want)
+	if err != nil {
+		return survey, err
+	}
+	surveyCtx, cancel := context.WithTimeout(ctx, surveyTimeout)
+	defer cancel()
+	survey, err = connection.Postgres.Survey(surveyCtx)
+	if err != nil {
+		return survey, err
+	}
+	return survey, checkLedger(environment, survey)
+}
+
+// invalidSpecError is a mistake in the spec that the CRD can not find.
+type invalidSpecError struct{ fact string }
+
+func (e *invalidSpecError) Error() string { return e.fact }
+
+func checkSpec(environment *v1alpha1.TenantEnvironment) error {
+	if _, err := metav1.LabelSelectorAsSelector(environment.Spec.AllowedNamespaces.Selector); err != nil {
+		return &invalidSpecError{"spec.allowedNamespaces.selector can not be used: " + err.Error()}
+	}
+	return nil
+}
+
+// errLedgerOld and errLedgerElsewhere: the ledger that is installed is not the one that this environment needs.
+var (
+	errLedgerOld       = errors.New("the installed ledger is too old")
+	errLedgerElsewhere = errors.New("the ledger was installed for other names")
+)
+
+func checkLedger(environment *v1alpha1.TenantEnvironment, survey postgres.Survey) error {
+	if survey.LedgerVersion < postgres.LedgerVersion {
+		return errLedgerOld
+	}
+	if survey.Settings != LedgerSettings(environment) {
+		return errLedgerElsewhere
+	}
+	return nil
+}
+
+func (r *Reconciler) patchStatus(ctx context.Context, before, after *v1alpha1.TenantEnvironment) error {
+	if equality.Semantic.DeepEqual(before.Status, after.Status) {
+		return nil
+	}
+	return client.IgnoreNotFound(r.Client.Status().Patch(ctx, after, client.MergeFrom(before)))
+}
+
+// tellTenants has every tenant of the environment looked at again.
+func (r *Reconciler) tellTenants(ctx context.Context, environment string) {
+	changed := event.GenericEvent{Object: &v1alpha1.TenantEnvironment{ObjectMeta: metav1.ObjectMeta{Name: environment}}}
+	select {
+	case r.Changed <- changed:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,87 @@
+package tenantenvironment
+
+import (
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+)
+
+// report writes the status: Ready, and Reconciling or Stalled where it is not.
+func report(environment *v1alpha1.TenantEnvironment, namespace string, survey postgres.Survey, err error) {
+	status := &environment.Status
+	status.ObservedGeneration = environment.Generation
+	if survey.ServerVersion != "" {
+		status.ServerVersion = survey.ServerVersion
+		status.LedgerVersion = survey.LedgerVersion
+	}
+	ready := metav1.Condition{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonConnected,
+		Message: fmt.Sprintf("PostgreSQL %s answers, and its ledger is of version %d.", survey.ServerVersion, survey.LedgerVersion)}
+	progress := ""
+	if err != nil {
+		ready.Status = metav1.ConditionFalse
+		ready.Reason, ready.Message, progress = explain(environment, namespace, survey, err)
+	}
+	ready.ObservedGeneration = environment.Generation
+	meta.SetStatusCondition(&status.Conditions, ready)
+	for _, kind := range []string{v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition} {
+		if kind != progress {
+			meta.RemoveStatusCondition(&status.Conditions, kind)
+			continue
+		}
+		reason := ready.Reason
+		if kind == v1alpha1.ReconcilingCondition {
+			reason = v1alpha1.ReasonRetryingAfterFailure
+		}
+		meta.SetStatusCondition(&status.Conditions, metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason,
+			Message: ready.Message, ObservedGeneration: environment.Generation})
+	}
+}
+
+const waits = "No rotation of this environment starts, and the apps keep what they have."
+
+// explain turns an error into reason and message, and says which of Reconciling and Stalled it is.
+func explain(environment *v1alpha1.TenantEnvironment, namespace string, survey postgres.Survey, err error) (reason, message, kind string) {
+	login, name := environment.Spec.Postgres.LoginSecretRef, environment.Name
+	install := fmt.Sprintf("Let a DBA run: kubectl get tenv %s -o yaml | DATABASE_URL=<the DBA's URL> manager install-sql --environment - --operator-login <the login of Secret %s/%s>", name, namespace, login.Name)
+	var missing *missingSecretError
+	var invalid *invalidSpecError
+	switch {
+	case errors.As(err, &missing):
+		return v1alpha1.ReasonSecretNotFound, fmt.Sprintf("Secret %s/%s has no key %s. %s Create it: kubectl -n %s create secret generic %s --from-literal=%s=<value>",
+			missing.namespace, missing.name, missing.key, waits, missing.namespace, missing.name, missing.key), v1alpha1.ReconcilingCondition
+	case errors.As(err, &invalid):
+		return v1alpha1.ReasonInvalidSpec, fmt.Sprintf("%s. %s Correct it: kubectl edit tenv %s", invalid.fact, waits, name), v1alpha1.StalledCondition
+	case errors.Is(err, errLedgerOld):
+		return v1alpha1.ReasonLedgerOutdated, fmt.Sprintf("The ledger in PostgreSQL is of version %d, and this operator needs version %d. %s %s",
+			survey.LedgerVersion, postgres.LedgerVersion, waits, install), v1alpha1.ReconcilingCondition
+	case errors.Is(err, errLedgerElsewhere):
+		return v1alpha1.ReasonLedgerOutdated, fmt.Sprintf("The ledger in PostgreSQL was installed for other names than spec.management and spec.naming have. %s %s", waits, install), v1alpha1.ReconcilingCondition
+	}
+	return explainFailure(environment, namespace, install, err)
+}
+
+func explainFailure(environment *v1alpha1.TenantEnvironment, namespace, install string, err error) (reason, message, kind string) {
+	login := environment.Spec.Postgres.LoginSecretRef
+	secret := fmt.Sprintf("key %s in Secret %s/%s", login.Key, namespace, login.Name)
+	failed := failure.As(err)
+	if failed == nil {
+		return v1alpha1.ReasonEnvironmentNotReady, fmt.Sprintf("The environment could not be looked at; the operator's log has the error. %s It is tried again every few seconds.", waits), v1alpha1.ReconcilingCondition
+	}
+	switch failed.Reason {
+	case failure.LedgerOutdated:
+		return v1alpha1.ReasonLedgerOutdated, fmt.Sprintf("The ledger is not there: %s. %s %s", failed.Detail, waits, install), v1alpha1.ReconcilingCondition
+	case failure.AuthenticationFailed:
+		return v1alpha1.ReasonAuthenticationFailed, fmt.Sprintf("The login or the token was refused: %s. %s Replace %s, or key %s in Secret %s/%s.", failed.Detail, waits, secret,
+			environment.Spec.Fly.TokenSecretRef.Key, namespace, environment.Spec.Fly.TokenSecretRef.Name), v1alpha1.ReconcilingCondition
+	case failure.PermissionDenied:
+		return v1alpha1.ReasonPermissionDenied, fmt.Sprintf("The operator's login may not do this: %s. %s %s", failed.Detail, waits, install), v1alpha1.ReconcilingCondition
+	default:
+		return v1alpha1.ReasonConnectionFailed, fmt.Sprintf("PostgreSQL can not be used: %s. %s Check that the server is up and that %s names it.", failed.Detail, waits, secret), v1alpha1.ReconcilingCondition
+	}
+}
