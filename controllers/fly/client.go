@@ -29,7 +29,7 @@ type Client struct {
 	now          func() time.Time
 
 	// running holds the Machines that were running when their first update of a roll-out was tried. An update that was cut
-	// short may have stopped one, and it must not stay stopped because it is found so.
+	// short may have stopped one, and it must not pass for one that nobody wanted to run.
 	mu      sync.Mutex
 	running map[attempt]bool
 }

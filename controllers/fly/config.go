@@ -141,6 +141,9 @@ func member(object []byte, key string) (value []byte, start, end int, err error)
 			value, start = raw, end-len(raw)
 		}
 	}
+	if _, err := d.Token(); err != nil { // the closing brace
+		return nil, 0, 0, errors.New("not a JSON object")
+	}
 	return value, start, end, nil
 }
 

@@ -15,7 +15,8 @@ const (
 )
 
 const (
-	// smokeTime is how long a Machine without checks has to run before it counts as well; flyctl takes the same.
+	// smokeTime is how long a Machine has to run before it counts as well, whatever its checks say: a process may answer its
+	// checks and exit a moment later because it can not log in. flyctl takes the same.
 	smokeTime = 10 * time.Second
 	// crashMemory is how long a crash counts against a Machine that has started again.
 	crashMemory = time.Minute
@@ -52,7 +53,7 @@ func judge(m machine, now time.Time) (health, string) {
 	return unwell, "it has not started and is " + m.State
 }
 
-// judgeRunning looks at the checks, or at the time it has run where there are none.
+// judgeRunning looks at the checks and at the time it has run.
 func judgeRunning(m machine, running time.Duration) (health, string) {
 	grace, expected := m.settings.grace()
 	bad := ""
@@ -65,7 +66,7 @@ func judgeRunning(m machine, running time.Duration) (health, string) {
 	switch {
 	case expected && len(m.Checks) == 0:
 		bad = "its checks have no result"
-	case !expected && len(m.Checks) == 0 && running < smokeTime:
+	case bad == "" && running < smokeTime:
 		return pending, "it has only just started"
 	}
 	switch {

@@ -55,7 +55,7 @@ func (l *limits) reserve(ctx context.Context, key bucketKey) (time.Duration, boo
 	reservation := b.rate.ReserveN(now, 1)
 	delay := max(reservation.DelayFrom(now), b.closedUntil.Sub(now))
 	deadline, limited := ctx.Deadline()
-	if delay > maxPause || (limited && now.Add(delay).After(deadline)) {
+	if delay > maxPause || (limited && delay > time.Until(deadline)) {
 		reservation.CancelAt(now)
 		return 0, false
 	}

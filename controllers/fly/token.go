@@ -17,7 +17,7 @@ func tokenProblem(token string) string {
 		if part == "" && len(macaroons)+len(others) > 1 {
 			return "has an empty part between or after its commas; it may have been cut off"
 		}
-		if part == "" {
+		if part == "" || strings.EqualFold(part, "FlyV1") || strings.EqualFold(part, "Bearer") {
 			return "is empty"
 		}
 		if strings.ContainsFunc(part, func(r rune) bool { return r <= ' ' || r > '~' }) {

@@ -1,0 +1,395 @@
+package fly
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/hack/flyemulator"
+)
+
+const (
+	testApp      = "sp-acme"
+	secretsRoute = "POST /v1/apps/{app}/secrets"
+	listRoute    = "GET /v1/apps/{app}/machines"
+	updateRoute  = "POST /v1/apps/{app}/machines/{id}"
+)
+
+// world is an app at the emulator, and a client whose clock can run ahead.
+type world struct {
+	*flyemulator.Emulator
+	*Client
+	t     *testing.T
+	ahead atomic.Int64
+}
+
+func newWorld(t *testing.T, machines ...flyemulator.NewMachine) *world {
+	t.Helper()
+	w := &world{Emulator: flyemulator.New(flyemulator.Options{}), t: t}
+	server := httptest.NewServer(w.API())
+	t.Cleanup(func() { w.Emulator.Close(); server.Close() })
+	w.SetSwitches(func(s *flyemulator.Switches) { s.TransitionMS = 1 })
+	w.PutToken(testToken, flyemulator.Token{Organization: "o"})
+	w.PutApp(testApp, "o", "DATABASE_URL")
+	old := "old value"
+	w.PutSecret(testApp, "DATABASE_URL", &old)
+	for _, m := range machines {
+		_, err := w.AddMachine(testApp, m)
+		require.NoError(t, err)
+	}
+	w.Client = open(t, server.URL)
+	w.now = func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
+	unhurried := time.Now()
+	w.limits.now = func() time.Time { unhurried = unhurried.Add(time.Minute); return unhurried }
+	return w
+}
+
+func (w *world) later(d time.Duration) { w.ahead.Add(int64(d)) }
+
+func (w *world) fault(f flyemulator.Fault) {
+	w.t.Helper()
+	_, err := w.AddFault(f)
+	require.NoError(w.t, err)
+}
+
+// set writes a new value and returns the roll-out that follows from it.
+func (w *world) set(revision int64) RollOut {
+	w.t.Helper()
+	secret, err := w.SetSecret(w.t.Context(), testApp, "DATABASE_URL", fmt.Sprintf("value %d", revision))
+	require.NoError(w.t, err)
+	return RollOut{App: testApp, Variable: "DATABASE_URL", Revision: revision, SecretVersion: secret.Version}
+}
+
+// run makes passes until the roll-out is done or halted.
+func (w *world) run(r RollOut) Progress {
+	w.t.Helper()
+	for range 20 {
+		p, err := w.Advance(w.t.Context(), r)
+		require.NoError(w.t, err)
+		if p.Done() || p.Halted != "" {
+			return p
+		}
+		w.later(smokeTime)
+	}
+	require.Fail(w.t, "the roll-out does not end")
+	return Progress{}
+}
+
+func (w *world) state() []flyemulator.MachineState {
+	w.t.Helper()
+	app, ok := w.Inspect(w.t.Context(), testApp)
+	require.True(w.t, ok)
+	return app.Machines
+}
+
+// start starts a Machine as somebody else would.
+func (w *world) start(id string) {
+	w.t.Helper()
+	require.NoError(w.t, w.call(w.t.Context(), machineRequest(testApp, id, "start machine", http.MethodPost, "/start"), nil))
+	w.awaitStart(w.t.Context(), testApp, id, w.machine(id).InstanceID)
+}
+
+func (w *world) machine(id string) flyemulator.MachineState {
+	for _, m := range w.state() {
+		if m.ID == id {
+			return m
+		}
+	}
+	return flyemulator.MachineState{}
+}
+
+var (
+	started   = flyemulator.NewMachine{State: "started"}
+	stopped   = flyemulator.NewMachine{State: "stopped"}
+	suspended = flyemulator.NewMachine{State: "suspended"}
+)
+
+func TestEveryMachineGetsTheValueAndNoneIsStarted(t *testing.T) {
+	w := newWorld(t, started, stopped, started, suspended)
+	r := w.set(1)
+	p := w.run(r)
+	require.Equal(t, Progress{Total: 4, Updated: 2, OnNextStart: 2}, p)
+	running := 0
+	for _, m := range w.state() {
+		require.Equal(t, "value 1", m.Env["DATABASE_URL"])
+		require.Equal(t, fmt.Sprint(r.SecretVersion), m.SecretsVersion)
+		require.Equal(t, 1, m.Updates)
+		require.False(t, m.Leased)
+		if m.State == "started" {
+			running++
+		}
+	}
+	require.Equal(t, 2, running)
+	for _, request := range w.Requests() {
+		require.NotContains(t, request.Path, "start", "nothing is started")
+		require.NotContains(t, request.Query, "value", "no secret in a URL")
+		require.Equal(t, request.Route == updateRoute, request.LeaseNonce && request.Method == http.MethodPost, request.Path)
+	}
+	require.Equal(t, p, w.run(r), "a pass after the end changes nothing")
+	require.Equal(t, 1, w.state()[0].Updates)
+	require.Equal(t, 4, w.run(w.set(2)).Total)
+	require.Equal(t, "value 2", w.state()[0].Env["DATABASE_URL"])
+}
+
+func TestAnAppWithoutMachinesIsDone(t *testing.T) {
+	w := newWorld(t)
+	p, err := w.Advance(t.Context(), w.set(1))
+	require.NoError(t, err)
+	require.True(t, p.Done())
+}
+
+func TestALostAnswerToASecretIsAskedForAgain(t *testing.T) {
+	for _, mode := range []string{flyemulator.FaultDrop, flyemulator.FaultResetAfter, flyemulator.FaultResetBefore} {
+		w := newWorld(t)
+		w.fault(flyemulator.Fault{Route: secretsRoute, Mode: mode, Count: 2})
+		secret, err := w.SetSecret(t.Context(), testApp, "DATABASE_URL", testValue)
+		require.NoError(t, err, mode)
+		app, _ := w.Inspect(t.Context(), testApp)
+		require.Equal(t, testValue, app.Secrets[0].Value, mode)
+		require.Equal(t, app.Secrets[0].Version, fmt.Sprint(secret.Version), mode)
+		digest, err := w.SecretDigest(t.Context(), testApp, "DATABASE_URL")
+		require.NoError(t, err)
+		require.Equal(t, digest, secret.Digest, mode)
+		for _, change := range app.History[1:] {
+			require.Equal(t, testValue, *change.Value, mode)
+		}
+	}
+}
+
+func TestSecretDigestOfAnUnsetVariableIsEmpty(t *testing.T) {
+	digest, err := newWorld(t).SecretDigest(t.Context(), testApp, "OTHER")
+	require.NoError(t, err)
+	require.Empty(t, digest)
+}
+
+func TestARateLimitChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.limits.now = time.Now
+	w.fault(flyemulator.Fault{Route: secretsRoute, Status: 429, Headers: map[string]string{"Retry-After": "60"}})
+	for range 2 { // the second is not sent at all
+		_, err := w.SetSecret(t.Context(), testApp, "DATABASE_URL", testValue)
+		requireFailure(t, err, failure.Retry, failure.RateLimited)
+	}
+	app, _ := w.Inspect(t.Context(), testApp)
+	require.Equal(t, "old value", app.Secrets[0].Value)
+}
+
+func TestALeaseOfSomebodyElseIsWaitedFor(t *testing.T) {
+	for name, listed := range map[string]bool{"in the list": true, "after the list": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, started)
+			id := w.state()[0].ID
+			if !listed { // the list was read before the lease was taken
+				w.fault(flyemulator.Fault{
+					Route: "POST /v1/apps/{app}/machines/{id}/lease", Status: 409, Count: 1,
+					Body: `{"error":"aborted: machine ID x lease currently held by other@tokens.fly.io"}`,
+				})
+			} else {
+				require.True(t, w.HoldLease(testApp, id, "other", time.Hour))
+				_, err := w.Probe(t.Context(), testApp, "DATABASE_URL")
+				requireFailure(t, err, failure.Wait, failure.LeaseHeld)
+			}
+			r := w.set(1)
+			p, err := w.Advance(t.Context(), r)
+			require.NoError(t, err)
+			require.Contains(t, p.Waiting, "lease")
+			require.Contains(t, p.Waiting, id)
+			require.Equal(t, listed, w.state()[0].Leased, "it is not broken")
+			require.Zero(t, w.state()[0].Updates)
+			if listed {
+				w.AdvanceClock(2 * time.Hour)
+				w.later(2 * time.Hour)
+			}
+			require.True(t, w.run(r).Done())
+		})
+	}
+}
+
+func TestACrashLoopHaltsAtTheFirstMachineUntilItHeals(t *testing.T) {
+	w := newWorld(t, started, started, started)
+	first := w.state()[0].ID
+	require.True(t, w.ChangeMachine(testApp, first, flyemulator.MachineChange{Boot: flyemulator.BootCrash}))
+	r := w.set(1)
+	p := w.run(r)
+	require.Contains(t, p.Halted, first)
+	require.Equal(t, 1, p.Failed)
+	require.Zero(t, w.state()[1].Updates+w.state()[2].Updates)
+
+	require.Eventually(t, func() bool { return w.machine(first).State == "stopped" }, 10*time.Second, time.Millisecond)
+	require.Contains(t, w.run(r).Halted, first, "it stays halted")
+	w.ChangeMachine(testApp, first, flyemulator.MachineChange{Boot: flyemulator.BootHealthy})
+	w.start(first)
+	w.later(crashMemory)
+	require.Equal(t, Progress{Total: 3, Updated: 3}, w.run(r))
+}
+
+func TestChecksThatNewlyFailHaltUntilTheyPass(t *testing.T) {
+	w := newWorld(t, started, started)
+	r := w.set(1)
+	_, err := w.Advance(t.Context(), r)
+	require.NoError(t, err)
+	w.SetSwitches(func(s *flyemulator.Switches) { s.HoldChecks = true })
+	p := w.run(r)
+	require.Contains(t, p.Halted, "check health is critical")
+	require.Contains(t, p.Halted, w.state()[0].ID)
+	require.Zero(t, w.state()[1].Updates)
+	w.SetSwitches(func(s *flyemulator.Switches) { s.HoldChecks = false })
+	require.True(t, w.run(r).Done(), "it goes on by itself")
+}
+
+func TestChecksThatFailedBeforeDoNotHalt(t *testing.T) {
+	w := newWorld(t, flyemulator.NewMachine{Boot: flyemulator.BootUnhealthy}, started)
+	w.later(10 * time.Minute) // it has failed for long
+	p := w.run(w.set(1))
+	require.Equal(t, 2, p.Updated)
+	require.Len(t, p.Warnings, 1)
+}
+
+func TestAConfigIsPassedThrough(t *testing.T) {
+	config := `{"zeta":{"unknown":1.50,"n":18446744073709551617},"image":"i:1","auto_destroy":false,` +
+		`"restart":{"policy":"on-failure","max_retries":0},"guest":{"required_host_features":[],"cpus":1},` +
+		`"env":{"A":"<&>\u00e9"},"empty":{},"metadata":{"z":"1","a":"2"},"services":[{"autostop":"stop","checks":[]}]}`
+	w := newWorld(t, flyemulator.NewMachine{Config: json.RawMessage(config)})
+	r := w.set(1)
+	require.True(t, w.run(r).Done())
+	want, err := withMetadata([]byte(config), metadataKey, mark{revision: 1, secretsVersion: r.SecretVersion}.String())
+	require.NoError(t, err)
+	var compact bytes.Buffer
+	require.NoError(t, json.Compact(&compact, want))
+	require.Equal(t, compact.String(), string(w.state()[0].Config))
+}
+
+func TestALostAnswerToAnUpdateRebootsOnce(t *testing.T) {
+	for _, mode := range []string{
+		flyemulator.FaultDrop, flyemulator.FaultResetAfter, flyemulator.FaultResetBefore, flyemulator.FaultStatus,
+	} {
+		t.Run(mode, func(t *testing.T) {
+			w := newWorld(t, started)
+			r := w.set(1)
+			w.fault(flyemulator.Fault{Route: updateRoute, Mode: mode, Status: 504})
+			_, err := w.Advance(t.Context(), r)
+			if err != nil {
+				requireFailure(t, err, failure.Retry, failure.ConnectionFailed)
+			}
+			require.True(t, w.run(r).Done())
+			require.Equal(t, 1, w.state()[0].Updates)
+			require.Equal(t, "value 1", w.state()[0].Env["DATABASE_URL"])
+		})
+	}
+}
+
+func TestAListThatContradictsTheCountIsNotBelieved(t *testing.T) {
+	w := newWorld(t, started, started)
+	r := w.set(1)
+	w.fault(flyemulator.Fault{Route: listRoute, Status: 200, Body: `[]`, Count: 2})
+	p, err := w.Advance(t.Context(), r)
+	require.NoError(t, err)
+	require.False(t, p.Done())
+	require.Contains(t, p.Waiting, "counts 2 Machines")
+	_, err = w.Probe(t.Context(), testApp, "DATABASE_URL")
+	requireFailure(t, err, failure.Wait, failure.Unexpected)
+	require.True(t, w.run(r).Done())
+}
+
+func TestAnUnreachableHostIsWaitedForAndTheOthersMove(t *testing.T) {
+	w := newWorld(t, started, started)
+	first := w.state()[0].ID
+	w.ChangeMachine(testApp, first, flyemulator.MachineChange{HostStatus: "unreachable"})
+	_, err := w.Probe(t.Context(), testApp, "DATABASE_URL")
+	requireFailure(t, err, failure.Wait, failure.HostUnreachable)
+	r := w.set(1)
+	for range 3 {
+		p, err := w.Advance(t.Context(), r)
+		require.NoError(t, err)
+		require.False(t, p.Done())
+		w.later(smokeTime)
+	}
+	p, err := w.Advance(t.Context(), r)
+	require.NoError(t, err)
+	require.Equal(t, 1, p.Updated)
+	require.Contains(t, p.Waiting, first)
+	require.Zero(t, w.machine(first).Updates)
+	w.ChangeMachine(testApp, first, flyemulator.MachineChange{HostStatus: "ok"})
+	require.True(t, w.run(r).Done())
+}
+
+func TestProbeCountsWithoutTouching(t *testing.T) {
+	w := newWorld(t, started, stopped, flyemulator.NewMachine{Config: json.RawMessage(`{"env":{"DATABASE_URL":"x"}}`)})
+	p, err := w.Probe(t.Context(), testApp, "DATABASE_URL")
+	require.NoError(t, err)
+	require.Equal(t, 3, p.Total)
+	require.Equal(t, 1, p.OnNextStart)
+	require.Len(t, p.Warnings, 1)
+	for _, request := range w.Requests() {
+		require.False(t, request.Write, request.Path)
+	}
+}
+
+func TestAMachineThatIsDestroyedMeanwhileIsNoTrouble(t *testing.T) {
+	w := newWorld(t, started, started)
+	r := w.set(1)
+	w.fault(flyemulator.Fault{Route: updateRoute, Status: 404, Body: `{"error":"machine not found"}`})
+	p, err := w.Advance(t.Context(), r)
+	require.NoError(t, err)
+	require.Contains(t, p.Waiting, "gone")
+	w.DestroyMachine(testApp, w.state()[0].ID)
+	require.Equal(t, Progress{Total: 1, Updated: 1}, w.run(r))
+}
+
+func TestAMachineThatAFailedUpdateLeftStoppedIsNotPassedOver(t *testing.T) {
+	w := newWorld(t, started)
+	id := w.state()[0].ID
+	r := w.set(1)
+	w.fault(flyemulator.Fault{Route: updateRoute, Status: 503})
+	_, err := w.Advance(t.Context(), r)
+	requireFailure(t, err, failure.Retry, failure.ConnectionFailed)
+	require.NoError(t, w.call(t.Context(), machineRequest(testApp, id, "stop machine", http.MethodPost, "/stop"), nil))
+	require.Eventually(t, func() bool { return w.machine(id).State == "stopped" }, 10*time.Second, time.Millisecond)
+	p, err := w.Advance(t.Context(), r)
+	require.NoError(t, err)
+	require.False(t, p.Done())
+	w.later(settleTime)
+	require.Contains(t, w.run(r).Halted, id)
+	w.start(id)
+	w.later(smokeTime)
+	require.True(t, w.run(r).Done())
+}
+
+func TestNoErrorHoldsTheTokenOrTheValue(t *testing.T) {
+	leak := `{"error":"` + testToken + " " + testValue + `"}`
+	for _, f := range []flyemulator.Fault{
+		{Status: 400, Body: leak}, {Status: 401, Body: leak}, {Status: 403, Body: leak}, {Status: 422, Body: leak}, {Status: 200, Body: leak},
+		{Mode: flyemulator.FaultResetBefore}, {Status: 500, Body: "<html>" + leak},
+	} {
+		w := newWorld(t, started)
+		r := w.set(1)
+		f.Route, f.Count = "*", -1
+		w.fault(f)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		_, err := w.SetSecret(ctx, testApp, "DATABASE_URL", testValue)
+		cancel()
+		errs := []error{err}
+		_, err = w.App(t.Context(), testApp)
+		errs = append(errs, err)
+		_, err = w.SecretDigest(t.Context(), testApp, "DATABASE_URL")
+		errs = append(errs, err)
+		_, err = w.Probe(t.Context(), testApp, "DATABASE_URL")
+		errs = append(errs, err)
+		_, err = w.Advance(t.Context(), r)
+		errs = append(errs, err)
+		for _, err := range errs {
+			if err != nil {
+				requireFailure(t, err, failure.ClassOf(err), failure.ReasonOf(err))
+			}
+		}
+	}
+}

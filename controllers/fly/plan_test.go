@@ -1,0 +1,242 @@
+package fly
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	noon   = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	target = RollOut{App: "a", Variable: "DATABASE_URL", Revision: 7, SecretVersion: 1<<53 + 1}
+)
+
+// made builds a Machine in a state; the options shape it.
+func made(id, state string, options ...func(*machine)) machine {
+	m := machine{ID: id, State: state, InstanceID: "i-" + id, HostStatus: "ok", settings: settings{Metadata: map[string]string{}}}
+	m.UpdatedAt = noon.Add(-time.Hour).Format(time.RFC3339)
+	m.Config = json.RawMessage(`{}`)
+	for _, option := range options {
+		option(&m)
+	}
+	return m
+}
+
+func group(name string) func(*machine) {
+	return func(m *machine) { m.settings.Metadata["fly_process_group"] = name }
+}
+
+func moved(flags ...string) func(*machine) {
+	return func(m *machine) {
+		text := mark{revision: target.Revision, secretsVersion: target.SecretVersion}.String()
+		for _, flag := range flags {
+			text += ";" + flag
+		}
+		m.settings.Metadata[metadataKey] = text
+	}
+}
+
+func checked(status string) func(*machine) {
+	return func(m *machine) {
+		m.settings.Checks = map[string]checkConfig{"health": {GracePeriod: json.RawMessage(`"30s"`)}}
+		if status != "" {
+			m.Checks = []check{{"health", status}}
+		}
+	}
+}
+
+func happened(kind, status string, ago time.Duration, end *exit) func(*machine) {
+	return func(m *machine) {
+		e := event{Type: kind, Status: status, Timestamp: noon.Add(-ago).UnixMilli()}
+		e.Request.ExitEvent = end
+		m.Events = append(m.Events, e)
+	}
+}
+
+func launched(ago time.Duration) func(*machine) {
+	return func(m *machine) {
+		happened("update", "replacing", ago, nil)(m)
+		happened("start", "started", ago, nil)(m)
+	}
+}
+
+func leased(until time.Time) func(*machine) {
+	return func(m *machine) { m.Lease = &lease{ExpiresAt: until.Unix()} }
+}
+
+func TestPlan(t *testing.T) {
+	crash := &exit{ExitCode: 1}
+	tests := map[string]struct {
+		machines []machine
+		next     string // "" = none
+		launch   bool
+		mark     string // of next, beyond revision and version
+		want     Progress
+		waiting  string // part of it
+		halted   []string
+	}{
+		"no Machines: done": {},
+		"the first by group, then ID": {
+			machines: []machine{made("3", "started", group("web")), made("2", "started", group("web")), made("9", "started", group("app"))},
+			next:     "9", launch: true, want: Progress{Total: 3}, waiting: "Machine 9 (app) is the next",
+		},
+		"a stopped one is not started": {
+			machines: []machine{made("1", "stopped")},
+			next:     "1", launch: false, mark: ";on-next-start", want: Progress{Total: 1}, waiting: "next",
+		},
+		"a suspended one is not started": {
+			machines: []machine{made("1", "suspended")},
+			next:     "1", launch: false, mark: ";on-next-start", want: Progress{Total: 1}, waiting: "next",
+		},
+		"one that an update left stopped is started again": {
+			machines: []machine{made("1", "stopped", func(m *machine) { m.wasRunning = true })},
+			next:     "1", launch: true, want: Progress{Total: 1}, waiting: "next",
+		},
+		"all moved: done": {
+			machines: []machine{made("1", "started", moved(), checked("passing")), made("2", "stopped", moved("on-next-start"))},
+			want:     Progress{Total: 2, Updated: 1, OnNextStart: 1},
+		},
+		"the same revision with another secrets version has not moved": {
+			machines: []machine{made("1", "started", func(m *machine) { m.settings.Metadata[metadataKey] = "7;secrets-version=3" })},
+			next:     "1", launch: true, want: Progress{Total: 1}, waiting: "next",
+		},
+		"destroyed, release command and console Machines do not belong to it": {
+			machines: []machine{
+				made("1", "destroyed"), made("2", "destroying"), made("3", "started", group("fly_app_release_command")),
+				made("4", "started", group("fly_app_console")),
+			},
+		},
+		"the second waits for the checks of the first": {
+			machines: []machine{made("1", "started", moved(), checked("critical"), launched(20*time.Second)), made("2", "started")},
+			want:     Progress{Total: 2}, waiting: "check health is critical",
+		},
+		"the second waits for results of the first's checks": {
+			machines: []machine{made("1", "started", moved(), checked(""), launched(20*time.Second)), made("2", "started")},
+			want:     Progress{Total: 2}, waiting: "no result",
+		},
+		"without checks the first has to run for a while": {
+			machines: []machine{made("1", "started", moved(), launched(2*time.Second)), made("2", "started")},
+			want:     Progress{Total: 2}, waiting: "only just started",
+		},
+		"then the second moves": {
+			machines: []machine{made("1", "started", moved(), launched(12*time.Second)), made("2", "started")},
+			next:     "2", launch: true, want: Progress{Total: 2, Updated: 1}, waiting: "next",
+		},
+		"a replacing one is waited for": {
+			machines: []machine{made("1", "replacing", moved(), happened("update", "replacing", time.Second, nil)), made("2", "started")},
+			want:     Progress{Total: 2}, waiting: "it is replacing",
+		},
+		"checks that newly fail halt it": {
+			machines: []machine{made("1", "started", moved(), checked("critical"), launched(2*time.Minute)), made("2", "started")},
+			want:     Progress{Total: 2, Failed: 1}, halted: []string{"Machine 1", "check health is critical"},
+		},
+		"a crash loop halts it": {
+			machines: []machine{
+				made("1", "started", moved(), launched(20*time.Second), happened("exit", "stopped", 5*time.Second, crash)), made("2", "started"),
+			},
+			want: Progress{Total: 2, Failed: 1}, halted: []string{"Machine 1", "exited with code 1"},
+		},
+		"a crash loop that ended in a stop halts it": {
+			machines: []machine{
+				made("1", "stopped", moved(), launched(time.Hour), happened("exit", "stopped", 50*time.Minute, crash)), made("2", "started"),
+			},
+			want: Progress{Total: 2, Failed: 1}, halted: []string{"Machine 1"},
+		},
+		"a loop of exits with 0 halts it": {
+			machines: []machine{
+				made("1", "starting", moved(), launched(20*time.Second), happened("exit", "stopped", time.Second, &exit{})), made("2", "started"),
+			},
+			want: Progress{Total: 2, Failed: 1}, halted: []string{"Machine 1"},
+		},
+		"a crash of before the update says nothing": {
+			machines: []machine{made("1", "started", moved(), launched(20*time.Second), happened("exit", "stopped", time.Minute, crash))},
+			want:     Progress{Total: 1, Updated: 1},
+		},
+		"it goes on when the Machine has healed": {
+			machines: []machine{
+				made("1", "started", moved(), launched(time.Hour), happened("exit", "stopped", 10*time.Minute, crash),
+					happened("start", "started", 9*time.Minute, nil)),
+				made("2", "started"),
+			},
+			next: "2", launch: true, want: Progress{Total: 2, Updated: 1}, waiting: "next",
+		},
+		"one that was unhealthy before does not halt it": {
+			machines: []machine{
+				made("1", "started", moved("unhealthy-before"), checked("critical"), launched(5*time.Minute)), made("2", "started"),
+			},
+			next: "2", launch: true, waiting: "next",
+			want: Progress{Total: 2, Updated: 1, Warnings: []string{
+				"Machine 1 was unhealthy before the update and still is: check health is critical"}},
+		},
+		"how it was before goes into the mark": {
+			machines: []machine{made("1", "started", checked("critical"), launched(time.Hour))},
+			next:     "1", launch: true, mark: ";unhealthy-before", want: Progress{Total: 1}, waiting: "next",
+		},
+		"stopped by the proxy after it came up": {
+			machines: []machine{
+				made("1", "stopped", moved(), launched(time.Hour), happened("exit", "stopped", time.Minute, &exit{RequestedStop: true})),
+			},
+			want: Progress{Total: 1, Updated: 1},
+		},
+		"stuck on its way up": {
+			machines: []machine{made("1", "starting", moved(), happened("update", "replacing", 6*time.Minute, nil))},
+			want:     Progress{Total: 1, Failed: 1}, halted: []string{"Machine 1", "starting"},
+		},
+		"started by somebody after the update, and it crashes": {
+			machines: []machine{
+				made("1", "started", moved("on-next-start"), launched(time.Hour), happened("exit", "stopped", time.Second, crash)),
+			},
+			want: Progress{Total: 1, Failed: 1}, halted: []string{"Machine 1"},
+		},
+		"a lease of somebody else: the others move meanwhile": {
+			machines: []machine{made("1", "started", leased(noon.Add(time.Second))), made("2", "started")},
+			next:     "2", launch: true, want: Progress{Total: 2}, waiting: "next",
+		},
+		"a lease of somebody else is waited for": {
+			machines: []machine{made("1", "started", leased(noon.Add(time.Second)))},
+			want:     Progress{Total: 1}, waiting: "lease of Machine 1",
+		},
+		"a lease that ran out is none": {
+			machines: []machine{made("1", "started", leased(noon))},
+			next:     "1", launch: true, want: Progress{Total: 1}, waiting: "next",
+		},
+		"no config": {
+			machines: []machine{made("1", "started", func(m *machine) { m.Config = json.RawMessage(`null`) })},
+			want:     Progress{Total: 1}, waiting: "host of Machine 1 can not be reached",
+		},
+		"host unreachable": {
+			machines: []machine{made("1", "started", func(m *machine) { m.HostStatus = "unreachable" })},
+			want:     Progress{Total: 1}, waiting: "host of Machine 1 can not be reached",
+		},
+		"on its way down": {
+			machines: []machine{made("1", "stopping")}, want: Progress{Total: 1}, waiting: "Machine 1 is stopping",
+		},
+		"stopped a moment ago by a crash: Fly may start it again": {
+			machines: []machine{made("1", "stopped", happened("exit", "stopped", time.Second, crash))},
+			want:     Progress{Total: 1}, waiting: "just exited",
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			p, next := plan(test.machines, target, noon)
+			if test.next == "" {
+				require.Nil(t, next)
+			} else {
+				require.NotNil(t, next)
+				require.Equal(t, test.next, next.machine.ID)
+				require.Equal(t, test.launch, next.launch)
+				require.Equal(t, fmt.Sprintf("7;secrets-version=%d%s", target.SecretVersion, test.mark), next.mark.String())
+			}
+			for _, part := range test.halted {
+				require.Contains(t, p.Halted, part)
+			}
+			require.Contains(t, p.Waiting, test.waiting)
+			require.Equal(t, test.waiting == "" && test.halted == nil, p.Done())
+			p.Waiting, p.Halted = "", ""
+			require.Equal(t, test.want, p)
+		})
+	}
+}
