@@ -1,0 +1,109 @@
+package flyemulator_test
+
+import (
+	"net"
+	"os/exec"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/hack/flyemulator"
+)
+
+// gate is a Postgres server that does nothing but let logins in, or not.
+type gate struct {
+	net.Listener
+	refuses atomic.Bool
+}
+
+func newGate(t *testing.T) *gate {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	g := &gate{Listener: listener}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go g.greet(conn)
+		}
+	}()
+	return g
+}
+
+func (g *gate) greet(conn net.Conn) {
+	defer func() { _ = conn.Close() }()
+	backend := pgproto3.NewBackend(conn, conn)
+	if _, err := backend.ReceiveStartupMessage(); err != nil {
+		return
+	}
+	if g.refuses.Load() {
+		backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "no"})
+		_ = backend.Flush()
+		return
+	}
+	backend.Send(&pgproto3.AuthenticationOk{})
+	backend.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+	_ = backend.Flush()
+	_, _ = backend.Receive() // until the client leaves
+}
+
+func (g *gate) url() string { return "postgres://u:secret@" + g.Addr().String() + "/d?sslmode=disable" }
+
+// withApps is a fixture whose Machines run the tenant app.
+func withApps(t *testing.T) *fixture {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tenantapp")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "./cmd/tenantapp").CombinedOutput()
+	require.NoError(t, err, string(out))
+	return fixtureWith(t, flyemulator.Options{TenantApp: path})
+}
+
+func (f *fixture) only() flyemulator.MachineState {
+	f.t.Helper()
+	state, _ := f.Inspect(f.t.Context(), "acme")
+	require.Len(f.t, state.Machines, 1)
+	return state.Machines[0]
+}
+
+func TestTheTenantAppLogsInWithWhatItsMachineBootedWith(t *testing.T) {
+	f, old, new := withApps(t), newGate(t), newGate(t)
+	f.secret(old.url())
+	path := f.addMachine("started")
+	eventually(t, func() bool { return f.only().App.Logins > 0 }, "it logs in")
+	eventually(t, func() bool { return f.get(path).Checks[0].Status == "passing" }, "its health reaches the check")
+
+	old.refuses.Store(true)
+	f.secret(new.url())
+	eventually(t, func() bool { return f.only().App.LastError == "28P01" }, "it keeps the old URL, and is refused")
+	eventually(t, func() bool { return f.get(path).Checks[0].Status == "critical" }, "the check tells")
+	before := f.only().AppTotal
+
+	f.waitFor(path, "started", f.update(200, path, "").InstanceID)
+	eventually(t, func() bool { return f.only().App.Logins > 0 }, "it logs in with the new URL")
+	after := f.only()
+	require.Zero(t, after.App.Failures)
+	require.GreaterOrEqual(t, after.AppTotal.Logins, before.Logins+1, "what earlier processes counted is kept")
+	require.GreaterOrEqual(t, after.AppTotal.Failures, before.Failures)
+
+	f.call(200, "POST", path+"/stop", "")
+	f.waitFor(path, "stopped", f.get(path).InstanceID)
+	require.Zero(t, f.only().App.Logins, "no app runs on a stopped Machine")
+}
+
+func TestATenantAppThatCrashesOnABadURL(t *testing.T) {
+	f := withApps(t)
+	f.secret("not a URL")
+	path := f.addMachine("started")
+	f.call(200, "POST", path, `{"config":{"env":{"CRASH_ON_LOGIN_FAILURE":"true"},"restart":{"policy":"on-failure","max_retries":1}}}`)
+	eventually(t, func() bool {
+		m := f.get(path)
+		return m.State == "stopped" && m.Events[1].Request != nil && m.Events[1].Request.RestartCount == 2
+	}, "it is restarted once and then given up")
+}
