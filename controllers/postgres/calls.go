@@ -2,65 +2,195 @@ package postgres
 
 import (
 	"context"
-	"io"
+	"encoding/json"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
-var errNotYet = failure.New(failure.Retry, failure.Unexpected, "not there yet")
+// queries is what a pool and a transaction have in common.
+type queries interface {
+	Query(ctx context.Context, sql string, arguments ...any) (pgx.Rows, error)
+}
 
 // Survey reads what the server says about itself. A server without a ledger is Wait/LedgerOutdated.
-func (s *Server) Survey(ctx context.Context) (Survey, error) { return Survey{}, errNotYet }
+func (s *Server) Survey(ctx context.Context) (Survey, error) {
+	var answer Survey
+	var settings []byte
+	err := s.pool.QueryRow(ctx, "select server_version, system_identifier, clock, ledger_version, settings from tenant_credentials.survey()").
+		Scan(&answer.ServerVersion, &answer.SystemIdentifier, &answer.Clock, &answer.LedgerVersion, &settings)
+	if err != nil {
+		return Survey{}, translate(err)
+	}
+	if settings == nil {
+		return Survey{}, failure.New(failure.Wait, failure.LedgerOutdated, "The ledger is not configured: "+installHint+".")
+	}
+	var row settingsRow
+	if err := json.Unmarshal(settings, &row); err != nil {
+		return Survey{}, unreadable()
+	}
+	answer.Settings = Settings(row)
+	return answer, nil
+}
 
 // Observe reads tenants, one per ID and in the order asked; an ID that the management table lacks is reported with Found false.
 func (s *Server) Observe(ctx context.Context, tenantIDs []string) ([]Tenant, error) {
-	return nil, errNotYet
+	return readTenants(ctx, s.pool, "select * from tenant_credentials.observe($1::text[]::uuid[])", tenantIDs)
 }
 
-// Adopt makes or moves the claim on a tenant.
-func (s *Server) Adopt(ctx context.Context, a Adoption) (Claim, error) { return Claim{}, errNotYet }
+// Adopt makes the claim on a tenant, or moves it. The holder's own adoption changes nothing. Stall/OwnershipConflict names who holds
+// the tenant, Stall/NameConflict the column that gives it another name; Wait/TenantNotFound, Wait/RoleNotFound, Stall/RoleNotAllowed.
+func (s *Server) Adopt(ctx context.Context, a Adoption) (Claim, error) {
+	var content []byte
+	err := s.pool.QueryRow(ctx, "select tenant_credentials.adopt($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9)",
+		a.TenantID, a.UID, a.Cluster, a.Environment, a.Namespace, a.Name, a.Generation, orNull(a.ReplacesUID), orNull(a.TakeOverFrom)).
+		Scan(&content)
+	if err != nil {
+		return Claim{}, translate(err)
+	}
+	var row claimRow
+	if err := json.Unmarshal(content, &row); err != nil {
+		return Claim{}, unreadable()
+	}
+	return row.claim(), nil
+}
 
-// OpenRotation records the intent to rotate. It returns the open row that exists already.
+// OpenRotation records the intent to rotate, before anything changes. It returns the open row that exists already.
+// Retry/Superseded: nobody has adopted the tenant. Stall/OwnershipConflict: somebody else has.
 func (s *Server) OpenRotation(ctx context.Context, o Opening) (Rotation, error) {
-	return Rotation{}, errNotYet
+	var content []byte
+	err := s.pool.QueryRow(ctx, "select tenant_credentials.open($1::text::uuid, $2, $3, $4, $5)",
+		o.TenantID, o.UID, o.Generation, o.Reason, o.FieldManager).Scan(&content)
+	if err != nil {
+		return Rotation{}, translate(err)
+	}
+	var row rotationRow
+	if err := json.Unmarshal(content, &row); err != nil {
+		return Rotation{}, unreadable()
+	}
+	return row.rotation(), nil
 }
 
-// Complete marks a committed rotation as completed. Doing it twice is the same as once.
+// Complete marks a committed rotation as completed, and raises the claim's generation to the row's. Twice is the same as once.
+// Retry/Superseded: the row is neither committed nor completed.
 func (s *Server) Complete(ctx context.Context, tenantID, uid string, revision int64) error {
-	return errNotYet
+	return s.exec(ctx, "select tenant_credentials.complete($1::text::uuid, $2, $3)", tenantID, uid, revision)
 }
 
-// Discard gives up an open rotation.
+// Discard gives up an open rotation. Twice is the same as once. Retry/Superseded: the row is neither open nor discarded.
 func (s *Server) Discard(ctx context.Context, tenantID, uid string, revision int64) error {
-	return errNotYet
+	return s.exec(ctx, "select tenant_credentials.discard($1::text::uuid, $2, $3)", tenantID, uid, revision)
 }
 
-// VerifyLogin logs in as the tenant at the operator's host.
-func (s *Server) VerifyLogin(ctx context.Context, role, database, password string) error {
-	return errNotYet
+func (s *Server) exec(ctx context.Context, sql string, arguments ...any) error {
+	if _, err := s.pool.Exec(ctx, sql, arguments...); err != nil {
+		return translate(err)
+	}
+	return nil
 }
 
-// Transaction is the stretch under the tenant's lock.
-type Transaction struct{ tenant Tenant }
-
-// InTransaction runs f under the tenant's lock.
-func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func(context.Context, *Transaction) error) error {
-	return errNotYet
+func readTenants(ctx context.Context, q queries, sql string, arguments ...any) ([]Tenant, error) {
+	rows, err := q.Query(ctx, sql, arguments...)
+	if err != nil {
+		return nil, translate(err)
+	}
+	tenants, err := pgx.CollectRows(rows, scanTenant)
+	if err != nil {
+		return nil, translate(err)
+	}
+	return tenants, nil
 }
 
-// Tenant is what was read under the lock.
-func (t *Transaction) Tenant() Tenant { return t.tenant }
-
-// Stage sets the role's verifier and the stored hash.
-func (t *Transaction) Stage(ctx context.Context, revision int64, verifier, deliveryDigest string) error {
-	return errNotYet
+func scanTenant(row pgx.CollectableRow) (Tenant, error) {
+	var t Tenant
+	var violation, verifier, hash *string
+	var claim *claimRow
+	var open, last *rotationRow
+	err := row.Scan(&t.ID, &t.Found, &t.Role, &t.Database, &t.FlyApp, &t.RoleExists, &violation, &verifier, &hash,
+		&claim, &open, &last, &t.Clock)
+	if err != nil {
+		return Tenant{}, err
+	}
+	t.RoleViolation, t.VerifierDigest, t.HashDigest = text(violation), text(verifier), text(hash)
+	if claim != nil {
+		c := claim.claim()
+		t.Claim = &c
+	}
+	t.Open, t.Last = open.pointer(), last.pointer()
+	return t, nil
 }
 
-// Commit records Fly's answer.
-func (t *Transaction) Commit(ctx context.Context, w FlyWrite) error { return errNotYet }
+// The rows as the SQL functions settings, claim_json and rotation_json write them.
+type settingsRow struct {
+	Schema             string `json:"management_schema"`
+	Table              string `json:"management_table"`
+	ColumnID           string `json:"column_id"`
+	ColumnPasswordHash string `json:"column_password_hash"`
+	ColumnRole         string `json:"column_role"`
+	ColumnDatabase     string `json:"column_database"`
+	ColumnFlyApp       string `json:"column_fly_app"`
+	RolePrefix         string `json:"role_prefix"`
+	DatabasePrefix     string `json:"database_prefix"`
+	FlyAppPrefix       string `json:"fly_app_prefix"`
+}
 
-// Install brings the ledger up to date with a DBA's URL.
-func Install(ctx context.Context, dbaURL string, i Installation) error { return errNotYet }
+type claimRow struct {
+	UID            string    `json:"uid"`
+	Cluster        string    `json:"cluster"`
+	Environment    string    `json:"environment"`
+	Namespace      string    `json:"namespace"`
+	Name           string    `json:"name"`
+	Generation     int64     `json:"generation"`
+	VerifierDigest string    `json:"verifierDigest"`
+	HashDigest     string    `json:"hashDigest"`
+	AdoptedAt      time.Time `json:"adoptedAt"`
+}
 
-// Script writes the SQL that Install would run.
-func Script(w io.Writer, i Installation) error { return errNotYet }
+func (r claimRow) claim() Claim { return Claim(r) }
+
+type rotationRow struct {
+	Revision       int64     `json:"revision"`
+	State          string    `json:"state"`
+	Generation     int64     `json:"generation"`
+	Reason         string    `json:"reason"`
+	FieldManager   string    `json:"fieldManager"`
+	VerifierDigest string    `json:"verifierDigest"`
+	HashDigest     string    `json:"hashDigest"`
+	DeliveryDigest string    `json:"deliveryDigest"`
+	FlyApp         string    `json:"flyApp"`
+	FlyDigest      string    `json:"flyDigest"`
+	FlyVersion     uint64    `json:"flyVersion"`
+	OpenedAt       time.Time `json:"openedAt"`
+	CommittedAt    time.Time `json:"committedAt"`
+	CompletedAt    time.Time `json:"completedAt"`
+}
+
+func (r rotationRow) rotation() Rotation { return Rotation(r) }
+
+func (r *rotationRow) pointer() *Rotation {
+	if r == nil {
+		return nil
+	}
+	rotation := r.rotation()
+	return &rotation
+}
+
+func text(value *string) string {
+	if value == nil {
+		return ""
+	}
+	return *value
+}
+
+func orNull(value string) *string {
+	if value == "" {
+		return nil
+	}
+	return &value
+}
+
+func unreadable() *failure.Error {
+	return failure.New(failure.Retry, failure.Unexpected, "The ledger's answer can not be read: it was installed by another version of this program.")
+}

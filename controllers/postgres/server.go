@@ -2,15 +2,29 @@ package postgres
 
 import (
 	"context"
+	"net/url"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
+const (
+	applicationName       = "tenant-credential-operator"
+	defaultMaxConnections = 16
+	connectTimeout        = 5 * time.Second
+	// A statement waits for a lock for 3 s at most (the SQL function begin_change), so 10 s is never reached in health.
+	statementTimeout = "10s"
+	// A transaction idles for as long as the call to Fly may take, 15 s. If we are cut off, the server ends it after this.
+	idleInTransactionTimeout = "30s"
+)
+
 // Config says how to reach one server.
 type Config struct {
-	// URL is that of the operator's own login. Without sslmode, verify-full is used.
+	// URL is that of the operator's own login, postgres://…; without sslmode, verify-full is used, without require_auth,
+	// scram-sha-256.
 	URL string
 	// MaxConnections bounds the pool; 0 means 16.
 	MaxConnections int32
@@ -21,10 +35,67 @@ type Server struct {
 	pool *pgxpool.Pool
 }
 
-// Connect prepares a pool; it dials nothing yet. An unusable URL is AuthenticationFailed.
+// Connect prepares a pool; it dials nothing yet. A URL that can not be used is Stall/AuthenticationFailed, and is not repeated in
+// the error.
 func Connect(ctx context.Context, c Config) (*Server, error) {
-	return nil, failure.New(failure.Retry, failure.Unexpected, "not there yet")
+	secured, err := withDefaultTLS(c.URL)
+	if err != nil {
+		return nil, err
+	}
+	config, parseErr := pgxpool.ParseConfig(secured)
+	if parseErr != nil {
+		return nil, unusableURL()
+	}
+	config.MaxConns = defaultMaxConnections
+	if c.MaxConnections > 0 {
+		config.MaxConns = c.MaxConnections
+	}
+	config.MinConns, config.MinIdleConns = 0, 0
+	secure(config.ConnConfig)
+	config.ConnConfig.RuntimeParams["statement_timeout"] = statementTimeout
+	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = idleInTransactionTimeout
+	pool, poolErr := pgxpool.NewWithConfig(ctx, config)
+	if poolErr != nil {
+		return nil, unusableURL()
+	}
+	return &Server{pool: pool}, nil
 }
 
-// Close ends the pool's connections.
+// Close ends the pool's connections; it waits for those in use.
 func (s *Server) Close() { s.pool.Close() }
+
+// secure sets what no URL may weaken. Parameters are always bound: a URL that asked for the simple protocol would put a verifier into
+// the text of a statement, and with it into logs.
+func secure(config *pgx.ConnConfig) {
+	config.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
+	if config.RequireAuth == "" {
+		config.RequireAuth = "scram-sha-256"
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	config.RuntimeParams["application_name"] = applicationName
+}
+
+// withDefaultTLS adds sslmode=verify-full where the URL says nothing about it (the environment's PGSSLMODE does not count).
+func withDefaultTLS(text string) (string, error) {
+	u, err := url.Parse(text)
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || u.Host == "" {
+		return "", unusableURL()
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return "", unusableURL()
+	}
+	if !query.Has("sslmode") {
+		query.Set("sslmode", "verify-full")
+		u.RawQuery = query.Encode()
+	}
+	return u.String(), nil
+}
+
+// unusableURL does not say what is wrong in detail: the parser's own message repeats parts of the URL.
+func unusableURL() *failure.Error {
+	return failure.New(failure.Stall, failure.AuthenticationFailed,
+		"The login's URL can not be used. It has the form postgres://<login>:<password>@<host>:<port>/<database>, with special characters percent-encoded.")
+}

@@ -3,7 +3,7 @@ package postgres
 import "time"
 
 // LedgerVersion is the version of the schema tenant_credentials that this program works with: its newest migration.
-const LedgerVersion int64 = 1
+const LedgerVersion int64 = 8
 
 // Settings name the platform's own table and how the names of a tenant are derived. They are fixed when the ledger is installed,
 // so that a stolen operator login can not point the functions at other tables or roles. An empty column means: no override.

@@ -1,0 +1,122 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+)
+
+// verdict is what an SQLSTATE means for the rotation. An empty detail stands for the server's own message, which is used for the
+// class TC only: those messages are written in our migrations.
+type verdict struct {
+	class  failure.Class
+	reason failure.Reason
+	detail string
+}
+
+const installHint = "run manager install-sql"
+
+// verdicts has whole SQLSTATEs, and classes (their first two characters) for the rest of a class.
+// Source: PostgreSQL documentation, appendix A; TC is our own class, raised by the functions in migrations/.
+var verdicts = map[string]verdict{
+	"TC001": {failure.Retry, failure.Unexpected, ""},        // isolation level
+	"TC002": {failure.Retry, failure.Superseded, ""},        // a step that the ledger does not allow
+	"TC003": {failure.Retry, failure.Unexpected, ""},        // commit of a staged row
+	"TC004": {failure.Retry, failure.Unexpected, ""},        // removal of a row
+	"TC005": {failure.Wait, failure.LedgerOutdated, ""},     // a function on the management table was changed
+	"TC010": {failure.Wait, failure.TenantNotFound, ""},     // no row in the management table
+	"TC011": {failure.Wait, failure.RoleNotFound, ""},       // no such role
+	"TC012": {failure.Stall, failure.RoleNotAllowed, ""},    // the role guard
+	"TC013": {failure.Stall, failure.NameConflict, ""},      // role or app is another tenant's
+	"TC014": {failure.Stall, failure.OwnershipConflict, ""}, // another object holds the tenant
+	"TC017": {failure.Retry, failure.Superseded, ""},        // the row is not in the state that was read before
+	"TC018": {failure.Retry, failure.Unexpected, ""},        // not a verifier
+	"TC019": {failure.Retry, failure.Rejected, ""},          // the management table refused the hash
+	"TC020": {failure.Wait, failure.LedgerOutdated, ""},     // no settings
+	"TC021": {failure.Stall, failure.RoleNotAllowed, ""},    // installation: the operator's login can not be used
+	"08":    {failure.Retry, failure.ConnectionFailed, "The connection to PostgreSQL failed."},
+	"08007": {failure.Unknown, failure.OutcomeUnknown, "PostgreSQL did not say whether the transaction was committed."},
+	"22":    {failure.Retry, failure.Rejected, "PostgreSQL refused a value."},
+	"23":    {failure.Retry, failure.Rejected, "A constraint of the database refused the change."},
+	"25006": {failure.Retry, failure.ConnectionFailed, "The server is read-only: it is a standby, or in recovery."},
+	"28":    {failure.Retry, failure.AuthenticationFailed, "PostgreSQL (pg_hba.conf) does not accept the operator's login from here."},
+	"28P01": {failure.Retry, failure.AuthenticationFailed, "PostgreSQL refused the operator's password."},
+	"3D000": {failure.Retry, failure.ConnectionFailed, "The database of the login's URL does not exist."},
+	"3F000": {failure.Wait, failure.LedgerOutdated, "The database has no ledger: " + installHint + "."},
+	"40":    {failure.Retry, failure.Busy, "The transaction met another one and was rolled back."},
+	"40003": {failure.Unknown, failure.OutcomeUnknown, "PostgreSQL did not say whether the statement was completed."},
+	"42501": {failure.Retry, failure.PermissionDenied, "The operator's login may not do this: " + installHint + " for it."},
+	"42883": {failure.Wait, failure.LedgerOutdated, "The ledger is older than this program: " + installHint + "."},
+	"42P01": {failure.Wait, failure.LedgerOutdated, "The ledger or the management table is not what this program needs: " + installHint + "."},
+	"42703": {failure.Wait, failure.LedgerOutdated, "The management table lacks a column that the ledger was installed with: " + installHint + "."},
+	"53":    {failure.Retry, failure.ConnectionFailed, "PostgreSQL has no connections, memory or disk left."},
+	"55P03": {failure.Unknown, failure.Busy, "The lock was not granted within its time: somebody else works on the tenant."},
+	"57":    {failure.Retry, failure.ConnectionFailed, "PostgreSQL is shutting down or starting up."},
+	"57014": {failure.Retry, failure.Busy, "PostgreSQL gave the statement up after its time limit."},
+}
+
+// translate classes what pgx returned. The result holds nothing of the driver's text.
+func translate(err error) *failure.Error {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) {
+		return judge(answer)
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return failure.New(failure.Retry, failure.ConnectionFailed, "PostgreSQL did not answer in time, or the call was given up.")
+	}
+	var connecting *pgconn.ConnectError
+	if errors.As(err, &connecting) {
+		return failure.New(failure.Retry, failure.ConnectionFailed, "PostgreSQL can not be reached (address, TLS, or an authentication other than SCRAM).")
+	}
+	return failure.New(failure.Retry, failure.ConnectionFailed, "The connection to PostgreSQL was lost.")
+}
+
+func judge(answer *pgconn.PgError) *failure.Error {
+	v, known := verdicts[answer.Code]
+	if !known && len(answer.Code) == 5 {
+		v, known = verdicts[answer.Code[:2]]
+	}
+	if !known {
+		return failure.New(failure.Retry, failure.Unexpected, "PostgreSQL answered with SQLSTATE "+printable(answer.Code)+".")
+	}
+	if v.detail == "" {
+		return failure.New(v.class, v.reason, answer.Message)
+	}
+	return failure.New(v.class, v.reason, v.detail)
+}
+
+// translateCommit classes the answer to COMMIT: unless the server itself said no, it may have been committed.
+func translateCommit(err error) *failure.Error {
+	if errors.Is(err, pgx.ErrTxCommitRollback) {
+		return failure.New(failure.Retry, failure.Unexpected, "The transaction had failed and was rolled back.")
+	}
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) && answer.SeverityUnlocalized == "ERROR" { // FATAL may come after the commit, while it waits for a standby
+		return judge(answer)
+	}
+	return failure.New(failure.Unknown, failure.OutcomeUnknown, "The answer to COMMIT was lost.")
+}
+
+// serverMessage is the server's own text, "" where the error is not the server's. Only for statements that hold no secret.
+func serverMessage(err error) string {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) {
+		return answer.Message
+	}
+	return ""
+}
+
+// printable keeps what an SQLSTATE is made of.
+func printable(code string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return -1
+	}, code)
+}

@@ -1,0 +1,141 @@
+-- +goose Up
+set local role tenant_credentials_owner;
+
+-- What the DBA decided at installation. One row.
+create table tenant_credentials.settings (
+  singleton boolean primary key default true check (singleton),
+  management_schema text not null,
+  management_table text not null,
+  column_id text not null,
+  column_password_hash text not null,
+  column_role text not null,      -- '' = the platform has no such column
+  column_database text not null,
+  column_fly_app text not null,
+  role_prefix text not null,
+  database_prefix text not null,
+  fly_app_prefix text not null,
+  -- Predefined roles (pg_*) that a tenant's role may be a member of. A DBA extends the list here.
+  allowed_predefined_roles text[] not null default '{}'
+);
+
+-- Who holds a tenant. A claim is made by the first adoption and never deleted.
+create table tenant_credentials.claims (
+  tenant_id uuid primary key,
+  role text not null constraint claims_role_key unique,
+  database text not null,
+  fly_app text not null constraint claims_fly_app_key unique,
+  uid text not null,
+  cluster text not null,
+  environment text not null,
+  namespace text not null,
+  name text not null,
+  generation bigint not null check (generation >= 0),
+  verifier_digest bytea,          -- as found at the adoption
+  hash_digest bytea,
+  adopted_at timestamptz not null
+);
+
+-- Every change of a claim's holder, for an audit.
+create table tenant_credentials.adoptions (
+  id bigint generated always as identity primary key,
+  tenant_id uuid not null,
+  uid text not null,
+  cluster text not null,
+  environment text not null,
+  namespace text not null,
+  name text not null,
+  generation bigint not null,
+  previous_uid text,              -- null = the first adoption
+  previous_cluster text,
+  adopted_at timestamptz not null
+);
+
+create table tenant_credentials.rotations (
+  tenant_id uuid not null,
+  revision bigint not null check (revision > 0),
+  state text not null,
+  generation bigint not null check (generation >= 0),
+  reason text not null,
+  field_manager text not null,
+  role text not null,
+  verifier_digest bytea,          -- sha256 of pg_authid.rolpassword
+  hash_digest bytea,              -- sha256 of the stored hash
+  delivery_digest bytea,
+  fly_app text,
+  fly_secret_version numeric,     -- Fly counts in unsigned 64 bits
+  fly_secret_digest text,
+  opened_at timestamptz not null,
+  committed_at timestamptz,
+  completed_at timestamptz,
+  primary key (tenant_id, revision)
+);
+create unique index rotations_one_before_commit on tenant_credentials.rotations (tenant_id) where state in ('open', 'staged');
+create unique index rotations_one_after_commit on tenant_credentials.rotations (tenant_id) where state = 'committed';
+
+create table tenant_credentials.transitions (
+  from_state text not null,       -- '' = the row is new
+  to_state text not null,
+  primary key (from_state, to_state)
+);
+
+-- +goose StatementBegin
+create function tenant_credentials.check_transition() returns trigger
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  before text := '';
+begin
+  if tg_op = 'UPDATE' then
+    before := old.state;
+    if (new.tenant_id, new.revision, new.generation, new.reason, new.field_manager, new.opened_at)
+       is distinct from (old.tenant_id, old.revision, old.generation, old.reason, old.field_manager, old.opened_at) then
+      raise exception using errcode = 'TC002', message = 'What a rotation was begun with can not be changed.';
+    end if;
+  end if;
+  if not exists (select from transitions t where t.from_state = before and t.to_state = new.state) then
+    raise exception using errcode = 'TC002',
+      message = format('A rotation can not go from state %L to %L.', before, new.state);
+  end if;
+  return new;
+end
+$$;
+-- +goose StatementEnd
+create trigger rotations_transition before insert or update on tenant_credentials.rotations
+  for each row execute function tenant_credentials.check_transition();
+
+-- +goose StatementBegin
+create function tenant_credentials.refuse_staged() returns trigger
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  if exists (select from rotations r
+              where r.tenant_id = new.tenant_id and r.revision = new.revision and r.state = 'staged') then
+    raise exception using errcode = 'TC003', message = 'A staged rotation can not be committed.';
+  end if;
+  return null;
+end
+$$;
+-- +goose StatementEnd
+-- SECURITY DEFINER, because up to PostgreSQL 17 a deferred trigger runs as whoever commits, and he may not read the table.
+create constraint trigger rotations_not_staged after insert or update on tenant_credentials.rotations
+  deferrable initially deferred for each row when (new.state = 'staged')
+  execute function tenant_credentials.refuse_staged();
+
+-- +goose StatementBegin
+create function tenant_credentials.refuse_removal() returns trigger
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  raise exception using errcode = 'TC004', message = format('Rows of %I are never deleted.', tg_table_name);
+end
+$$;
+-- +goose StatementEnd
+create trigger rotations_keep before delete or truncate on tenant_credentials.rotations
+  for each statement execute function tenant_credentials.refuse_removal();
+create trigger claims_keep before delete or truncate on tenant_credentials.claims
+  for each statement execute function tenant_credentials.refuse_removal();
+create trigger adoptions_keep before update or delete or truncate on tenant_credentials.adoptions
+  for each statement execute function tenant_credentials.refuse_removal();
+revoke delete, truncate on tenant_credentials.rotations, tenant_credentials.claims from tenant_credentials_owner;
+revoke update, delete, truncate on tenant_credentials.adoptions from tenant_credentials_owner;
+grant usage on schema tenant_credentials to tenant_credentials_hash;
+grant select on tenant_credentials.settings to tenant_credentials_hash;
+
+reset role;

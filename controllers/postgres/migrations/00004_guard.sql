@@ -1,0 +1,136 @@
+-- +goose Up
+set local role tenant_credentials_owner;
+
+-- +goose StatementBegin
+-- The names of tenants: the override's value, else prefix and the first 8 hex digits of the ID. One row per ID, in its order.
+create function tenant_credentials.names(tenants uuid[])
+returns table (ordinal bigint, tenant_id uuid, found boolean, role text, database text, fly_app text, hash_digest bytea)
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+#variable_conflict use_column
+declare
+  s tenant_credentials.settings;
+begin
+  select * into s from settings;
+  if s.singleton is null then
+    raise exception using errcode = 'TC020', message = 'The ledger is not configured: run manager install-sql.';
+  end if;
+  return query
+    select a.ordinality, a.tenant_id, m.tenant_id is not null,
+           coalesce(m.role, s.role_prefix || left(a.tenant_id::text, 8)),
+           coalesce(m.database, s.database_prefix || left(a.tenant_id::text, 8)),
+           coalesce(m.fly_app, s.fly_app_prefix || left(a.tenant_id::text, 8)),
+           m.hash_digest
+      from unnest(tenants) with ordinality as a (tenant_id, ordinality)
+      left join read_managed(tenants) m on m.tenant_id = a.tenant_id
+     order by a.ordinality;
+end
+$$;
+
+-- Why a role by itself is too powerful to be a tenant's; null = it is not. Ends with the SQL that mends it.
+create function tenant_credentials.attribute_violation(candidate oid) returns text
+language sql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+  select format('has the attribute %s: ALTER ROLE %I NO%1$s', a.name, r.rolname)
+    from pg_authid r
+   cross join lateral (values (1, 'SUPERUSER', r.rolsuper), (2, 'CREATEROLE', r.rolcreaterole), (3, 'CREATEDB', r.rolcreatedb),
+                              (4, 'REPLICATION', r.rolreplication), (5, 'BYPASSRLS', r.rolbypassrls)) as a (ordinal, name, present)
+   where r.oid = candidate and a.present
+   order by a.ordinal
+   limit 1
+$$;
+
+-- Why a tenant's role may not be a member, at whatever depth, of one of its groups; null = it may. All memberships count, also
+-- those without INHERIT or SET: an ADMIN option is enough to give oneself the rest.
+create function tenant_credentials.membership_violation(candidate oid) returns text
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  s tenant_credentials.settings;
+  answer text;
+begin
+  select * into s from settings;
+  with recursive above (role, through) as (
+    select m.roleid, m.roleid from pg_auth_members m where m.member = candidate
+    union
+    select m.roleid, a.through from pg_auth_members m join above a on m.member = a.role
+  ), judged as (
+    select g.rolname as group_name, t.rolname as through, case
+        when attribute_violation(g.oid) is not null then 'which ' || split_part(attribute_violation(g.oid), ':', 1)
+        when g.rolname in ('tenant_credentials_owner', 'tenant_credentials_hash')
+          or has_function_privilege(g.oid, 'tenant_credentials.stage(uuid, bigint, text, bytea)', 'EXECUTE') then 'which belongs to the operator'
+        when starts_with(g.rolname, 'pg_') and g.rolname <> all (s.allowed_predefined_roles)
+          then 'a predefined role that is not in tenant_credentials.settings.allowed_predefined_roles'
+        when exists (select from claims c where c.role = g.rolname)
+          or (s.role_prefix <> '' and g.rolcanlogin and starts_with(g.rolname, s.role_prefix)) then 'which is another tenant''s'
+      end as problem
+      from above a join pg_authid g on g.oid = a.role join pg_authid t on t.oid = a.through
+  )
+  select format('is a member of %I, %s: REVOKE %I FROM %I', j.group_name, j.problem, j.through, r.rolname) into answer
+    from judged j, pg_authid r
+   where j.problem is not null and r.oid = candidate
+   order by j.group_name
+   limit 1;
+  return answer;
+end
+$$;
+
+-- Why the role could not log in to its database; null = it can.
+create function tenant_credentials.login_violation(candidate oid, candidate_database text) returns text
+language sql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+  select case
+      when not r.rolcanlogin then format('may not log in: ALTER ROLE %I LOGIN', r.rolname)
+      when r.rolvaliduntil <= clock_timestamp() then format('has expired: ALTER ROLE %I VALID UNTIL ''infinity''', r.rolname)
+      when d.oid is null then format('has no database %I: CREATE DATABASE %1$I OWNER %I', candidate_database, r.rolname)
+      when not has_database_privilege(r.oid, d.oid, 'CONNECT')
+        then format('may not connect to its database: GRANT CONNECT ON DATABASE %I TO %I', candidate_database, r.rolname)
+    end
+    from pg_authid r left join pg_database d on d.datname = candidate_database
+   where r.oid = candidate
+$$;
+
+-- Why we could not set the role's password; null = we can. Up to PostgreSQL 15 CREATEROLE is enough, after it the ADMIN option
+-- of each role is needed.
+create function tenant_credentials.admin_violation(candidate oid) returns text
+language sql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+  select format('can not be changed by %I: GRANT %I TO %1$I WITH ADMIN TRUE, INHERIT FALSE, SET FALSE', current_user, r.rolname)
+    from pg_authid r
+   where r.oid = candidate and current_setting('server_version_num')::integer >= 160000
+     and not pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION')
+$$;
+
+-- The role guard: one sentence that says why the role is refused, with the SQL that mends it; null = allowed, or no such role.
+create function tenant_credentials.role_violation(candidate text, candidate_database text) returns text
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  prefix text := (select role_prefix from settings);
+  role_oid oid := (select oid from pg_authid where rolname = candidate);
+  problem text;
+begin
+  if role_oid is null then
+    return null;
+  end if;
+  if not starts_with(candidate, prefix) then
+    return format('Role %I does not begin with %L, so it is not a tenant''s: ALTER ROLE %1$I RENAME TO %3$I', candidate, prefix, prefix || candidate);
+  end if;
+  problem := coalesce(attribute_violation(role_oid), membership_violation(role_oid),
+                      login_violation(role_oid, candidate_database), admin_violation(role_oid));
+  return case when problem is not null then format('Role %I %s', candidate, problem) end;
+end
+$$;
+
+-- Refuses a role that is missing, or that the guard does not allow.
+create function tenant_credentials.guard(candidate text, candidate_database text) returns void
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  violation text;
+begin
+  if not exists (select from pg_authid where rolname = candidate) then
+    raise exception using errcode = 'TC011', message = format('Role %I does not exist.', candidate);
+  end if;
+  violation := role_violation(candidate, candidate_database);
+  if violation is not null then
+    raise exception using errcode = 'TC012', message = violation;
+  end if;
+end
+$$;
+-- +goose StatementEnd
+
+reset role;

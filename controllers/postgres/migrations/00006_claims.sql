@@ -1,0 +1,138 @@
+-- +goose Up
+set local role tenant_credentials_owner;
+
+-- +goose StatementBegin
+-- Every function that changes something begins with this. REPEATABLE READ would decide on rows that are no longer so; and what was
+-- answered must survive a crash of the server, whatever its default is.
+create function tenant_credentials.begin_change() returns void
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception using errcode = 'TC001',
+      message = format('The isolation level has to be read committed, it is %s.', current_setting('transaction_isolation'));
+  end if;
+  perform set_config('lock_timeout', '3s', true);
+  if current_setting('synchronous_commit') <> 'remote_apply' then
+    perform set_config('synchronous_commit', 'on', true);
+  end if;
+end
+$$;
+
+create function tenant_credentials.holder(c tenant_credentials.claims) returns text
+language sql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+  select format('TenantCredential %s/%s of environment %s in cluster %s', c.namespace, c.name, c.environment, c.cluster)
+$$;
+
+-- Raises NameConflict for the unique index that two tenants share an entry of.
+create function tenant_credentials.raise_name_conflict(violated text, tenant uuid) returns void
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  s tenant_credentials.settings;
+  n record;
+  other uuid;
+  kind text := case violated when 'claims_role_key' then 'role' else 'app' end;
+  value text;
+  column_name text;
+begin
+  select * into s from settings;
+  select * into n from names(array[tenant]);
+  if violated = 'claims_role_key' then
+    value := n.role;
+    column_name := s.column_role;
+    select c.tenant_id into other from claims c where c.role = n.role;
+  else
+    value := n.fly_app;
+    column_name := s.column_fly_app;
+    select c.tenant_id into other from claims c where c.fly_app = n.fly_app;
+  end if;
+  raise exception using errcode = 'TC013', message = format('Tenant %s has the %s %I already. ', coalesce(other::text, '(another one)'), kind, value) || case
+    when column_name <> '' then format('Give this one another name in column %I of %I.%I.', column_name, s.management_schema, s.management_table)
+    else format('Name a column of %I.%I for it: spec.management.columns.%s, and manager install-sql.', s.management_schema, s.management_table,
+                case kind when 'role' then 'role' else 'flyApp' end) end;
+end
+$$;
+
+-- Writes a claim; the caller holds the lock of the one that there is.
+create function tenant_credentials.put_claim(new_claim tenant_credentials.claims, is_first boolean) returns void
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  written bigint;
+  violated text;
+begin
+  if is_first then
+    insert into claims select new_claim.* on conflict (tenant_id) do nothing;
+  else
+    update claims c
+       set (role, database, fly_app, uid, cluster, environment, namespace, name, generation, verifier_digest, hash_digest, adopted_at)
+         = (new_claim.role, new_claim.database, new_claim.fly_app, new_claim.uid, new_claim.cluster, new_claim.environment,
+            new_claim.namespace, new_claim.name, new_claim.generation, new_claim.verifier_digest, new_claim.hash_digest, new_claim.adopted_at)
+     where c.tenant_id = new_claim.tenant_id;
+  end if;
+  get diagnostics written = row_count;
+  if written = 0 then
+    raise exception using errcode = 'TC017', message = 'Another object has adopted the tenant at the same moment.';
+  end if;
+exception when unique_violation then
+  get stacked diagnostics violated = constraint_name;
+  perform raise_name_conflict(violated, new_claim.tenant_id);
+end
+$$;
+
+-- Makes the claim on a tenant, or moves it to another object: of the same cluster once the caller has seen that the holder is gone,
+-- of another cluster when the user says so.
+create function tenant_credentials.adopt(tenant uuid, uid text, cluster text, environment text, namespace text, name text,
+                                         generation bigint, replaces_uid text, take_over_from text) returns jsonb
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+#variable_conflict use_column
+declare
+  held claims;
+  granted claims;
+  present record;
+begin
+  perform begin_change();
+  select * into held from claims c where c.tenant_id = adopt.tenant for no key update;
+  if held.uid = adopt.uid then
+    return claim_json(held);
+  end if;
+  if held.cluster = adopt.cluster and held.uid is distinct from adopt.replaces_uid
+     or held.cluster <> adopt.cluster and held.cluster is distinct from adopt.take_over_from then
+    raise exception using errcode = 'TC014', message = format('The tenant is held by %s.', holder(held));
+  end if;
+  select n.*, sha256(convert_to(a.rolpassword, 'UTF8')) as verifier_digest into present
+    from names(array[adopt.tenant]) n left join pg_authid a on a.rolname = n.role;
+  if not present.found then
+    raise exception using errcode = 'TC010', message = 'The management table has no row for the tenant.';
+  end if;
+  perform guard(present.role, present.database);
+  granted := row(adopt.tenant, present.role, present.database, present.fly_app, adopt.uid, adopt.cluster,
+                 adopt.environment, adopt.namespace, adopt.name,
+                 case when held.tenant_id is null then 0 else least(held.generation, adopt.generation) end,
+                 present.verifier_digest, present.hash_digest, clock_timestamp());
+  perform put_claim(granted, held.tenant_id is null);
+  insert into adoptions (tenant_id, uid, cluster, environment, namespace, name, generation, previous_uid, previous_cluster, adopted_at)
+    values (adopt.tenant, adopt.uid, adopt.cluster, adopt.environment, adopt.namespace, adopt.name, granted.generation,
+            held.uid, held.cluster, granted.adopted_at);
+  return claim_json(granted);
+end
+$$;
+
+-- Locks the claim and answers with it. Who does not hold the tenant is refused.
+create function tenant_credentials.hold(tenant uuid, holder_uid text) returns tenant_credentials.claims
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  held claims;
+begin
+  perform begin_change();
+  select * into held from claims c where c.tenant_id = hold.tenant for no key update;
+  if held.tenant_id is null then
+    raise exception using errcode = 'TC017', message = 'Nobody has adopted the tenant.';
+  end if;
+  if held.uid <> holder_uid then
+    raise exception using errcode = 'TC014', message = format('The tenant is held by %s.', holder(held));
+  end if;
+  return held;
+end
+$$;
+-- +goose StatementEnd
+
+reset role;

@@ -1,0 +1,20 @@
+-- Run before every migration, by a superuser: the two roles, and the schema. Idempotent.
+--
+-- tenant_credentials_owner owns the ledger and its functions; it may set passwords (CREATEROLE; from PostgreSQL 16 on only of
+-- roles that it has the ADMIN option of), and see digests of them.
+-- tenant_credentials_hash is who touches the management table. That table is the platform's: a trigger or a view on it runs with
+-- the rights of who uses it, so this role has none but to read the table and to write the one column.
+do $$
+begin
+  if not exists (select from pg_catalog.pg_roles where rolname = 'tenant_credentials_owner') then
+    create role tenant_credentials_owner nologin createrole;
+  end if;
+  if not exists (select from pg_catalog.pg_roles where rolname = 'tenant_credentials_hash') then
+    create role tenant_credentials_hash nologin;
+  end if;
+end
+$$;
+grant select on pg_catalog.pg_authid to tenant_credentials_owner;
+grant pg_read_all_stats, pg_signal_backend to tenant_credentials_owner;
+alter default privileges for role tenant_credentials_owner revoke execute on functions from public;
+create schema if not exists tenant_credentials authorization tenant_credentials_owner;

@@ -1,0 +1,91 @@
+package postgres
+
+import (
+	"context"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+)
+
+func TestRotationEndToEnd(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		id, role := f.newTenant()
+
+		before := f.observe(id)
+		require.True(t, before.Found)
+		require.True(t, before.RoleExists)
+		require.Equal(t, role, before.Role)
+		require.Equal(t, f.database, before.Database)
+		require.Equal(t, "sp-"+id[:8], before.FlyApp)
+		require.Empty(t, before.RoleViolation)
+		require.Len(t, before.VerifierDigest, 64)
+		require.Equal(t, before.VerifierDigest, before.HashDigest)
+		require.Nil(t, before.Claim)
+		require.Nil(t, before.Last)
+
+		adoption := adoptionOf(id, "uid")
+		adoption.Generation = 3
+		claim, err := f.server.Adopt(ctx, adoption)
+		require.NoError(t, err)
+		require.Zero(t, claim.Generation)
+		require.Equal(t, before.VerifierDigest, claim.VerifierDigest)
+
+		opened := f.open(id, 3)
+		require.Equal(t, int64(1), opened.Revision)
+		require.Equal(t, opened, f.open(id, 4), "an open rotation is returned, not doubled")
+
+		password := credential.NewPassword()
+		delivery := strings.Repeat("ab", 32)
+		write := FlyWrite{App: "sp-" + id[:8], Version: math.MaxUint64, Digest: "digest"}
+		require.NoError(t, f.server.InTransaction(ctx, id, "uid", func(ctx context.Context, tx *Transaction) error {
+			require.Equal(t, opened, *tx.Tenant().Open)
+			if err := tx.Stage(ctx, 1, f.verifier(password), delivery); err != nil {
+				return err
+			}
+			return tx.Commit(ctx, write)
+		}))
+		require.NoError(t, f.server.VerifyLogin(ctx, role, f.database, password.Reveal()))
+		requireFailure(t, f.server.VerifyLogin(ctx, role, f.database, "wrong"), failure.Retry, failure.VerificationFailed)
+
+		after := f.observe(id)
+		require.Nil(t, after.Open)
+		require.Equal(t, StateCommitted, after.Last.State)
+		require.Equal(t, after.VerifierDigest, after.HashDigest)
+		require.Equal(t, after.VerifierDigest, after.Last.VerifierDigest)
+		require.Equal(t, after.HashDigest, after.Last.HashDigest)
+		require.Equal(t, delivery, after.Last.DeliveryDigest)
+		require.Equal(t, write, FlyWrite{after.Last.FlyApp, after.Last.FlyVersion, after.Last.FlyDigest})
+		require.NotEqual(t, before.VerifierDigest, after.VerifierDigest)
+		require.Zero(t, after.Claim.Generation)
+
+		require.NoError(t, f.server.Complete(ctx, id, "uid", 1))
+		require.NoError(t, f.server.Complete(ctx, id, "uid", 1), "twice is the same as once")
+		done := f.observe(id)
+		require.Equal(t, StateCompleted, done.Last.State)
+		require.Equal(t, int64(3), done.Claim.Generation)
+		require.False(t, done.Last.CompletedAt.Before(done.Last.CommittedAt))
+	})
+}
+
+func TestObserveAnswersInOrderAlsoForUnknownTenants(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		id, _ := f.newTenant()
+		const unknown = "00000000-0000-4000-8000-000000000001"
+		tenants, err := f.server.Observe(t.Context(), []string{unknown, id})
+		require.NoError(t, err)
+		require.Len(t, tenants, 2)
+		require.Equal(t, unknown, tenants[0].ID)
+		require.False(t, tenants[0].Found)
+		require.Equal(t, "tenant_00000000", tenants[0].Role)
+		require.Equal(t, "site_00000000", tenants[0].Database)
+		require.False(t, tenants[0].RoleExists)
+		require.Equal(t, id, tenants[1].ID)
+		require.True(t, tenants[1].Found)
+	})
+}
