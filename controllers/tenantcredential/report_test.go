@@ -1,0 +1,237 @@
+package tenantcredential
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"pgregory.net/rapid"
+	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
+)
+
+var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// resting is a pass over a tenant whose first rotation is completed and to whom nothing is due.
+func resting() *scope {
+	asked := int64(1)
+	object := &v1alpha1.TenantCredential{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "TenantCredential"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "tenants", Name: "acme", UID: "uid-1", Generation: 3},
+		Spec: v1alpha1.TenantCredentialSpec{TenantID: "7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01", RotationGeneration: &asked,
+			EnvironmentRef: v1alpha1.EnvironmentReference{Name: "sandbox"}},
+	}
+	environment := &v1alpha1.TenantEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "sandbox"}}
+	environment.Spec.Management = v1alpha1.ManagementTable{Schema: "management", Table: "tenants"}
+	environment.Spec.Fly.TokenSecretRef = v1alpha1.TokenSecretReference{Name: "fly-sandbox", Key: "token"}
+	return &scope{
+		object: object, before: object.DeepCopy(), now: now, environment: environment,
+		destination: credential.Destination{Variable: "DATABASE_URL", Host: "db", Port: 5432, Role: "tenant_7dd06cd6", Database: "site_7dd06cd6"},
+		tenant: &postgres.Tenant{
+			Found: true, RoleExists: true, Role: "tenant_7dd06cd6", Database: "site_7dd06cd6", FlyApp: "sp-7dd06cd6",
+			VerifierDigest: "v1", HashDigest: "h1",
+			Claim: &postgres.Claim{UID: "uid-1", Generation: 1},
+			Last: &postgres.Rotation{Revision: 1, State: postgres.StateCompleted, Generation: 1, VerifierDigest: "v1", HashDigest: "h1",
+				FlyDigest: "f1", FlyVersion: 1 << 60, CommittedAt: now.Add(-time.Hour), CompletedAt: now.Add(-time.Minute)},
+		},
+		flySeen: true, flyDigest: "f1",
+		decision: rotation.Decision{Step: rotation.Nothing},
+	}
+}
+
+// What a person and a pipeline read, by situation.
+func TestReport(t *testing.T) {
+	tests := []struct {
+		name    string
+		given   func(*scope)
+		ready   string // status/reason
+		beside  string // type/reason of Reconciling or Stalled
+		message string
+		kstatus status.Status
+	}{
+		{"rotated", func(*scope) {}, "True/Rotated", "", "Credentials rotated (revision 1, secret digest f1). Retrieve via: fly secrets list -a sp-7dd06cd6", status.CurrentStatus},
+		{"adopted", func(s *scope) {
+			s.tenant.Last, s.tenant.Claim.Generation, s.object.Spec.RotationGeneration = nil, 0, nil
+			s.tenant.Claim.VerifierDigest, s.tenant.Claim.HashDigest = "v1", "h1"
+		}, "True/Adopted", "", "To rotate it, raise spec.rotationGeneration to 1.", status.CurrentStatus},
+		{"suspended", func(s *scope) {
+			s.object.Spec.Suspend = true
+			s.decision = rotation.Decision{Step: rotation.Hold, Cause: rotation.GenerationRaised}
+		}, "False/Suspended", "Stalled/Suspended", "spec.suspend is true", status.FailedStatus},
+		{"rolling out", func(s *scope) {
+			s.tenant.Last.State = postgres.StateCommitted
+			s.progress = &fly.Progress{Total: 3, Updated: 1}
+		}, "False/Progressing", "Reconciling/RollingOut", "Revision 1 is in force in Postgres and at Fly; 1 of 3 Machines run with it.", status.InProgressStatus},
+		{"password changed by somebody else", func(s *scope) { s.tenant.VerifierDigest = "v9" },
+			"False/DriftDetected", "Stalled/DriftDetected", "raise spec.rotationGeneration to 2", status.FailedStatus},
+		{"hash changed by somebody else", func(s *scope) { s.tenant.HashDigest = "" },
+			"False/DriftDetected", "Stalled/DriftDetected", "The hash in management.tenants is not the one of revision 1", status.FailedStatus},
+		{"secret changed by somebody else", func(s *scope) { s.flyDigest = "f9" },
+			"False/DriftDetected", "Stalled/DriftDetected", "Secret DATABASE_URL of app sp-7dd06cd6 is not the one of revision 1", status.FailedStatus},
+		{"token refused", func(s *scope) {
+			s.obstacle = obstacleOf(flyObstacle(v1alpha1.FlySecretSyncedCondition, failure.New(failure.Retry, failure.AuthenticationFailed, "401")))
+		}, "False/AuthenticationFailed", "Reconciling/RetryingAfterFailure", "Fly token rejected (401). Nothing was changed. Replace key token in Secret system/fly-sandbox.", status.InProgressStatus},
+		{"Fly's answer lost", func(s *scope) {
+			s.tenant.Open = &postgres.Rotation{Revision: 2, State: postgres.StateOpen}
+			s.obstacle = obstacleOf(flyObstacle(v1alpha1.FlySecretSyncedCondition, failure.New(failure.Unknown, failure.OutcomeUnknown, "no answer within 15s")))
+		}, "False/OutcomeUnknown", "Reconciling/RetryingAfterFailure", "do not deploy app sp-7dd06cd6 until this object is Ready", status.InProgressStatus},
+		{"Postgres down", func(s *scope) {
+			s.tenant = nil
+			s.obstacle = obstacleOf(postgresObstacle(failure.New(failure.Retry, failure.ConnectionFailed, "connection refused")))
+		}, "False/EnvironmentNotReady", "Reconciling/RetryingAfterFailure", "PostgreSQL can not be reached: connection refused. Nothing was changed.", status.InProgressStatus},
+		{"Machine does not come up", func(s *scope) {
+			s.tenant.Last.State = postgres.StateCommitted
+			s.obstacle = obstacleOf(flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, failure.New(failure.Stall, failure.MachineUnhealthy, "Machine 42 exits again and again")))
+		}, "False/MachineUnhealthy", "Stalled/RolloutHalted", "Machine 42 exits again and again. Revision 1 is in force", status.FailedStatus},
+		{"namespace not bound", func(s *scope) {
+			s.tenant = nil
+			s.obstacle = obstacleOf(readyObstacle(failure.Stall, v1alpha1.ReasonTenantNotBound, ""))
+		}, "False/TenantNotBound", "Stalled/TenantNotBound", "kubectl label namespace tenants tenant.credentials.systemprompt.io/7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01=allowed", status.FailedStatus},
+		{"app missing, as while onboarding", func(s *scope) { missingApp(s, time.Minute) },
+			"False/FlyAppNotFound", "Reconciling/RetryingAfterFailure", "fly apps create sp-7dd06cd6", status.InProgressStatus},
+		{"app missing for longer than onboarding takes", func(s *scope) { missingApp(s, 11*time.Minute) },
+			"False/FlyAppNotFound", "Stalled/FlyAppNotFound", "fly apps create sp-7dd06cd6", status.FailedStatus},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := resting()
+			test.given(s)
+			report(s, "system")
+			requireWellFormed(t, s)
+			ready := meta.FindStatusCondition(s.object.Status.Conditions, v1alpha1.ReadyCondition)
+			require.Equal(t, test.ready, string(ready.Status)+"/"+ready.Reason)
+			require.Contains(t, ready.Message, test.message)
+			require.Equal(t, test.beside, beside(s.object.Status.Conditions))
+			require.Equal(t, test.kstatus, kstatusOf(t, s.object))
+		})
+	}
+}
+
+func missingApp(s *scope, since time.Duration) {
+	s.flySeen = false
+	s.before.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionFalse,
+		Reason: v1alpha1.ReasonFlyAppNotFound, LastTransitionTime: metav1.NewTime(now.Add(-since))}}
+	s.obstacle = obstacleOf(flyObstacle(v1alpha1.FlySecretSyncedCondition, failure.New(failure.Wait, failure.FlyAppNotFound, "404")))
+}
+
+// Whatever a pass met: never Ready while something disagrees, and never an unready object of which nobody knows whether to wait.
+func TestReportInvariants(t *testing.T) {
+	flag := rapid.Bool()
+	reasons := rapid.SampledFrom([]failure.Reason{failure.ConnectionFailed, failure.Busy, failure.TenantNotFound, failure.RoleNotAllowed,
+		failure.FlyAppNotFound, failure.RateLimited, failure.OutcomeUnknown, failure.MachineUnhealthy, failure.VerificationFailed, failure.Unexpected})
+	classes := rapid.SampledFrom([]failure.Class{failure.Wait, failure.Retry, failure.Stall, failure.Unknown})
+	rapid.Check(t, func(t *rapid.T) {
+		s := resting()
+		if flag.Draw(t, "password drifted") {
+			s.tenant.VerifierDigest = "v9"
+		}
+		if flag.Draw(t, "hash drifted") {
+			s.tenant.HashDigest = "h9"
+		}
+		if flag.Draw(t, "secret drifted") {
+			s.flyDigest = "f9"
+		}
+		if flag.Draw(t, "open") {
+			s.tenant.Open = &postgres.Rotation{Revision: 2, State: postgres.StateOpen}
+		}
+		if flag.Draw(t, "rolling") {
+			s.tenant.Last.State = postgres.StateCommitted
+		}
+		if flag.Draw(t, "obstacle") {
+			f := failure.New(classes.Draw(t, "class"), reasons.Draw(t, "reason"), "detail")
+			s.obstacle = obstacleOf(flyObstacle(v1alpha1.FlySecretSyncedCondition, f))
+			if flag.Draw(t, "at Postgres") {
+				s.obstacle = obstacleOf(postgresObstacle(f))
+			}
+		}
+		agrees := s.obstacle == nil && !unfinished(s.tenant) && !passwordDrifted(s.tenant) && !hashDrifted(s.tenant) && !s.secretDrifted()
+		report(s, "system")
+		requireWellFormed(t, s)
+		if meta.IsStatusConditionTrue(s.object.Status.Conditions, v1alpha1.ReadyCondition) != agrees {
+			t.Fatalf("Ready does not say what is so: %+v", s.object.Status.Conditions)
+		}
+	})
+}
+
+// A pass that sees what the last one saw must not change a single byte of status, or every look would be a write.
+func TestReportIsStable(t *testing.T) {
+	s := resting()
+	report(s, "system")
+	again := resting()
+	again.now = now.Add(time.Hour)
+	again.object.Status, again.before.Status = *s.object.Status.DeepCopy(), *s.object.Status.DeepCopy()
+	report(again, "system")
+	require.Equal(t, s.object.Status, again.object.Status)
+}
+
+type failer interface {
+	require.TestingT
+	Helper()
+}
+
+func requireWellFormed(t failer, s *scope) {
+	t.Helper()
+	conditions := s.object.Status.Conditions
+	for _, kind := range []string{v1alpha1.ReadyCondition, v1alpha1.PostgresSyncedCondition, v1alpha1.HashSyncedCondition,
+		v1alpha1.FlySecretSyncedCondition, v1alpha1.FlyMachinesUpdatedCondition} {
+		require.NotNil(t, meta.FindStatusCondition(conditions, kind), kind)
+	}
+	for _, c := range conditions {
+		require.Equal(t, s.object.Generation, c.ObservedGeneration, c.Type)
+		require.NotEmpty(t, c.Reason, c.Type)
+		require.NotEmpty(t, c.Message, c.Type)
+		require.False(t, c.LastTransitionTime.IsZero(), c.Type)
+	}
+	ready := meta.IsStatusConditionTrue(conditions, v1alpha1.ReadyCondition)
+	reconciling := meta.FindStatusCondition(conditions, v1alpha1.ReconcilingCondition) != nil
+	stalled := meta.FindStatusCondition(conditions, v1alpha1.StalledCondition) != nil
+	require.False(t, reconciling && stalled, "Reconciling and Stalled at once")
+	require.Equal(t, !ready, reconciling || stalled, "neither ready nor waiting for anything")
+}
+
+func beside(conditions []metav1.Condition) string {
+	for _, kind := range []string{v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition} {
+		if c := meta.FindStatusCondition(conditions, kind); c != nil {
+			return c.Type + "/" + c.Reason
+		}
+	}
+	return ""
+}
+
+func obstacleOf(err error) *obstacle { return err.(*obstacle) }
+
+func kstatusOf(t *testing.T, object *v1alpha1.TenantCredential) status.Status {
+	t.Helper()
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	require.NoError(t, err)
+	result, err := status.Compute(&unstructured.Unstructured{Object: content})
+	require.NoError(t, err)
+	return result.Status
+}
+
+func TestGenerationManager(t *testing.T) {
+	at := func(seconds int) *metav1.Time { m := metav1.NewTime(now.Add(time.Duration(seconds) * time.Second)); return &m }
+	entry := func(manager, fields string, when *metav1.Time) metav1.ManagedFieldsEntry {
+		return metav1.ManagedFieldsEntry{Manager: manager, Time: when, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}
+	}
+	object := &v1alpha1.TenantCredential{ObjectMeta: metav1.ObjectMeta{UID: types.UID("u")}}
+	require.Empty(t, generationManager(object))
+	object.ManagedFields = []metav1.ManagedFieldsEntry{
+		entry("flux", `{"f:spec":{"f:rotationGeneration":{}}}`, at(1)),
+		entry("kubectl-patch", `{"f:spec":{"f:rotationGeneration":{}}}`, at(2)),
+		entry("someone", `{"f:spec":{"f:suspend":{}}}`, at(3)),
+		entry("broken", `{`, at(4)),
+	}
+	require.Equal(t, "kubectl-patch", generationManager(object))
+}
