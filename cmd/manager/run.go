@@ -45,6 +45,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 const stopPeriod = 40 * time.Second
 
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=tcred-system,resources=leases,verbs=get;create;update;patch
+// +kubebuilder:rbac:groups="",namespace=tcred-system,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 

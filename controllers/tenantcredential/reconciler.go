@@ -37,9 +37,8 @@ type Reconciler struct {
 	failed sync.Map
 }
 
-// +kubebuilder:rbac:groups=credentials.systemprompt.io,resources=tenantcredentials,verbs=get;list;watch;patch;update
+// +kubebuilder:rbac:groups=credentials.systemprompt.io,resources=tenantcredentials,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=credentials.systemprompt.io,resources=tenantcredentials/status,verbs=get;patch
-// +kubebuilder:rbac:groups=credentials.systemprompt.io,resources=tenantcredentials/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
