@@ -153,3 +153,15 @@ func TestFlyGoReportsRefusals(t *testing.T) {
 	require.Equal(t, 401, refused.ResponseStatusCode)
 	require.NotEmpty(t, refused.FlyRequestId)
 }
+
+func TestFlyGoWithATokenThatIsNoMacaroon(t *testing.T) {
+	f := newFixture(t)
+	f.PutToken("plain", flyemulator.Token{Organization: "o"})
+	to, err := url.Parse(f.api.URL)
+	require.NoError(t, err)
+	client, err := flaps.NewWithOptions(t.Context(), flaps.NewClientOpts{Tokens: tokens.Parse("plain"), Transport: redirect{to}})
+	require.NoError(t, err)
+	app, err := client.GetApp(t.Context(), "acme")
+	require.NoError(t, err)
+	require.Equal(t, "acme", app.Name)
+}

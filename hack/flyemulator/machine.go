@@ -71,6 +71,7 @@ type config struct {
 	Env      map[string]string          `json:"env"`
 	Metadata map[string]string          `json:"metadata"`
 	Image    string                     `json:"image"`
+	Standbys []string                   `json:"standbys"` // the Machines that this one stands in for: it is not started before one fails
 	Checks   map[string]json.RawMessage `json:"checks"`
 	Services []struct {
 		InternalPort int `json:"internal_port"`

@@ -167,6 +167,13 @@ func TestCreateAndDelete(t *testing.T) {
 	f.call(400, "POST", appPath+"/machines", `{}`)
 }
 
+func TestAStandbyIsNotStarted(t *testing.T) {
+	f := newFixture(t)
+	var m machine
+	f.call(200, "POST", appPath+"/machines", `{"config":{"image":"i","standbys":["0123456789abcd"]}}`).decode(&m)
+	f.waitFor(appPath+"/machines/"+m.ID, "stopped", m.InstanceID)
+}
+
 func TestChecks(t *testing.T) {
 	f := newFixture(t)
 	f.set(func(s *flyemulator.Switches) { s.HoldChecks = true })
@@ -176,6 +183,8 @@ func TestChecks(t *testing.T) {
 	require.Equal(t, "passing", f.get(path).Checks[0].Status)
 	f.arrange(200, "PATCH", adminPath(path), `{"boot":"unhealthy"}`)
 	require.Equal(t, "critical", f.get(path).Checks[0].Status)
+	f.set(func(s *flyemulator.Switches) { s.CompatChecks = true })
+	require.Equal(t, "bg_deployments_compat", f.get(path).Checks[1].Name)
 	f.call(200, "POST", path+"/stop", "")
 	require.Empty(t, f.get(path).Checks)
 }

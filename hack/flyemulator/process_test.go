@@ -73,24 +73,24 @@ func (f *fixture) only() flyemulator.MachineState {
 }
 
 func TestTheTenantAppLogsInWithWhatItsMachineBootedWith(t *testing.T) {
-	f, old, new := withApps(t), newGate(t), newGate(t)
-	f.secret(old.url())
+	f, before, after := withApps(t), newGate(t), newGate(t)
+	f.secret(before.url())
 	path := f.addMachine("started")
 	eventually(t, func() bool { return f.only().App.Logins > 0 }, "it logs in")
 	eventually(t, func() bool { return f.get(path).Checks[0].Status == "passing" }, "its health reaches the check")
 
-	old.refuses.Store(true)
-	f.secret(new.url())
+	before.refuses.Store(true)
+	f.secret(after.url())
 	eventually(t, func() bool { return f.only().App.LastError == "28P01" }, "it keeps the old URL, and is refused")
 	eventually(t, func() bool { return f.get(path).Checks[0].Status == "critical" }, "the check tells")
-	before := f.only().AppTotal
+	sofar := f.only().AppTotal
 
 	f.waitFor(path, "started", f.update(200, path, "").InstanceID)
 	eventually(t, func() bool { return f.only().App.Logins > 0 }, "it logs in with the new URL")
-	after := f.only()
-	require.Zero(t, after.App.Failures)
-	require.GreaterOrEqual(t, after.AppTotal.Logins, before.Logins+1, "what earlier processes counted is kept")
-	require.GreaterOrEqual(t, after.AppTotal.Failures, before.Failures)
+	updated := f.only()
+	require.Zero(t, updated.App.Failures)
+	require.GreaterOrEqual(t, updated.AppTotal.Logins, sofar.Logins+1, "what earlier processes counted is kept")
+	require.GreaterOrEqual(t, updated.AppTotal.Failures, sofar.Failures)
 
 	f.call(200, "POST", path+"/stop", "")
 	f.waitFor(path, "stopped", f.get(path).InstanceID)

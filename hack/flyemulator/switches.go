@@ -25,6 +25,8 @@ type Switches struct {
 	RejectStaleNonce bool `json:"reject_stale_nonce"`
 	// LeaseBlocksMetadata makes a lease guard the metadata calls as well.
 	LeaseBlocksMetadata bool `json:"lease_blocks_metadata"`
+	// CompatChecks adds the bg_deployments_compat check, which says nothing, to those of a started Machine.
+	CompatChecks bool `json:"compat_checks"`
 	// RateLimits enforces Fly's published limits per action and Machine or app.
 	RateLimits bool `json:"rate_limits"`
 	// RetryAfter adds that header to a 429 of RateLimits.

@@ -32,7 +32,7 @@ func (e *Emulator) createMachine(c *call) (answer, error) {
 	}
 	e.snapshot(c.app, m, version, in.SkipSecrets)
 	to := stateStarted
-	if in.SkipLaunch {
+	if in.SkipLaunch || len(m.parsed.Standbys) > 0 {
 		to = stateStopped
 	}
 	e.transit(c.app, m, "launch", stateCreated, to)
