@@ -114,7 +114,7 @@ func (c *Client) carryOut(ctx context.Context, r RollOut, next move) (string, er
 	if err != nil {
 		return "", err
 	}
-	if next.launch {
+	if m.running() {
 		c.awaitStart(ctx, r.App, id, instance)
 	}
 	return m.title() + " has been updated", nil
