@@ -1,0 +1,287 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+)
+
+func TestOnlyReadCommittedIsAccepted(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		id, _ := f.adoptedTenant()
+		f.open(id, 1)
+		operator, err := pgx.Connect(t.Context(), f.operatorURL())
+		require.NoError(t, err)
+		defer func() { _ = operator.Close(context.Background()) }()
+		for _, isolation := range []string{"repeatable read", "serializable"} {
+			for _, call := range []string{
+				"select * from tenant_credentials.lock($1, 'uid')",
+				"select tenant_credentials.open($1, 'uid', 1, 'r', 'm')",
+				"select tenant_credentials.stage($1, 1, 'v', null)",
+				"select tenant_credentials.commit($1, 1, null, null, null)",
+				"select tenant_credentials.complete($1, 'uid', 1)",
+			} {
+				tx, err := operator.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.TxIsoLevel(isolation)})
+				require.NoError(t, err)
+				_, err = tx.Exec(t.Context(), call, id)
+				var answer *pgconn.PgError
+				require.ErrorAs(t, err, &answer, call)
+				require.Equal(t, "TC001", answer.Code, call)
+				require.NoError(t, tx.Rollback(t.Context()))
+			}
+		}
+	})
+}
+
+func TestStagedRotationCanNotBeCommitted(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		id, _ := f.adoptedTenant()
+		f.open(id, 1)
+		before := f.observe(id)
+		for _, trick := range []string{"select", "set constraints all deferred", "savepoint a; release savepoint a"} {
+			err := f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx *Transaction) error {
+				require.NoError(t, tx.Stage(ctx, 1, f.verifier(credential.NewPassword()), ""))
+				_, err := tx.tx.Exec(ctx, trick)
+				return err
+			})
+			requireFailure(t, err, failure.Retry, failure.Unexpected)
+			requireSame(t, before, f.observe(id))
+		}
+	})
+}
+
+func TestRolledBackTransactionChangesNothing(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		id, _ := f.adoptedTenant()
+		f.open(id, 1)
+		before := f.observe(id)
+		mine := errors.New("the caller's own error")
+		err := f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx *Transaction) error {
+			require.NoError(t, tx.Stage(ctx, 1, f.verifier(credential.NewPassword()), ""))
+			require.NoError(t, tx.Commit(ctx, FlyWrite{App: "a", Version: 1}))
+			return mine
+		})
+		require.Equal(t, mine, err, "returned as it is")
+		requireSame(t, before, f.observe(id))
+	})
+}
+
+func TestStepsOutOfOrderAreSuperseded(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		id, _ := f.adoptedTenant()
+		f.open(id, 1)
+		within := func(step func(context.Context, *Transaction) error) error {
+			return f.server.InTransaction(t.Context(), id, "uid", step)
+		}
+		verifier := f.verifier(credential.NewPassword())
+		requireFailure(t, within(func(ctx context.Context, tx *Transaction) error { return tx.Stage(ctx, 2, verifier, "") }), failure.Retry, failure.Superseded)
+		requireFailure(t, within(func(ctx context.Context, tx *Transaction) error { return tx.Commit(ctx, FlyWrite{}) }), failure.Retry, failure.Superseded)
+		requireFailure(t, f.server.Complete(t.Context(), id, "uid", 1), failure.Retry, failure.Superseded)
+		requireFailure(t, within(func(ctx context.Context, tx *Transaction) error { return tx.Stage(ctx, 1, "a plaintext password", "") }), failure.Retry, failure.Unexpected)
+
+		require.NoError(t, f.server.Discard(t.Context(), id, "uid", 1))
+		require.NoError(t, f.server.Discard(t.Context(), id, "uid", 1), "twice is the same as once")
+		require.Nil(t, f.observe(id).Open)
+
+		require.Equal(t, int64(2), f.open(id, 1).Revision)
+		f.rotate(id, 2)
+		require.Equal(t, int64(3), f.open(id, 2).Revision)
+		f.rotate(id, 3)
+		requireFailure(t, f.server.Complete(t.Context(), id, "uid", 2), failure.Retry, failure.Superseded)
+		require.NoError(t, f.server.Complete(t.Context(), id, "uid", 3))
+		require.Equal(t, int64(3), f.observe(id).Last.Revision)
+	})
+}
+
+func TestTransactionsOnOneTenantFollowEachOther(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		id, _ := f.adoptedTenant()
+		f.open(id, 1)
+		var seen Tenant
+		second := make(chan error, 1)
+		require.NoError(t, f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx *Transaction) error {
+			go func() {
+				second <- f.server.InTransaction(t.Context(), id, "uid", func(_ context.Context, tx *Transaction) error {
+					seen = tx.Tenant()
+					return nil
+				})
+			}()
+			f.waitForLockWaiter()
+			require.NoError(t, tx.Stage(ctx, 1, f.verifier(credential.NewPassword()), ""))
+			return tx.Commit(ctx, FlyWrite{})
+		}))
+		require.NoError(t, <-second)
+		require.Nil(t, seen.Open, "the second sees what the first committed, not what was there when it began to wait")
+		require.Equal(t, StateCommitted, seen.Last.State)
+		require.Equal(t, seen.Last.VerifierDigest, seen.VerifierDigest)
+	})
+}
+
+func TestLockThatIsNotGrantedIsUnknown(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		id, _ := f.adoptedTenant()
+		tx, err := f.dba.Begin(t.Context())
+		require.NoError(t, err)
+		_, err = tx.Exec(t.Context(), "select from management.tenants where id = $1 for update", id)
+		require.NoError(t, err)
+		err = f.server.InTransaction(t.Context(), id, "uid", func(context.Context, *Transaction) error {
+			t.Error("entered without the lock")
+			return nil
+		})
+		requireFailure(t, err, failure.Unknown, failure.Busy)
+		require.NoError(t, tx.Rollback(t.Context()))
+	})
+}
+
+func TestTenantCanNotKeepItsOwnRoleLocked(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		id, role := f.adoptedTenant()
+		f.open(id, 1)
+		password := f.rotate(id, 1)
+		tenant, err := pgx.Connect(t.Context(), f.pg.URL(role, password.Reveal(), f.database))
+		require.NoError(t, err)
+		defer func() { _ = tenant.Close(context.Background()) }()
+		_, err = tenant.Exec(t.Context(), fmt.Sprintf("begin; alter role %s password '%s'", role, f.verifier(credential.NewPassword())))
+		require.NoError(t, err)
+
+		f.open(id, 2)
+		next := f.rotate(id, 2)
+		require.NoError(t, f.server.VerifyLogin(t.Context(), role, f.database, next.Reveal()))
+		require.Error(t, tenant.Ping(t.Context()), "the session that held the lock was ended")
+	})
+}
+
+func TestLostAnswerToCommitIsUnknown(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		id, _ := f.adoptedTenant()
+		f.open(id, 1)
+		relay := newRelay(t, fmt.Sprintf("127.0.0.1:%d", f.pg.Port))
+		server, err := Connect(t.Context(), Config{URL: strings.Replace(f.operatorURL(), fmt.Sprintf(":%d/", f.pg.Port), relay.port+"/", 1)})
+		require.NoError(t, err)
+		defer server.Close()
+		err = server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx *Transaction) error {
+			require.NoError(t, tx.Stage(ctx, 1, f.verifier(credential.NewPassword()), ""))
+			require.NoError(t, tx.Commit(ctx, FlyWrite{}))
+			relay.dropAnswerTo("commit")
+			return nil
+		})
+		requireFailure(t, err, failure.Unknown, failure.OutcomeUnknown)
+		require.NoError(t, f.server.InTransaction(t.Context(), id, "uid", func(_ context.Context, tx *Transaction) error {
+			require.Equal(t, StateCommitted, tx.Tenant().Last.State, "the ledger, read under the lock, knows")
+			return nil
+		}))
+	})
+}
+
+func TestCommitIsSentWhenTheCallerIsShuttingDown(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		id, _ := f.adoptedTenant()
+		f.open(id, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		require.NoError(t, f.server.InTransaction(ctx, id, "uid", func(_ context.Context, tx *Transaction) error {
+			require.NoError(t, tx.Stage(ctx, 1, f.verifier(credential.NewPassword()), ""))
+			require.NoError(t, tx.Commit(ctx, FlyWrite{}))
+			cancel()
+			return nil
+		}))
+		require.Equal(t, StateCommitted, f.observe(id).Last.State)
+	})
+}
+
+// waitForLockWaiter returns once one of the operator's sessions waits for a lock.
+func (f *fixture) waitForLockWaiter() {
+	f.t.Helper()
+	for !one[bool](f, "select exists (select from pg_stat_activity where usename = $1 and wait_event_type = 'Lock')", f.operator) {
+		require.NoError(f.t, f.t.Context().Err())
+	}
+}
+
+func requireSame(t *testing.T, want, got Tenant) {
+	t.Helper()
+	got.Clock = want.Clock
+	require.Equal(t, want, got)
+}
+
+// relay passes bytes on between a client and the server, until it is told to lose an answer.
+type relay struct {
+	port string // ":1234"
+	mu   sync.Mutex
+	drop string
+}
+
+func (r *relay) dropAnswerTo(statement string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.drop = statement
+}
+
+func (r *relay) drops(message []byte) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.drop != "" && bytes.Contains(message, []byte(r.drop))
+}
+
+func newRelay(t *testing.T, target string) *relay {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	require.NoError(t, err)
+	r := &relay{port: ":" + port}
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go r.serve(client, target)
+		}
+	}()
+	return r
+}
+
+func (r *relay) serve(client net.Conn, target string) {
+	server, err := net.Dial("tcp", target)
+	if err != nil {
+		_ = client.Close()
+		return
+	}
+	answers := make(chan struct{})
+	go func() {
+		defer close(answers)
+		_, _ = io.Copy(client, server)
+	}()
+	buffer := make([]byte, 64*1024)
+	for {
+		n, err := client.Read(buffer)
+		if err != nil {
+			break
+		}
+		if r.drops(buffer[:n]) {
+			_ = client.Close() // the statement still reaches the server
+		}
+		if _, err := server.Write(buffer[:n]); err != nil {
+			break
+		}
+	}
+	if half, ok := server.(*net.TCPConn); ok {
+		_ = half.CloseWrite()
+	}
+	<-answers
+	_ = server.Close()
+	_ = client.Close()
+}
