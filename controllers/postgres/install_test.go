@@ -1,0 +1,137 @@
+package postgres
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/pressly/goose/v3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+)
+
+func TestLedgerVersionIsTheNewestMigration(t *testing.T) {
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	require.NoError(t, err)
+	newest, err := goose.NumericComponent(names[len(names)-1])
+	require.NoError(t, err)
+	require.Equal(t, newest, LedgerVersion)
+}
+
+func TestSurvey(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		require.NoError(t, Install(t.Context(), f.dbaURL(), f.installation()), "again")
+		survey, err := f.server.Survey(t.Context())
+		require.NoError(t, err)
+		require.True(t, strings.HasPrefix(survey.ServerVersion, f.version))
+		require.Equal(t, one[string](f, "select system_identifier::text from pg_control_system()"), survey.SystemIdentifier)
+		require.Equal(t, LedgerVersion, survey.LedgerVersion)
+		require.Equal(t, f.installation().Settings, survey.Settings)
+		require.False(t, survey.Clock.IsZero())
+	})
+}
+
+func TestSurveyWithoutLedger(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		f.exec("drop schema tenant_credentials cascade")
+		_, err := f.server.Survey(t.Context())
+		requireFailure(t, err, failure.Wait, failure.LedgerOutdated)
+		_, err = f.server.Observe(t.Context(), nil)
+		requireFailure(t, err, failure.Wait, failure.LedgerOutdated)
+	})
+}
+
+func TestOperatorThatIsRefused(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		wrong, err := Connect(t.Context(), Config{URL: f.pg.URL(f.operator, "hunter2", f.database)})
+		require.NoError(t, err)
+		defer wrong.Close()
+		_, err = wrong.Survey(t.Context())
+		e := requireFailure(t, err, failure.Retry, failure.AuthenticationFailed)
+		require.NotContains(t, e.Error(), "hunter2")
+
+		f.exec("revoke all on schema tenant_credentials from " + f.operator)
+		_, err = f.server.Survey(t.Context())
+		requireFailure(t, err, failure.Retry, failure.PermissionDenied)
+	})
+}
+
+func TestServerThatIsDown(t *testing.T) {
+	s, err := Connect(t.Context(), Config{URL: "postgres://operator:p@127.0.0.1:1/platform?sslmode=disable"})
+	require.NoError(t, err)
+	defer s.Close()
+	_, err = s.Survey(t.Context())
+	requireFailure(t, err, failure.Retry, failure.ConnectionFailed)
+	requireFailure(t, s.VerifyLogin(t.Context(), "r", "d", "p"), failure.Retry, failure.ConnectionFailed)
+}
+
+func TestOperatorLoginHasToBeOrdinary(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		i := f.installation()
+		i.OperatorLogin = "postgres"
+		e := requireFailure(t, Install(t.Context(), f.dbaURL(), i), failure.Stall, failure.RoleNotAllowed)
+		require.Contains(t, e.Detail, "has to be an ordinary role")
+		i.OperatorLogin = "nobody_knows"
+		e = requireFailure(t, Install(t.Context(), f.dbaURL(), i), failure.Stall, failure.RoleNotAllowed)
+		require.Contains(t, e.Detail, "does not exist")
+	})
+}
+
+func TestScriptDoesWhatInstallDoes(t *testing.T) {
+	psql, err := exec.LookPath("psql")
+	if err != nil {
+		psql = "/usr/lib/postgresql/15/bin/psql"
+	}
+	if _, err := os.Stat(psql); err != nil {
+		t.Skip("psql is not installed")
+	}
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		installed := one[string](f, catalogue)
+		f.exec("drop schema tenant_credentials cascade")
+		i := f.installation()
+		i.Settings.RolePrefix = `it's \ a_`
+		var script bytes.Buffer
+		require.NoError(t, Script(&script, i))
+		for range 2 {
+			command := exec.CommandContext(t.Context(), psql, "--no-psqlrc", "--quiet", "--dbname", f.dbaURL())
+			command.Stdin = bytes.NewReader(script.Bytes())
+			output, err := command.CombinedOutput()
+			require.NoError(t, err, "%s", output)
+		}
+		require.Equal(t, installed, one[string](f, catalogue))
+		survey, err := f.server.Survey(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, i.Settings, survey.Settings)
+		require.Equal(t, LedgerVersion, survey.LedgerVersion)
+
+		require.NoError(t, Install(t.Context(), f.dbaURL(), f.installation()), "Install may follow the script")
+		id, _ := f.adoptedTenant()
+		f.open(id, 1)
+		f.rotate(id, 1)
+	})
+}
+
+// catalogue describes the functions and tables of the ledger with their rights.
+const catalogue = `select string_agg(line, e'\n' order by line) from (
+	select p.oid::regprocedure || ' ' || p.proowner::regrole || ' ' || p.proacl::text from pg_proc p where p.pronamespace = 'tenant_credentials'::regnamespace
+	union all
+	select c.oid::regclass || ' ' || c.relkind::text || ' ' || c.relowner::regrole || ' ' || coalesce(c.relacl::text, '') from pg_class c
+	 where c.relnamespace = 'tenant_credentials'::regnamespace
+) as lines (line)`
+
+func TestTenantRolesAreNotReachableThroughTheOwner(t *testing.T) {
+	f := newFixture(t, "18")
+	_, role := f.newTenant()
+	owner, err := pgx.Connect(t.Context(), f.dbaURL())
+	require.NoError(t, err)
+	defer func() { _ = owner.Close(t.Context()) }()
+	_, err = owner.Exec(t.Context(), "set session authorization tenant_credentials_owner")
+	require.NoError(t, err)
+	_, err = owner.Exec(t.Context(), "set role "+role)
+	require.ErrorContains(t, err, "permission denied", "ADMIN alone is not SET")
+}
