@@ -1,0 +1,78 @@
+# Whatever a command needs and a fresh Debian or Ubuntu lacks is installed or built here, once. `make help` lists the commands.
+
+SHELL := /bin/bash -o pipefail
+.DEFAULT_GOAL := help
+BIN := $(CURDIR)/bin
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+# The public checksum database does not know every version of this module; go.sum holds its checksum.
+export GONOSUMDB := github.com/superfly/*
+export KUBEBUILDER_ASSETS := $(BIN)/k8s
+
+.PHONY: help
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: playground ## the main job on real parts, from nothing to "demo: ok"
+	@. bin/playground/env && bin/demo
+
+.PHONY: playground
+playground: build $(BIN)/k8s/.built postgres ## the demo's system, left running; then: . bin/playground/env
+	@bin/playground-ctl up
+
+.PHONY: playground-down
+playground-down: ## end the playground, and nothing else
+	@if [ -x bin/playground-ctl ]; then bin/playground-ctl down; fi
+
+.PHONY: test
+test: build $(BIN)/k8s/.built postgres postgres-18 ## everything that must pass
+	@echo "running the tests (about 5 minutes)"
+	go test -p 2 ./...
+
+.PHONY: verify
+verify: tools ## generated files are current, lint, formatting
+	hack/verify.sh
+
+.PHONY: generate
+generate: tools ## write the generated files anew
+	hack/generate.sh
+
+.PHONY: build
+build: ## the manager and the programs around it, into bin/
+	@mkdir -p bin
+	go build -o bin/manager ./cmd/manager
+	go build -o bin/fly-emulator ./hack/flyemulator/cmd/fly-emulator
+	go build -o bin/tenantapp ./hack/flyemulator/cmd/tenantapp
+	go build -o bin/playground-ctl ./hack/playground
+	go build -o bin/demo ./hack/demo
+	go build -o bin/checker ./test/checker/cmd/checker
+
+# kube-apiserver, etcd and kubectl, from the modules that hack/tools/kubernetes pins.
+$(BIN)/k8s/.built: hack/tools/kubernetes/go.mod hack/tools/kubernetes/go.sum
+	@echo "building kube-apiserver, etcd and kubectl (once, about 5 minutes on two cores)"
+	@mkdir -p $(BIN)/k8s
+	cd hack/tools/kubernetes && go build -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2" -o $(BIN)/k8s/ \
+		k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kubectl go.etcd.io/etcd/server/v3
+	mv $(BIN)/k8s/server $(BIN)/k8s/etcd
+	ln -sf k8s/kubectl $(BIN)/kubectl
+	touch $@
+
+.PHONY: postgres
+postgres: # PostgreSQL 15
+	@SUDO="$(SUDO)" hack/pgserver/ensure.sh 15
+
+.PHONY: postgres-18
+postgres-18: # PostgreSQL 18
+	@SUDO="$(SUDO)" hack/pgserver/ensure.sh 18
+
+.PHONY: tools
+tools: $(BIN)/tools/controller-gen $(BIN)/tools/golangci-lint
+
+$(BIN)/tools/controller-gen: hack/tools/codegen/go.mod
+	cd hack/tools/codegen && go build -o $@ sigs.k8s.io/controller-tools/cmd/controller-gen
+
+
+$(BIN)/tools/golangci-lint: hack/tools/lint/go.mod
+	@echo "building golangci-lint (once, about 3 minutes on two cores)"
+	cd hack/tools/lint && go build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
+	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
+)
+
+// database is one environment's PostgreSQL server.
+type database struct {
+	environment string
+	server      *pgserver.Server
+	superuser   string // URL of the superuser in the management database
+	operator    string // URL of the operator's login
+	passwords   map[string]credential.Secret
+}
+
+const operatorLogin = "tcred_operator"
+
+// startDatabase starts a server and makes what the platform has: the management table, the tenants' roles and databases, and a login
+// for the operator that may do nothing yet.
+func startDatabase(ctx context.Context, environment, folder string) (*database, error) {
+	server, err := pgserver.Start(ctx, pgserver.Options{Version: "15", Dir: folder, Settings: map[string]string{
+		"max_connections": "300",
+		"log_statement":   "all", // so that a password in a statement would be found
+	}})
+	if err != nil {
+		return nil, err
+	}
+	d := &database{environment: environment, server: server, passwords: map[string]credential.Secret{}}
+	return d, d.provision(ctx)
+}
+
+func (d *database) provision(ctx context.Context) error {
+	if err := execute(ctx, d.server.SuperuserURL(), "CREATE DATABASE platform"); err != nil {
+		return err
+	}
+	d.superuser = strings.Replace(d.server.SuperuserURL(), "/postgres?", "/platform?", 1)
+	operator := rand.Text()
+	d.operator = d.server.URL(operatorLogin, operator, "platform")
+	statements := []string{
+		"CREATE ROLE " + operatorLogin + " LOGIN PASSWORD '" + operator + "'",
+		"CREATE SCHEMA management",
+		`CREATE TABLE management.tenants (id uuid PRIMARY KEY, name text NOT NULL, password_hash text NOT NULL,
+			db_role text, db_name text, fly_app text)`,
+	}
+	for _, t := range in(d.environment) {
+		password := credential.NewPassword()
+		verifier, err := credential.Verifier(password)
+		if err != nil {
+			return err
+		}
+		d.passwords[t.name] = password
+		statements = append(statements,
+			fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", t.role(), verifier),
+			fmt.Sprintf("CREATE DATABASE %s OWNER %s", t.database(), t.role()),
+			fmt.Sprintf("INSERT INTO management.tenants (id, name, password_hash) VALUES ('%s', '%s', '%s')", t.id, t.name, verifier))
+	}
+	return execute(ctx, d.superuser, statements...)
+}
+
+func execute(ctx context.Context, url string, statements ...string) error {
+	connection, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	defer connection.Close(ctx)
+	for _, statement := range statements {
+		if _, err := connection.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("%s …: %w", statement[:min(len(statement), 24)], err)
+		}
+	}
+	return nil
+}
+
+// url is the tenant's DATABASE_URL.
+func (d *database) url(t tenant) string {
+	destination := credential.Destination{Host: "127.0.0.1", Port: int32(d.server.Port), Role: t.role(), Database: t.database()} //nolint:gosec // a port
+	return destination.URL(d.passwords[t.name]).Reveal()
+}
+
+// temporaryFolder is one that PostgreSQL's own account can reach, which a checkout may not be.
+func temporaryFolder(environment string) (string, error) {
+	folder, err := os.MkdirTemp("", "tcred-playground-"+environment+"-")
+	if err != nil {
+		return "", err
+	}
+	return folder, os.Chmod(folder, 0o755) //nolint:gosec // the server's account must get in
+}

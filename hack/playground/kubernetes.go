@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+const (
+	operatorNamespace = "tcred-system"
+	operatorAccount   = "tenant-credential-operator"
+	metricsAccount    = "metrics-reader"
+	year              = int64(365 * 24 * 3600)
+)
+
+// cluster is a kube-apiserver with etcd.
+type cluster struct {
+	plane   *envtest.ControlPlane
+	config  *rest.Config
+	files   files
+	kubectl string
+}
+
+func startCluster(f files) (*cluster, error) {
+	repo, err := repository()
+	if err != nil {
+		return nil, err
+	}
+	etcdLog, err := os.Create(f.log("etcd"))
+	if err != nil {
+		return nil, err
+	}
+	serverLog, err := os.Create(f.log("kube-apiserver"))
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(f.path("etcd"), 0o700); err != nil {
+		return nil, err
+	}
+	binaries := filepath.Join(repo, "bin", "k8s")
+	plane := &envtest.ControlPlane{
+		Etcd:      &envtest.Etcd{Path: filepath.Join(binaries, "etcd"), DataDir: f.path("etcd"), Out: etcdLog, Err: etcdLog},
+		APIServer: &envtest.APIServer{Path: filepath.Join(binaries, "kube-apiserver"), Out: serverLog, Err: serverLog},
+	}
+	if err := plane.Start(); err != nil {
+		return nil, fmt.Errorf("start kube-apiserver and etcd; see %s: %w", f.path("log"), err)
+	}
+	admin, err := plane.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	kubeconfig, err := admin.KubeConfig()
+	if err != nil {
+		return nil, err
+	}
+	c := &cluster{plane: plane, config: admin.Config(), files: f, kubectl: filepath.Join(binaries, "kubectl")}
+	return c, os.WriteFile(f.kubeconfig(), kubeconfig, 0o600)
+}
+
+// run runs kubectl as the administrator, with a manifest as its standard input.
+func (c *cluster) run(ctx context.Context, manifest []byte, arguments ...string) error {
+	command := exec.CommandContext(ctx, c.kubectl, arguments...)
+	command.Env = append(os.Environ(), "KUBECONFIG="+c.files.kubeconfig())
+	command.Stdin = bytes.NewReader(manifest)
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("kubectl %s: %w\n%s", arguments[0], err, output)
+	}
+	return nil
+}
+
+// install applies what config/default has but the Deployment: here the manager is a process.
+func (c *cluster) install(ctx context.Context) error {
+	repo, err := repository()
+	if err != nil {
+		return err
+	}
+	config := filepath.Join(repo, "config")
+	if err := c.run(ctx, nil, "apply", "-f", filepath.Join(config, "default", "namespace.yaml")); err != nil {
+		return err
+	}
+	for _, part := range []string{"crd", "rbac", "admission"} {
+		if err := c.run(ctx, nil, "apply", "-k", filepath.Join(config, part)); err != nil {
+			return err
+		}
+	}
+	if err := c.run(ctx, nil, "wait", "--for=condition=Established", "--timeout=30s", "crd",
+		"tenantcredentials.credentials.systemprompt.io", "tenantenvironments.credentials.systemprompt.io"); err != nil {
+		return err
+	}
+	return c.run(ctx, namespaces(), "apply", "-f", "-")
+}
+
+// namespaces are the tenants' ones, bound to their tenants, and the account that reads the metrics.
+func namespaces() []byte {
+	var manifest bytes.Buffer
+	for _, environment := range environments {
+		fmt.Fprintf(&manifest, "---\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: tenants-%s\n  labels:\n    example.com/environment: %s\n", environment, environment)
+		for _, t := range in(environment) {
+			fmt.Fprintf(&manifest, "    tenant.credentials.systemprompt.io/%s: allowed\n", t.id)
+		}
+	}
+	fmt.Fprintf(&manifest, `---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: %[1]s, namespace: %[2]s}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: %[1]s}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tenant-credential-operator-metrics-reader}
+subjects: [{kind: ServiceAccount, name: %[1]s, namespace: %[2]s}]
+`, metricsAccount, operatorNamespace)
+	return manifest.Bytes()
+}
+
+// token returns a token of a service account.
+func (c *cluster) token(ctx context.Context, account string) (string, error) {
+	client, err := kubernetes.NewForConfig(c.config)
+	if err != nil {
+		return "", err
+	}
+	expiry := year
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &expiry}}
+	granted, err := client.CoreV1().ServiceAccounts(operatorNamespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
+	if err != nil {
+		return "", fmt.Errorf("a token for service account %s: %w", account, err)
+	}
+	return granted.Status.Token, nil
+}
+
+// operatorKubeconfig writes a kubeconfig of the manager's own service account: it may do what config/rbac says, and no more.
+func (c *cluster) operatorKubeconfig(ctx context.Context) (string, error) {
+	token, err := c.token(ctx, operatorAccount)
+	if err != nil {
+		return "", err
+	}
+	config := clientcmdapi.NewConfig()
+	config.Clusters["playground"] = &clientcmdapi.Cluster{Server: c.config.Host, CertificateAuthorityData: c.config.CAData}
+	config.AuthInfos["manager"] = &clientcmdapi.AuthInfo{Token: token}
+	config.Contexts["playground"] = &clientcmdapi.Context{Cluster: "playground", AuthInfo: "manager"}
+	config.CurrentContext = "playground"
+	path := c.files.path("manager.kubeconfig")
+	return path, clientcmd.WriteToFile(*config, path)
+}

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// readyLine is how the supervisor's last line of starting begins.
+const readyLine = "ready"
+
+// supervisor holds everything that runs. It is a process of its own, so that `up` can return.
+type supervisor struct {
+	files     files
+	began     time.Time
+	cluster   *cluster
+	databases map[string]*database
+	fly       *flySide
+	manager   *exec.Cmd
+	ports     ports
+
+	mu     sync.Mutex // guards record and manager
+	record record
+}
+
+// ports are the manager's.
+type ports struct{ probes, metrics int }
+
+// serve starts everything, waits until it is told to stop, and stops everything.
+func serve(ctx context.Context, f files) error {
+	signal.Ignore(syscall.SIGHUP)
+	s := &supervisor{files: f, began: time.Now(), databases: map[string]*database{}, record: record{Supervisor: self()}}
+	if err := f.writeRecord(s.record); err != nil {
+		return err
+	}
+	defer s.stop()
+	if err := s.startAll(ctx); err != nil {
+		return err
+	}
+	listener, err := net.Listen("unix", f.socket())
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: s.controls(), ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(listener) }()
+	s.say("%s in %.1f s: . %s", readyLine, time.Since(s.began).Seconds(), f.env())
+	<-ctx.Done()
+	return server.Close()
+}
+
+func (s *supervisor) say(format string, arguments ...any) { fmt.Printf(format+"\n", arguments...) }
+
+// startAll starts what does not depend on each other side by side.
+func (s *supervisor) startAll(ctx context.Context) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		if s.cluster, err = startCluster(s.files); err != nil {
+			return err
+		}
+		if err := s.cluster.install(groupCtx); err != nil {
+			return err
+		}
+		s.say("  kube-apiserver and etcd, CRDs, RBAC, admission policy")
+		return nil
+	})
+	for _, environment := range environments {
+		group.Go(func() error { return s.addDatabase(groupCtx, environment) })
+	}
+	group.Go(func() (err error) {
+		if s.fly, err = s.startFly(groupCtx); err == nil {
+			s.say("  Fly emulator")
+		}
+		return err
+	})
+	err := group.Wait()
+	if err := errors.Join(err, s.note("")); err != nil {
+		return err
+	}
+	for _, environment := range environments {
+		d := s.databases[environment]
+		if err := s.fly.provision(ctx, d); err != nil {
+			return err
+		}
+		if err := s.installEnvironment(ctx, d); err != nil {
+			return err
+		}
+	}
+	s.say("  tenants, their apps and Machines, the ledger, Secrets, environments")
+	if err := s.startManager(ctx); err != nil {
+		return err
+	}
+	if err := s.cluster.run(ctx, nil, "wait", "tenv", "--all", "--for=condition=Ready", "--timeout=60s"); err != nil {
+		return err
+	}
+	s.say("  the manager, with its own service account and database login")
+	return s.writeEnv(ctx)
+}
+
+func (s *supervisor) addDatabase(ctx context.Context, environment string) error {
+	folder, err := temporaryFolder(environment)
+	if err != nil {
+		return err
+	}
+	if err := s.note(folder); err != nil {
+		return err
+	}
+	d, err := startDatabase(ctx, environment, filepath.Join(folder, "server"))
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.databases[environment] = d
+	s.mu.Unlock()
+	s.say("  PostgreSQL for %s", environment)
+	return nil
+}
+
+// note writes down which processes and folders there are, so that down can end them after a crash of this one.
+func (s *supervisor) note(folder string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if folder != "" {
+		s.record.Folders = append(s.record.Folders, folder)
+	}
+	s.record.Children = children()
+	return s.files.writeRecord(s.record)
+}
+
+// start runs one of the project's programs. It ends with this process, however this one ends.
+func (s *supervisor) start(name, log string, environment []string, arguments ...string) (*exec.Cmd, error) {
+	path, err := program(name)
+	if err != nil {
+		return nil, err
+	}
+	if log == "" {
+		log = name
+	}
+	output, err := os.OpenFile(s.files.log(log), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer output.Close()
+	command := exec.Command(path, arguments...) //nolint:gosec // the project's own program
+	command.Stdout, command.Stderr = output, output
+	command.Env = append(os.Environ(), environment...)
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return command, command.Start()
+}
+
+// startManager runs the manager as its Deployment would: with its service account's rights alone.
+func (s *supervisor) startManager(ctx context.Context) error {
+	kubeconfig, err := s.cluster.operatorKubeconfig(ctx)
+	if err != nil {
+		return err
+	}
+	if s.ports == (ports{}) {
+		if s.ports.probes, err = freePort(); err != nil {
+			return err
+		}
+		if s.ports.metrics, err = freePort(); err != nil {
+			return err
+		}
+	}
+	command, err := s.start("manager", "manager", nil, "--kubeconfig", kubeconfig, "--namespace", operatorNamespace, "--leader-elect",
+		"--health-probe-bind-address", fmt.Sprintf("127.0.0.1:%d", s.ports.probes),
+		"--metrics-bind-address", fmt.Sprintf("127.0.0.1:%d", s.ports.metrics), "-zap-log-level=debug")
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.manager = command
+	s.mu.Unlock()
+	if err := s.note(""); err != nil {
+		return err
+	}
+	return poll(ctx, 60*time.Second, func() error {
+		response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/readyz", s.ports.probes)) //nolint:noctx // poll bounds it
+		if err != nil {
+			return fmt.Errorf("the manager is not ready; see %s: %w", s.files.log("manager"), err)
+		}
+		return response.Body.Close()
+	})
+}
+
+func (s *supervisor) stopManager() {
+	s.mu.Lock()
+	command := s.manager
+	s.manager = nil
+	s.mu.Unlock()
+	if command != nil {
+		_ = command.Process.Signal(syscall.SIGTERM)
+		_ = command.Wait()
+	}
+}
+
+// controls lets a test, or a person, stop and start a part.
+func (s *supervisor) controls() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, do func(*http.Request) error) {
+		mux.HandleFunc("POST "+pattern, func(w http.ResponseWriter, r *http.Request) {
+			if err := do(r); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+			}
+		})
+	}
+	onDatabase := func(do func(*database) error) func(*http.Request) error {
+		return func(r *http.Request) error {
+			d := s.databases[r.PathValue("environment")]
+			if d == nil {
+				return fmt.Errorf("there is no environment %q: write sandbox or prod", r.PathValue("environment"))
+			}
+			return errors.Join(do(d), s.note(""))
+		}
+	}
+	handle("/postgres-down/{environment}", onDatabase(func(d *database) error { d.server.Down(); return nil }))
+	handle("/postgres-up/{environment}", onDatabase(func(d *database) error { return d.server.Up(context.Background()) }))
+	handle("/manager-down", func(*http.Request) error { s.stopManager(); return nil })
+	handle("/manager-up", func(r *http.Request) error {
+		s.stopManager()
+		return errors.Join(s.startManager(r.Context()), s.writeEnv(r.Context()))
+	})
+	return mux
+}
+
+// stop ends everything in the order in which it depends on each other.
+func (s *supervisor) stop() {
+	s.stopManager()
+	if s.cluster != nil {
+		_ = s.cluster.plane.Stop()
+	}
+	for _, d := range s.databases {
+		d.server.Stop()
+	}
+	for _, child := range children() {
+		child.end(10 * time.Second)
+	}
+}
+
+func freePort() (int, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port, nil
+}
+
+// poll asks again until it works or the time is up.
+func poll(ctx context.Context, patience time.Duration, ask func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := ask()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}

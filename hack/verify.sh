@@ -1,0 +1,23 @@
+#!/bin/sh
+# Fails when something generated is not current, when a file is not formatted, or when the linter finds something.
+set -eu
+cd "$(dirname "$0")/.."
+before=$(git status --porcelain; git diff | sha256sum)
+hack/generate.sh
+after=$(git status --porcelain; git diff | sha256sum)
+if [ "$before" != "$after" ]; then
+	git --no-pager diff --stat
+	echo "generated files are not current: run make generate and commit" >&2
+	exit 1
+fi
+go mod tidy -diff
+unformatted=$(gofmt -l api cmd controllers hack test)
+if [ -n "$unformatted" ]; then
+	echo "not formatted (gofmt -w): $unformatted" >&2
+	exit 1
+fi
+for module in . hack/tools/codegen hack/tools/lint hack/tools/kubernetes; do
+	(cd "$module" && go mod verify >/dev/null)
+done
+bin/tools/golangci-lint run
+echo "verify: ok"
