@@ -99,18 +99,18 @@ func (r *Reconciler) begin(ctx context.Context, req ctrl.Request) (*scope, error
 	return s, nil
 }
 
-// end reports, lets go of what is done, and says when to look again.
+// end reports, lets go of what is done, and says when to look again. Status comes last: whoever waits for Ready finds nothing moving.
 func (r *Reconciler) end(ctx context.Context, s *scope) (ctrl.Result, error) {
 	r.giveSlotBack(s)
 	report(s, r.Namespace)
 	r.remember(ctx, s)
+	if err := r.releaseFinalizer(ctx, s); err != nil {
+		return ctrl.Result{}, err
+	}
 	if err := r.patchStatus(ctx, s); err != nil {
 		return ctrl.Result{}, err
 	}
 	r.announce(s)
-	if err := r.releaseFinalizer(ctx, s); err != nil {
-		return ctrl.Result{}, err
-	}
 	return ctrl.Result{RequeueAfter: s.nextLook()}, nil
 }
 
