@@ -16,5 +16,7 @@ end
 $$;
 grant select on pg_catalog.pg_authid to tenant_credentials_owner;
 grant pg_read_all_stats, pg_signal_backend to tenant_credentials_owner;
+-- So that the bound verifier is not logged where the server logs statements with their parameters.
+grant set on parameter log_parameter_max_length to tenant_credentials_owner;
 alter default privileges for role tenant_credentials_owner revoke execute on functions from public;
 create schema if not exists tenant_credentials authorization tenant_credentials_owner;

@@ -189,6 +189,8 @@ func (f *fixture) reseal() {
 func TestVerifierStaysOutOfLogsAndErrors(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		f.exec("create extension pg_stat_statements")
+		f.exec("alter role " + f.operator + " set log_statement = 'all'")
+		f.exec("alter role " + f.operator + " set log_min_duration_statement = 0")
 		id, role := f.adoptedTenant()
 		var verifiers []string
 		stage := func() error {
@@ -230,6 +232,7 @@ func TestVerifierStaysOutOfLogsAndErrors(t *testing.T) {
 		log, err := os.ReadFile(f.pg.LogFile)
 		require.NoError(t, err)
 		require.Contains(t, string(log), "still waiting for", "the log has the wait")
+		require.Contains(t, string(log), "tenant_credentials.stage(", "the log has the statement")
 		requireNone(t, string(log), verifiers)
 		requireNone(t, one[string](f, "select string_agg(query, ' ') from pg_stat_statements"), verifiers)
 	})

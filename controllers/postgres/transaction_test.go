@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -255,33 +255,37 @@ func newRelay(t *testing.T, target string) *relay {
 }
 
 func (r *relay) serve(client net.Conn, target string) {
+	defer func() { _ = client.Close() }()
 	server, err := net.Dial("tcp", target)
 	if err != nil {
-		_ = client.Close()
 		return
 	}
-	answers := make(chan struct{})
+	defer func() { _ = server.Close() }()
+	var lose atomic.Bool
 	go func() {
-		defer close(answers)
-		_, _ = io.Copy(client, server)
+		defer func() { _ = client.Close() }()
+		buffer := make([]byte, 64*1024)
+		for {
+			n, err := server.Read(buffer)
+			if err != nil || lose.Load() { // the server has answered, and nobody hears it
+				return
+			}
+			if _, err := client.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
 	}()
 	buffer := make([]byte, 64*1024)
 	for {
 		n, err := client.Read(buffer)
 		if err != nil {
-			break
+			return
 		}
 		if r.drops(buffer[:n]) {
-			_ = client.Close() // the statement still reaches the server
+			lose.Store(true)
 		}
 		if _, err := server.Write(buffer[:n]); err != nil {
-			break
+			return
 		}
 	}
-	if half, ok := server.(*net.TCPConn); ok {
-		_ = half.CloseWrite()
-	}
-	<-answers
-	_ = server.Close()
-	_ = client.Close()
 }

@@ -38,16 +38,6 @@ var transitions = []transition{
 	{StateOpen, StateDiscarded, "discard", "The rotation is given up. Nothing had changed."},
 }
 
-// allowed says whether a rotation may go from one state to another.
-func allowed(from, to string) bool {
-	for _, t := range transitions {
-		if t.from == from && t.to == to {
-			return true
-		}
-	}
-	return false
-}
-
 // transitionsSQL is the migration that fills the table which the ledger's trigger reads.
 func transitionsSQL() string {
 	var b strings.Builder

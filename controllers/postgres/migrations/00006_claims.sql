@@ -12,6 +12,8 @@ begin
       message = format('The isolation level has to be read committed, it is %s.', current_setting('transaction_isolation'));
   end if;
   perform set_config('lock_timeout', '3s', true);
+  -- A verifier is a parameter of a later statement of the transaction: log_statement and the like shall not print it.
+  perform set_config('log_parameter_max_length', '0', true);
   if current_setting('synchronous_commit') <> 'remote_apply' then
     perform set_config('synchronous_commit', 'on', true);
   end if;
