@@ -90,12 +90,12 @@ type TenantCredentialStatus struct {
 
 	// rotationGeneration is the highest spec.rotationGeneration that is done.
 	// +optional
-	RotationGeneration int64 `json:"rotationGeneration,omitempty"`
+	RotationGeneration int64 `json:"rotationGeneration"`
 
 	// revision numbers the credentials: it grows by one with every rotation, whatever its cause. 0 means that the password is
 	// the one that was found.
 	// +optional
-	Revision int64 `json:"revision,omitempty"`
+	Revision int64 `json:"revision"`
 
 	// lastRotation is the newest rotation whose password is in force.
 	// +optional

@@ -111,6 +111,7 @@ func (r *Reconciler) end(ctx context.Context, s *scope) (ctrl.Result, error) {
 		return ctrl.Result{}, err
 	}
 	r.announce(s)
+	ctrl.LoggerFrom(ctx).V(1).Info("Looked", "step", s.decision.Step, "cause", s.decision.Cause, "ready", reasonOf(&s.object.Status))
 	return ctrl.Result{RequeueAfter: s.nextLook()}, nil
 }
 

@@ -3,10 +3,13 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 )
 
@@ -109,4 +112,26 @@ func (x tenant) get() object {
 	var o object
 	require.NoError(x.t, json.Unmarshal([]byte(kubectl(x.t, "", "-n", "tenants-sandbox", "get", "tcred", x.name, "-o", "json")), &o))
 	return o
+}
+
+// poke has the operator look at the object, and returns when it has: it looks at every changed annotation.
+func (x tenant) poke() {
+	x.t.Helper()
+	before := x.looks()
+	kubectl(x.t, "", "-n", "tenants-sandbox", "annotate", "--overwrite", "tcred", x.name, "test.example.com/poke="+uuid.NewString())
+	require.Eventually(x.t, func() bool { return x.looks() > before }, time.Minute, 100*time.Millisecond, "the operator did not look")
+}
+
+// looks counts the passes over the object in the manager's debug log.
+func (x tenant) looks() int {
+	x.t.Helper()
+	log, err := os.ReadFile(os.Getenv("MANAGER_LOG"))
+	require.NoError(x.t, err)
+	count := 0
+	for line := range strings.Lines(string(log)) {
+		if strings.Contains(line, `"msg":"Looked"`) && strings.Contains(line, `"name":"`+x.name+`"`) {
+			count++
+		}
+	}
+	return count
 }

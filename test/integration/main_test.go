@@ -5,6 +5,7 @@ package integration
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -47,20 +48,36 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-func playground(arguments ...string) *exec.Cmd {
-	folder := filepath.Join(repository, "bin", "test-playground")
+// folder is this run's own, so that two runs do not meet.
+var folder = filepath.Join(repository, "bin", fmt.Sprintf("test-playground-%d", os.Getpid()))
+
+func playground(arguments ...string) *exec.Cmd { return playgroundIn(folder, arguments...) }
+
+func playgroundIn(folder string, arguments ...string) *exec.Cmd {
 	return exec.Command(filepath.Join(repository, "bin", "playground-ctl"), append([]string{"-dir", folder}, arguments...)...)
+}
+
+// endOrphans ends what a killed run has left.
+func endOrphans() error {
+	folders, err := filepath.Glob(filepath.Join(repository, "bin", "test-playground-[0-9]*"))
+	for _, left := range folders {
+		pid := left[strings.LastIndex(left, "-")+1:]
+		if _, running := os.Stat("/proc/" + pid); running != nil {
+			err = errors.Join(err, playgroundIn(left, "down").Run())
+		}
+	}
+	return err
 }
 
 // startPlayground takes the addresses over into this process's environment.
 func startPlayground() error {
-	if output, err := playground("down").CombinedOutput(); err != nil {
-		return fmt.Errorf("run make test, which builds what is needed: %w\n%s", err, output)
+	if err := endOrphans(); err != nil {
+		return fmt.Errorf("end what a former run left: %w", err)
 	}
 	if output, err := playground("up").CombinedOutput(); err != nil {
-		return fmt.Errorf("playground up: %w\n%s", err, output)
+		return fmt.Errorf("playground up (run make test, which builds what it needs): %w\n%s", err, output)
 	}
-	return source(filepath.Join(repository, "bin", "test-playground", "env"))
+	return source(filepath.Join(folder, "env"))
 }
 
 // source reads lines such as export NAME='value'.
@@ -82,7 +99,7 @@ func source(path string) error {
 
 // keepLogs leaves the logs of a failed run beside the playground's folder, which is removed.
 func keepLogs() {
-	kept := filepath.Join(repository, "bin", "test-playground-logs")
+	kept := filepath.Join(repository, "bin", "test-logs")
 	_ = os.RemoveAll(kept)
 	if err := os.CopyFS(kept, os.DirFS(os.Getenv("PLAYGROUND_LOG_DIR"))); err == nil {
 		fmt.Fprintln(os.Stderr, "the logs of this run are in", kept)

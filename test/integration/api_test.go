@@ -1,0 +1,100 @@
+package integration
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A malformed object is refused before it exists, with a message that says what to write.
+func TestMalformedObjectsAreRefused(t *testing.T) {
+	t.Parallel()
+	const id, environment = "tenantID: 7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7aff", "environmentRef: {name: sandbox}"
+	tests := []struct {
+		name, says string
+		spec       []string
+	}{
+		{"upper case", "write the tenant's ID as a UUID in lower case, for example 7dd06cd6-", []string{"tenantID: 7DD06CD6-54F7-4F8F-A8F1-3D3F4B1C7AFF", environment}},
+		{"broken UUID", "write the tenant's ID as a UUID in lower case", []string{"tenantID: 7dd06cd6", environment}},
+		{"no UUID", "spec.tenantID: Required", []string{environment}},
+		{"no environment", "spec.environmentRef: Required", []string{id}},
+		{"negative generation", "write a whole number from 0 to 1000000; 0, or leaving it out, adopts", []string{id, environment, "rotationGeneration: -1"}},
+		{"generation too high", "write a whole number from 0 to 1000000", []string{id, environment, "rotationGeneration: 1000001"}},
+		{"no delivery", "a password is never rotated into nowhere: write delivery: {fly: {}}", []string{id, environment, "delivery: {}"}},
+		{"bad variable", "write the name of an environment variable, for example DATABASE_URL", []string{id, environment, "delivery: {fly: {variable: DATABASE-URL}}"}},
+		{"unknown field", `unknown field "spec.rotateEvery"`, []string{id, environment, "rotateEvery: 1h"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			manifest := "apiVersion: credentials.systemprompt.io/v1alpha1\nkind: TenantCredential\nmetadata: {name: malformed, namespace: tenants-sandbox}\nspec:\n  " +
+				strings.Join(test.spec, "\n  ") + "\n"
+			output, err := try(manifest, "apply", "--dry-run=server", "--validate=strict", "-f", "-")
+			require.Error(t, err, output)
+			require.Contains(t, output, test.says)
+		})
+	}
+}
+
+// What names the tenant can not be changed, and the message says what to do instead.
+func TestImmutableFields(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "stopped")
+	x.apply()
+	other := x
+	other.id = "7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7aff"
+	output, err := try(other.manifest(), "apply", "--dry-run=server", "-f", "-")
+	require.Error(t, err)
+	require.Contains(t, output, "tenantID can not be changed: create a TenantCredential of its own for the other tenant")
+	output, err = try(x.manifest("environmentRef: {name: prod}"), "apply", "--dry-run=server", "-f", "-")
+	require.Error(t, err)
+	require.Contains(t, output, "environmentRef can not be changed")
+}
+
+// Lowering the number does nothing, as after a Git revert, and whoever does it is told which number rotates.
+func TestLoweredGenerationWarns(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "stopped")
+	x.apply("rotationGeneration: 3")
+	x.waitReady()
+	output := kubectl(t, x.manifest("rotationGeneration: 2"), "apply", "-f", "-")
+	require.Contains(t, output, "Warning")
+	require.Contains(t, output, "To rotate, write 4.")
+	x.waitReady()
+	require.Equal(t, map[string]int{"completed": 1}, x.rows())
+	require.NotContains(t, kubectl(t, x.manifest("rotationGeneration: 4"), "apply", "-f", "-"), "Warning")
+	x.waitReady()
+	require.Equal(t, map[string]int{"completed": 2}, x.rows())
+}
+
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	output := strings.Join(strings.Fields(kubectl(t, "", "explain", "tcred.spec.rotationGeneration")), " ")
+	for _, part := range []string{"To rotate, raise it by one", "kubectl patch tcred", "Lowering or removing it does nothing", "adopted as it is"} {
+		require.Contains(t, output, part)
+	}
+	newRow(t).apply()
+	for _, column := range []string{"READY", "REASON", "ASKED", "DONE", "ROTATED", "AGE", "TENANT", "ENV", "REV", "APP", "MESSAGE"} {
+		require.Contains(t, kubectl(t, "", "get", "tcred", "-A", "-o", "wide"), column)
+	}
+}
+
+// The manager's own account can do what it needs and nothing else: above all, it reads no Secret of a tenant's namespace.
+func TestLeastPrivilege(t *testing.T) {
+	t.Parallel()
+	as := []string{"auth", "can-i", "--as=system:serviceaccount:tcred-system:tenant-credential-operator"}
+	for _, test := range []struct {
+		may  bool
+		what []string
+	}{
+		{true, []string{"get", "secrets", "-n", "tcred-system"}},
+		{false, []string{"get", "secrets", "-n", "tenants-sandbox"}},
+		{false, []string{"create", "secrets", "-n", "tcred-system"}},
+		{false, []string{"delete", "tenantcredentials.credentials.systemprompt.io", "-n", "tenants-sandbox"}},
+		{false, []string{"patch", "tenantenvironments.credentials.systemprompt.io"}},
+		{false, []string{"get", "pods", "-n", "tenants-sandbox"}},
+	} {
+		output, err := try("", append(as, test.what...)...)
+		require.Equal(t, test.may, err == nil, "%v: %s", test.what, output)
+	}
+}
