@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 }
 
 // sharedServer starts one server per version for the whole package; each test has a database and logins of its own.
-func sharedServer(t *testing.T, version string) *pgserver.Server {
+func sharedServer(t testing.TB, version string) *pgserver.Server {
 	t.Helper()
 	servers.Lock()
 	defer servers.Unlock()
@@ -56,7 +56,7 @@ func sharedServer(t *testing.T, version string) *pgserver.Server {
 
 // fixture is one platform: a database with the management table, the ledger installed in it, and the operator's login.
 type fixture struct {
-	t                *testing.T
+	t                testing.TB
 	version          string
 	pg               *pgserver.Server
 	database         string
@@ -74,7 +74,7 @@ func onEachVersion(t *testing.T, test func(t *testing.T, f *fixture)) {
 	}
 }
 
-func newFixture(t *testing.T, version string) *fixture {
+func newFixture(t testing.TB, version string) *fixture {
 	t.Helper()
 	ctx := t.Context()
 	pg := sharedServer(t, version)
@@ -97,7 +97,7 @@ func newFixture(t *testing.T, version string) *fixture {
 		create table management.tenants (id uuid primary key, name text, password_hash text not null, db_role text, db_name text, fly_app text)`)
 	require.NoError(t, Install(ctx, f.dbaURL(), f.installation()))
 
-	f.server, err = Connect(ctx, Config{URL: f.operatorURL(), MaxConnections: 8})
+	f.server, err = Connect(ctx, Config{URL: f.operatorURL(), MaxConnections: 16})
 	require.NoError(t, err)
 	t.Cleanup(f.server.Close)
 	return f

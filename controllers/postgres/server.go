@@ -54,6 +54,8 @@ func Connect(ctx context.Context, c Config) (*Server, error) {
 	secure(config.ConnConfig)
 	config.ConnConfig.RuntimeParams["statement_timeout"] = statementTimeout
 	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = idleInTransactionTimeout
+	// The functions' queries are always the same, and planning them takes longer than running them.
+	config.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	pool, poolErr := pgxpool.NewWithConfig(ctx, config)
 	if poolErr != nil {
 		return nil, unusableURL()
@@ -80,11 +82,11 @@ func secure(config *pgx.ConnConfig) {
 // withDefaultTLS adds sslmode=verify-full where the URL says nothing about it (the environment's PGSSLMODE does not count).
 func withDefaultTLS(text string) (string, error) {
 	u, err := url.Parse(text)
-	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || u.Host == "" {
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
 		return "", unusableURL()
 	}
 	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
+	if err != nil || (u.Host == "" && !query.Has("host")) { // no host: PGHOST of the environment would count
 		return "", unusableURL()
 	}
 	if !query.Has("sslmode") {

@@ -28,14 +28,18 @@ $$;
 
 -- Why a role by itself is too powerful to be a tenant's; null = it is not. Ends with the SQL that mends it.
 create function tenant_credentials.attribute_violation(candidate oid) returns text
-language sql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
-  select format('has the attribute %s: ALTER ROLE %I NO%1$s', a.name, r.rolname)
-    from pg_authid r
-   cross join lateral (values (1, 'SUPERUSER', r.rolsuper), (2, 'CREATEROLE', r.rolcreaterole), (3, 'CREATEDB', r.rolcreatedb),
-                              (4, 'REPLICATION', r.rolreplication), (5, 'BYPASSRLS', r.rolbypassrls)) as a (ordinal, name, present)
-   where r.oid = candidate and a.present
-   order by a.ordinal
-   limit 1
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return (
+    select format('has the attribute %s: ALTER ROLE %I NO%1$s', a.name, r.rolname)
+      from pg_authid r
+     cross join lateral (values (1, 'SUPERUSER', r.rolsuper), (2, 'CREATEROLE', r.rolcreaterole), (3, 'CREATEDB', r.rolcreatedb),
+                                (4, 'REPLICATION', r.rolreplication), (5, 'BYPASSRLS', r.rolbypassrls)) as a (ordinal, name, present)
+     where r.oid = candidate and a.present
+     order by a.ordinal
+     limit 1
+  );
+end
 $$;
 
 -- Why a tenant's role may not be a member, at whatever depth, of one of its groups; null = it may. All memberships count, also
@@ -46,6 +50,9 @@ declare
   s tenant_credentials.settings;
   answer text;
 begin
+  if not exists (select from pg_auth_members m where m.member = candidate) then
+    return null; -- nearly all tenants, and much cheaper
+  end if;
   select * into s from settings;
   with recursive above (role, through) as (
     select m.roleid, m.roleid from pg_auth_members m where m.member = candidate
@@ -74,26 +81,34 @@ $$;
 
 -- Why the role could not log in to its database; null = it can.
 create function tenant_credentials.login_violation(candidate oid, candidate_database text) returns text
-language sql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
-  select case
-      when not r.rolcanlogin then format('may not log in: ALTER ROLE %I LOGIN', r.rolname)
-      when r.rolvaliduntil <= clock_timestamp() then format('has expired: ALTER ROLE %I VALID UNTIL ''infinity''', r.rolname)
-      when d.oid is null then format('has no database %I: CREATE DATABASE %1$I OWNER %I', candidate_database, r.rolname)
-      when not has_database_privilege(r.oid, d.oid, 'CONNECT')
-        then format('may not connect to its database: GRANT CONNECT ON DATABASE %I TO %I', candidate_database, r.rolname)
-    end
-    from pg_authid r left join pg_database d on d.datname = candidate_database
-   where r.oid = candidate
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return (
+    select case
+        when not r.rolcanlogin then format('may not log in: ALTER ROLE %I LOGIN', r.rolname)
+        when r.rolvaliduntil <= clock_timestamp() then format('has expired: ALTER ROLE %I VALID UNTIL ''infinity''', r.rolname)
+        when d.oid is null then format('has no database %I: CREATE DATABASE %1$I OWNER %I', candidate_database, r.rolname)
+        when not has_database_privilege(r.oid, d.oid, 'CONNECT')
+          then format('may not connect to its database: GRANT CONNECT ON DATABASE %I TO %I', candidate_database, r.rolname)
+      end
+      from pg_authid r left join pg_database d on d.datname = candidate_database
+     where r.oid = candidate
+  );
+end
 $$;
 
 -- Why we could not set the role's password; null = we can. Up to PostgreSQL 15 CREATEROLE is enough, after it the ADMIN option
 -- of each role is needed.
 create function tenant_credentials.admin_violation(candidate oid) returns text
-language sql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
-  select format('can not be changed by %I: GRANT %I TO %1$I WITH ADMIN TRUE, INHERIT FALSE, SET FALSE', current_user, r.rolname)
-    from pg_authid r
-   where r.oid = candidate and current_setting('server_version_num')::integer >= 160000
-     and not pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION')
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return (
+    select format('can not be changed by %I: GRANT %I TO %1$I WITH ADMIN TRUE, INHERIT FALSE, SET FALSE', current_user, r.rolname)
+      from pg_authid r
+     where r.oid = candidate and current_setting('server_version_num')::integer >= 160000
+       and not pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION')
+  );
+end
 $$;
 
 -- The role guard: one sentence that says why the role is refused, with the SQL that mends it; null = allowed, or no such role.

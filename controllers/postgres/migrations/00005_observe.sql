@@ -3,23 +3,31 @@ set local role tenant_credentials_owner;
 
 -- +goose StatementBegin
 create function tenant_credentials.claim_json(c tenant_credentials.claims) returns jsonb
-language sql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
-  select jsonb_build_object(
-    'uid', c.uid, 'cluster', c.cluster, 'environment', c.environment, 'namespace', c.namespace, 'name', c.name,
-    'generation', c.generation, 'verifierDigest', encode(c.verifier_digest, 'hex'), 'hashDigest', encode(c.hash_digest, 'hex'),
-    'adoptedAt', c.adopted_at)
-   where c.tenant_id is not null
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return (
+    select jsonb_build_object(
+      'uid', c.uid, 'cluster', c.cluster, 'environment', c.environment, 'namespace', c.namespace, 'name', c.name,
+      'generation', c.generation, 'verifierDigest', encode(c.verifier_digest, 'hex'), 'hashDigest', encode(c.hash_digest, 'hex'),
+      'adoptedAt', c.adopted_at)
+     where c.tenant_id is not null
+  );
+end
 $$;
 
 create function tenant_credentials.rotation_json(r tenant_credentials.rotations) returns jsonb
-language sql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
-  select jsonb_build_object(
-    'revision', r.revision, 'state', r.state, 'generation', r.generation, 'reason', r.reason, 'fieldManager', r.field_manager,
-    'verifierDigest', encode(r.verifier_digest, 'hex'), 'hashDigest', encode(r.hash_digest, 'hex'),
-    'deliveryDigest', encode(r.delivery_digest, 'hex'),
-    'flyApp', r.fly_app, 'flyVersion', r.fly_secret_version, 'flyDigest', r.fly_secret_digest,
-    'openedAt', r.opened_at, 'committedAt', r.committed_at, 'completedAt', r.completed_at)
-   where r.tenant_id is not null
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return (
+    select jsonb_build_object(
+      'revision', r.revision, 'state', r.state, 'generation', r.generation, 'reason', r.reason, 'fieldManager', r.field_manager,
+      'verifierDigest', encode(r.verifier_digest, 'hex'), 'hashDigest', encode(r.hash_digest, 'hex'),
+      'deliveryDigest', encode(r.delivery_digest, 'hex'),
+      'flyApp', r.fly_app, 'flyVersion', r.fly_secret_version, 'flyDigest', r.fly_secret_digest,
+      'openedAt', r.opened_at, 'committedAt', r.committed_at, 'completedAt', r.completed_at)
+     where r.tenant_id is not null
+  );
+end
 $$;
 
 -- What the server knows of tenants, one row per ID and in its order.

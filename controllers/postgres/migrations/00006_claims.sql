@@ -21,8 +21,12 @@ end
 $$;
 
 create function tenant_credentials.holder(c tenant_credentials.claims) returns text
-language sql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
-  select format('TenantCredential %s/%s of environment %s in cluster %s', c.namespace, c.name, c.environment, c.cluster)
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return (
+    select format('TenantCredential %s/%s of environment %s in cluster %s', c.namespace, c.name, c.environment, c.cluster)
+  );
+end
 $$;
 
 -- Raises NameConflict for the unique index that two tenants share an entry of.
