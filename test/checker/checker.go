@@ -1,0 +1,167 @@
+package checker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Config says where to look. What is empty among LogFiles, EtcdDir and MetricsURL is not searched for passwords.
+type Config struct {
+	// Environments are those of the TenantEnvironments to look at.
+	Environments []Environment
+	// Kubectl is the program; "" = kubectl in PATH.
+	Kubectl string
+	// Kubeconfig is the path of its configuration; "" = what kubectl finds by itself.
+	Kubeconfig string
+	// FlyAdminURL is the address of the Fly emulator's admin API.
+	FlyAdminURL string
+	// LogFiles are the logs of every program that takes part.
+	LogFiles []string
+	// EtcdDir is etcd's data directory.
+	EtcdDir string
+	// MetricsURL is the manager's; its certificate is not verified.
+	MetricsURL string
+	// MetricsToken is the bearer token for MetricsURL.
+	MetricsToken string
+}
+
+// Environment is one PostgreSQL server with its tenants.
+type Environment struct {
+	// Name is the TenantEnvironment's.
+	Name string
+	// SuperuserURL leads a superuser to the database that has the management table and the ledger.
+	SuperuserURL string
+	// Organization owns the tenants' Fly apps; "" = it is not checked.
+	Organization string
+	// Naming says how the management table and what belongs to a tenant are called.
+	Naming Naming
+}
+
+// Naming is the platform's. The zero value of a prefix or of Table, ID and PasswordHash is the documented default of a
+// TenantEnvironment; the zero value of an override column means that there is none.
+type Naming struct {
+	Table, ID, PasswordHash                  string
+	Role, Database, FlyApp                   string // override columns
+	RolePrefix, DatabasePrefix, FlyAppPrefix string
+}
+
+func (n Naming) withDefaults() Naming {
+	n.Table = cmp.Or(n.Table, "management.tenants")
+	n.ID = cmp.Or(n.ID, "id")
+	n.PasswordHash = cmp.Or(n.PasswordHash, "password_hash")
+	n.RolePrefix = cmp.Or(n.RolePrefix, "tenant_")
+	n.DatabasePrefix = cmp.Or(n.DatabasePrefix, "site_")
+	n.FlyAppPrefix = cmp.Or(n.FlyAppPrefix, "sp-")
+	return n
+}
+
+// Violation is one thing that is not as it has to be.
+type Violation struct {
+	// Tenant is the tenant's ID, with its object where there is one; "" = it concerns no tenant in particular.
+	Tenant string
+	// Text is a sentence. It never contains a secret.
+	Text string
+}
+
+func (v Violation) String() string {
+	if v.Tenant == "" {
+		return v.Text
+	}
+	return "tenant " + v.Tenant + ": " + v.Text
+}
+
+// Check returns what is wrong, ordered by tenant; empty = all is well. since may be nil: then nothing is said about the number of
+// rotations. due has for each tenant (by ID) the number of rotations that had to be completed since then; a tenant that is not in
+// it had none due. What can not be looked at is a violation too.
+func Check(ctx context.Context, config Config, since *Snapshot, due map[string]int) []Violation {
+	w, err := look(ctx, config)
+	if err != nil {
+		return []Violation{{Text: err.Error()}}
+	}
+	var found []Violation
+	for _, t := range w.tenants {
+		if !t.concerned() {
+			continue
+		}
+		for _, invariant := range []func(*world, *tenant) []string{credentialsAgree, ledgerIsClosed, flyAgrees, machinesAgree, statusAgrees} {
+			for _, text := range invariant(w, t) {
+				found = append(found, Violation{t.label(), text})
+			}
+		}
+	}
+	found = append(found, w.strangers()...)
+	found = append(found, w.logIn(ctx)...)
+	if since != nil {
+		found = append(found, since.compare(ctx, w, due)...)
+	}
+	found = append(found, w.searchPasswords(ctx)...)
+	return tidy(found)
+}
+
+// tidy orders what was found and says everything once.
+func tidy(found []Violation) []Violation {
+	slices.SortStableFunc(found, func(a, b Violation) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Text, b.Text))
+	})
+	return slices.Compact(found)
+}
+
+// world is everything that is compared, as it was read.
+type world struct {
+	config       Config
+	tenants      []*tenant
+	apps         map[string]*app
+	objects      []*object
+	environments map[string]environmentObject
+}
+
+// look reads everything but what is only searched for passwords.
+func look(ctx context.Context, config Config) (*world, error) {
+	w := &world{config: config}
+	if len(config.Environments) == 0 {
+		return nil, errors.New("there is no environment to look at")
+	}
+	for _, e := range config.Environments {
+		e.Naming = e.Naming.withDefaults()
+		tenants, err := readServer(ctx, e)
+		if err != nil {
+			return nil, fmt.Errorf("PostgreSQL of %s can not be looked at: %w", e.Name, err)
+		}
+		w.tenants = append(w.tenants, tenants...)
+	}
+	var err error
+	if w.apps, err = readApps(ctx, config.FlyAdminURL); err != nil {
+		return nil, fmt.Errorf("the Fly emulator can not be looked at: %w", err)
+	}
+	if err := w.readObjects(ctx); err != nil {
+		return nil, fmt.Errorf("the cluster can not be looked at: %w", err)
+	}
+	w.join()
+	return w, nil
+}
+
+// join gives each tenant the objects that name it.
+func (w *world) join() {
+	byID := map[string]*tenant{}
+	for _, t := range w.tenants {
+		byID[t.environment.Name+"/"+t.id] = t
+	}
+	for _, o := range w.objects {
+		if t := byID[o.Spec.EnvironmentRef.Name+"/"+o.Spec.TenantID]; t != nil {
+			t.objects = append(t.objects, o)
+			o.tenant = t
+		}
+	}
+}
+
+func (w *world) tenant(id string) *tenant {
+	for _, t := range w.tenants {
+		if t.id == id {
+			return t
+		}
+	}
+	return nil
+}
