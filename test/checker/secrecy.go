@@ -45,10 +45,11 @@ func (w *world) searchPasswords(ctx context.Context) []Violation {
 
 func (w *world) hoard() *hoard {
 	h := &hoard{}
-	owner := map[string]string{}
+	owner, known := map[string]string{}, map[string]bool{}
 	var secrets []string
 	add := func(secret, owner, what string) {
-		if secret != "" && !slices.Contains(secrets, secret) {
+		if secret != "" && !known[secret] {
+			known[secret] = true
 			secrets = append(secrets, secret)
 			h.names = append(h.names, Violation{owner, what})
 		}

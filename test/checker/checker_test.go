@@ -1,0 +1,268 @@
+package checker
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+)
+
+func TestHealthy(t *testing.T) {
+	f := newFixture(t)
+	require.Empty(t, f.check(nil, nil))
+	snapshot, err := Take(context.Background(), f.config)
+	require.NoError(t, err)
+	require.Empty(t, f.check(snapshot, nil))
+	require.NotContains(t, fmt.Sprintf("%v %+v %#v %s", snapshot, *snapshot, snapshot, snapshot), acmeSecond)
+}
+
+// Each way in which one part can be wrong, and what is said about it.
+func TestBroken(t *testing.T) {
+	ready := func(o *object, status, reason string, more ...condition) {
+		o.Status.Conditions = append([]condition{{"Ready", status, reason}}, more...)
+	}
+	tests := []struct {
+		name string
+		do   func(*fixture)
+		says []string
+	}{
+		{"stored hash", func(f *fixture) { f.sql("UPDATE management.tenants SET password_hash = 'x' WHERE id = '" + acme + "'") },
+			[]string{"stored hash is not the verifier", "stored hash is not the one that the ledger's revision 2 recorded"}},
+		{"role's password", func(f *fixture) { f.sql("ALTER ROLE tenant_7dd06cd6 PASSWORD 'another one'") },
+			[]string{"does not satisfy the verifier", "login with the DATABASE_URL of app sp-7dd06cd6 is refused: SQLSTATE 28P01", "not the one that the ledger's revision 2 recorded"}},
+		{"no password", func(f *fixture) { f.sql("ALTER ROLE tenant_7dd06cd6 PASSWORD NULL") }, []string{"role tenant_7dd06cd6 has no password"}},
+		{"role gone", func(f *fixture) {
+			f.sql("UPDATE management.tenants SET db_role = 'tenant_none' WHERE id = '" + acme + "'")
+		},
+			[]string{"role tenant_none does not exist", "claim names role tenant_7dd06cd6, and the management table tenant_none"}},
+		{"may not log in", func(f *fixture) { f.sql("ALTER ROLE tenant_7dd06cd6 NOLOGIN") }, []string{"is refused: SQLSTATE 28000"}},
+		{"row gone", func(f *fixture) { f.sql("DELETE FROM management.tenants WHERE id = '" + acme + "'") }, []string{"management table has no row"}},
+		{"ledger's digest", func(f *fixture) {
+			f.sql("UPDATE tenant_credentials.rotations SET verifier_digest = '' WHERE revision = 2")
+		},
+			[]string{"verifier of role tenant_7dd06cd6 is not the one that the ledger's revision 2 recorded"}},
+		{"adopted digest", func(f *fixture) {
+			f.sql("UPDATE tenant_credentials.claims SET hash_digest = '' WHERE tenant_id = '" + beta + "'")
+		},
+			[]string{"tenant " + beta + " (tenants/beta): the stored hash is not the one that the claim, which no rotation has followed, recorded"}},
+		{"claim gone", func(f *fixture) { f.sql("DELETE FROM tenant_credentials.claims WHERE tenant_id = '" + acme + "'") },
+			[]string{"nobody holds its claim", "is Ready, and does not hold the tenant's claim"}},
+
+		{"row left open", func(f *fixture) {
+			f.sql("UPDATE tenant_credentials.rotations SET state = 'committed', completed_at = NULL WHERE revision = 2")
+		},
+			[]string{"revision 2 is left committed", "disagree on whether revision 2 is completed"}},
+		{"rotated twice for one generation", func(f *fixture) { f.sql("UPDATE tenant_credentials.rotations SET generation = 2") },
+			[]string{"revision 2 rotated for generation 2, which revision 1 had done"}},
+		{"revision missing", func(f *fixture) { f.sql("DELETE FROM tenant_credentials.rotations WHERE revision = 1") },
+			[]string{"revision 2 where 1 has to follow"}},
+		{"unknown state", func(f *fixture) { f.sql("UPDATE tenant_credentials.rotations SET state = 'odd' WHERE revision = 1") },
+			[]string{`revision 1 has the unknown state "odd"`}},
+		{"completed without a time", func(f *fixture) {
+			f.sql("UPDATE tenant_credentials.rotations SET completed_at = NULL WHERE revision = 1")
+		}, []string{"revision 1 is completed, and its row lacks"}},
+
+		{"Fly has an old value", func(f *fixture) { f.apps["sp-7dd06cd6"].Secrets[0].Value = f.url(acme, acmeFirst) },
+			[]string{"the password in DATABASE_URL of app sp-7dd06cd6 does not satisfy", "Machine one of app sp-7dd06cd6 runs with another", "28P01"}},
+		{"Fly has another's login", func(f *fixture) { f.apps["sp-7dd06cd6"].Secrets[0].Value = f.url(beta, betaFirst) },
+			[]string{"names another user than role tenant_7dd06cd6", "names another database than site_7dd06cd6"}},
+		{"Fly has another host", func(f *fixture) { f.port++ }, []string{"does not lead to 127.0.0.1"}},
+		{"Fly has no URL", func(f *fixture) { f.apps["sp-7dd06cd6"].Secrets[0].Value = "hello" }, []string{"is not the URL of a login"}},
+		{"Fly has nothing", func(f *fixture) { f.apps["sp-7dd06cd6"].Secrets = nil }, []string{"revision 2 was delivered, and app sp-7dd06cd6 has no secret"}},
+		{"Fly's digest", func(f *fixture) { f.apps["sp-7dd06cd6"].Secrets[0].Digest = "d" }, []string{"has digest digest-2 of DATABASE_URL, and Fly has d"}},
+		{"Fly's version", func(f *fixture) { f.apps["sp-7dd06cd6"].Secrets[0].Version = "9" }, []string{"has version 102 of DATABASE_URL, and Fly has 9"}},
+		{"organization", func(f *fixture) { f.apps["sp-b1e0c0de"].Organization = "other" }, []string{"belongs to organization other"}},
+		{"stale Machine", func(f *fixture) { f.apps["sp-7dd06cd6"].Machines[1].Env["DATABASE_URL"] = f.url(acme, acmeFirst) },
+			[]string{"Machine two of app sp-7dd06cd6 runs with another DATABASE_URL than Fly has"}},
+
+		{"status revision", func(f *fixture) { f.objects[0].Status.Revision = 1 }, []string{"status.revision is 1, and the ledger's is 2"}},
+		{"status of an adopted one", func(f *fixture) { f.objects[1].Status.Revision = 1 }, []string{"status.revision is 1, and the ledger has none"}},
+		{"status generation", func(f *fixture) { f.objects[0].Status.RotationGeneration = 1 }, []string{"status.rotationGeneration is 1, and the claim's is 2"}},
+		{"status version", func(f *fixture) { f.objects[0].Status.Fly.SecretVersion = "7" }, []string{`secretVersion is "7", and the ledger's is 102`}},
+		{"status digest", func(f *fixture) { f.objects[0].Status.Fly.SecretDigest = "d" }, []string{`secretDigest is "d", and the ledger's is digest-2`}},
+		{"status without them", func(f *fixture) { f.objects[0].Status.Fly, f.objects[0].Status.LastRotation = nil, nil },
+			[]string{"status.fly is missing", "status.lastRotation is missing"}},
+		{"status of an old object", func(f *fixture) { f.objects[0].Metadata.Generation = 4 }, []string{"speaks of generation 3 of the object, which is at 4"}},
+		{"Ready too early", func(f *fixture) { f.objects[0].Spec.RotationGeneration = 3 }, []string{"of generation 3 that is asked for only 2 is done"}},
+		{"not Ready though done", func(f *fixture) { ready(f.objects[0], "False", "X", condition{"Reconciling", "True", "X"}) },
+			[]string{"is not Ready (X), and generation 2 that is asked for is done"}},
+		{"nothing at all", func(f *fixture) { ready(f.objects[0], "Unknown", "Pending") }, []string{"is neither Ready nor Reconciling nor Stalled"}},
+		{"both", func(f *fixture) {
+			ready(f.objects[0], "False", "X", condition{"Reconciling", "True", "X"}, condition{"Stalled", "True", "X"})
+		}, []string{"is both Reconciling and Stalled"}},
+		{"Ready and Stalled", func(f *fixture) { ready(f.objects[0], "True", "X", condition{"Stalled", "True", "X"}) }, []string{"is Ready, and Reconciling or Stalled too"}},
+		{"another object for it", func(f *fixture) { f.objects = append(f.objects, f.object("thief", acme, "uid-of-thief", 2)) },
+			[]string{"tenants/thief is Ready, and does not hold the tenant's claim"}},
+		{"unknown tenant", func(f *fixture) {
+			f.objects = append(f.objects, f.object("ghost", "00000000-0000-4000-8000-000000000000", "uid", 0))
+		}, []string{"the server of environment sandbox knows no such tenant"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFixture(t)
+			test.do(f)
+			said := strings.Join(f.check(nil, nil), "\n")
+			for _, wanted := range test.says {
+				require.Contains(t, said, wanted)
+			}
+		})
+	}
+}
+
+func TestReadoptedMayRepeatAGeneration(t *testing.T) {
+	f := newFixture(t)
+	f.sql("UPDATE tenant_credentials.rotations SET generation = 2; INSERT INTO tenant_credentials.adoptions VALUES ('" + acme + "', '2026-01-03 12:00Z')")
+	require.Empty(t, f.check(nil, nil))
+}
+
+// One that waits for its app, or for a person, or is not asked for anything, is as it should be.
+func TestNotReadyForAReason(t *testing.T) {
+	f := newFixture(t)
+	f.objects[1].Status.Conditions = []condition{{"Ready", "False", "FlyAppNotFound"}, {"Reconciling", "True", "X"}}
+	delete(f.apps, "sp-b1e0c0de")
+	f.objects[0].Status.Conditions = []condition{{"Ready", "False", "TenantNotBound"}, {"Stalled", "True", "X"}}
+	require.Empty(t, f.check(nil, nil))
+}
+
+// Each place in which a password can stand.
+func TestPasswordsFound(t *testing.T) {
+	base64URL := func(f *fixture) string { return base64.StdEncoding.EncodeToString([]byte(f.url(acme, acmeFirst))) }
+	secret := func(f *fixture, owners ...any) {
+		f.secrets = append(f.secrets, map[string]any{"metadata": map[string]any{"namespace": "n", "name": "s", "ownerReferences": owners},
+			"data": map[string]string{"url": base64URL(f)}})
+	}
+	tests := []struct {
+		name, says string
+		do         func(*fixture)
+	}{
+		{"log", "stands in log ", func(f *fixture) { f.write(f.config.LogFiles[0], "a line\nurl="+f.url(acme, acmeFirst)) }},
+		{"log, base64", "stands in log ", func(f *fixture) { f.write(f.config.LogFiles[0], base64URL(f)) }},
+		{"verifier in a log", "the present verifier of role tenant_7dd06cd6 stands in log ", func(f *fixture) { f.write(f.config.LogFiles[0], acmeVerifier(t)) }},
+		{"etcd", "stands in etcd's file ", func(f *fixture) { f.write(f.config.EtcdDir+"/snap", "\x00\x01"+acmeFirst) }},
+		{"etcd, base64", "stands in etcd's file ", func(f *fixture) { f.write(f.config.EtcdDir+"/snap", base64URL(f)) }},
+		{"status", "stands in TenantCredential tenants/acme", func(f *fixture) { f.objects[0].Status.Conditions[0].Reason = acmeFirst }},
+		{"event", "stands in Event n/e", func(f *fixture) {
+			f.events = append(f.events, map[string]any{"kind": "Event", "metadata": map[string]string{"namespace": "n", "name": "e"}, "message": f.url(acme, acmeFirst)})
+		}},
+		{"metrics", "stands in the metrics", func(f *fixture) { f.metrics = `x{p="` + acmeFirst + `"} 1` }},
+		{"ledger", "stands in table tenant_credentials.rotations of sandbox", func(f *fixture) { f.sql("UPDATE tenant_credentials.rotations SET field_manager = '" + acmeFirst + "'") }},
+		{"ledger, as bytes", "stands in table tenant_credentials.rotations of sandbox", func(f *fixture) {
+			f.sql("UPDATE tenant_credentials.rotations SET delivery_digest = '" + acmeFirst + "'")
+		}},
+		{"a statement", "stands in table pg_catalog.pg_stat_activity of sandbox", func(f *fixture) { remember(f.t, "SELECT '"+acmeFirst+"'") }},
+		{"the operator's Secret", "stands in Secret n/s, which the operator made", func(f *fixture) {
+			secret(f, map[string]string{"apiVersion": "credentials.systemprompt.io/v1alpha1"})
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFixture(t)
+			test.do(f)
+			said := f.check(nil, nil)
+			require.Len(t, said, 1)
+			require.Contains(t, said[0], "tenant "+acme+" (tenants/acme): ")
+			require.Contains(t, said[0], test.says)
+		})
+	}
+	t.Run("the user's own Secret is his affair", func(t *testing.T) {
+		f := newFixture(t)
+		secret(f)
+		f.write(f.config.EtcdDir+"/snap", f.url(acme, acmeFirst))
+		require.Empty(t, f.check(nil, nil))
+	})
+}
+
+// remember leaves a session with a statement in it until the test ends.
+func remember(t *testing.T, statement string) {
+	connection, err := pgx.Connect(context.Background(), server.SuperuserURL())
+	require.NoError(t, err)
+	_, err = connection.Exec(context.Background(), statement)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, connection.Close(context.Background())) })
+}
+
+func acmeVerifier(t *testing.T) string {
+	connection, err := pgx.Connect(context.Background(), server.SuperuserURL())
+	require.NoError(t, err)
+	defer connection.Close(context.Background()) //nolint:errcheck // nothing is lost
+	var verifier string
+	require.NoError(t, connection.QueryRow(context.Background(), "SELECT rolpassword FROM pg_authid WHERE rolname = 'tenant_7dd06cd6'").Scan(&verifier))
+	return verifier
+}
+
+// A place that can not be searched is not passed over.
+func TestCanNotLook(t *testing.T) {
+	tests := map[string]struct {
+		do   func(*fixture)
+		says string
+	}{
+		"log":     {func(f *fixture) { f.config.LogFiles[0] += "-missing" }, "can not be searched for passwords"},
+		"etcd":    {func(f *fixture) { f.config.EtcdDir = f.t.TempDir() }, "has no file"},
+		"metrics": {func(f *fixture) { f.config.MetricsURL += "-missing" }, "the metrics can not be searched"},
+		"Fly":     {func(f *fixture) { f.config.FlyAdminURL += "/x" }, "the Fly emulator can not be looked at"},
+		"kubectl": {func(f *fixture) { f.config.Kubectl = "/bin/false" }, "the cluster can not be looked at"},
+		"ledger": {func(f *fixture) {
+			f.config.Environments[0].SuperuserURL = server.URL("tenant_7dd06cd6", acmeSecond, "site_7dd06cd6")
+		}, "PostgreSQL of sandbox can not be looked at"},
+		"environment": {func(f *fixture) { f.config.Environments = nil }, "no environment"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			test.do(f)
+			require.Contains(t, strings.Join(f.check(nil, nil), "\n"), test.says)
+		})
+	}
+}
+
+// What was due since a snapshot, and what was done.
+func TestDue(t *testing.T) {
+	third := func(f *fixture) { // a rotation to a new password, as it should be
+		const password = "tHirdOneOfAcmeDDDDDDDDDDDDDDDDDDD"
+		f.sql("ALTER ROLE tenant_7dd06cd6 PASSWORD '" + password + "'; UPDATE management.tenants SET password_hash = rolpassword FROM pg_authid WHERE rolname = 'tenant_7dd06cd6' AND id = '" + acme + "';" +
+			`INSERT INTO tenant_credentials.rotations SELECT tenant_id, 3, state, 3, reason, field_manager, role, sha256(convert_to(password_hash, 'UTF8')), sha256(convert_to(password_hash, 'UTF8')),
+			NULL, r.fly_app, 103, 'digest-3', '2026-02-01', '2026-02-01', '2026-02-01' FROM tenant_credentials.rotations r JOIN management.tenants ON id = tenant_id WHERE revision = 2;
+			UPDATE tenant_credentials.claims SET generation = 3 WHERE tenant_id = '` + acme + "'")
+		f.apps["sp-7dd06cd6"] = f.app(acme, "103", "digest-3", acmeFirst, acmeSecond, password)
+		f.objects[0] = f.object("acme", acme, acmeUID, 3)
+	}
+	tests := []struct {
+		name string
+		do   func(*fixture)
+		due  map[string]int
+		says []string
+	}{
+		{"due and done", third, map[string]int{acme: 1}, nil},
+		{"done and not due", third, nil, []string{"0 rotations were due, and 1 were completed", "its role's password was changed", "its stored hash was changed", "its value at Fly was changed"}},
+		{"due and not done", func(*fixture) {}, map[string]int{acme: 1},
+			[]string{"1 rotations were due, and 0 were completed", "the password from before the rotation is still accepted"}},
+		{"due for another", third, map[string]int{acme: 1, beta: 1}, []string{beta + " (tenants/beta): 1 rotations were due, and 0 were completed"}},
+		{"due for nobody", third, map[string]int{acme: 1, "unknown": 1}, []string{"unknown: 1 rotations were due, and no server knows the tenant"}},
+		{"old password still good", func(f *fixture) {
+			third(f)
+			f.sql("ALTER ROLE tenant_7dd06cd6 PASSWORD '" + acmeSecond + "'")
+		}, map[string]int{acme: 1}, []string{"the password from before the rotation is still accepted"}},
+		{"tenant gone", func(f *fixture) {
+			f.sql("DELETE FROM management.tenants WHERE id = '" + beta + "'; DELETE FROM tenant_credentials.claims WHERE tenant_id = '" + beta + "'; DELETE FROM tenant_credentials.adoptions WHERE tenant_id = '" + beta + "'")
+		}, nil, []string{"it is gone from the management table and from the ledger"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFixture(t)
+			snapshot, err := Take(context.Background(), f.config)
+			require.NoError(t, err)
+			test.do(f)
+			said := f.check(snapshot, test.due)
+			if test.says == nil {
+				require.Empty(t, said)
+			}
+			for _, wanted := range test.says {
+				require.Contains(t, strings.Join(said, "\n"), wanted)
+			}
+		})
+	}
+}
