@@ -150,11 +150,26 @@ func (w *world) join() {
 		byID[t.environment.Name+"/"+t.id] = t
 	}
 	for _, o := range w.objects {
-		if t := byID[o.Spec.EnvironmentRef.Name+"/"+o.Spec.TenantID]; t != nil {
+		if t := byID[w.server(o.Spec.EnvironmentRef.Name)+"/"+o.Spec.TenantID]; t != nil {
 			t.objects = append(t.objects, o)
 			o.tenant = t
 		}
 	}
+}
+
+// server is the name under which the configuration has an environment's server: one server may serve several environments.
+func (w *world) server(environment string) string {
+	for _, e := range w.config.Environments {
+		if e.Name == environment {
+			return environment
+		}
+	}
+	for _, e := range w.config.Environments {
+		if other, exists := w.environments[e.Name]; exists && other.address() == w.environments[environment].address() {
+			return e.Name
+		}
+	}
+	return ""
 }
 
 func (w *world) tenant(id string) *tenant {

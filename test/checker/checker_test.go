@@ -119,6 +119,17 @@ func TestReadoptedMayRepeatAGeneration(t *testing.T) {
 	require.Empty(t, f.check(nil, nil))
 }
 
+// Two environments may lead to one server.
+func TestAnotherEnvironmentOfTheServer(t *testing.T) {
+	f := newFixture(t)
+	f.objects[0].Spec.EnvironmentRef.Name = "sandbox-again"
+	require.Empty(t, f.check(nil, nil))
+	f.objects[0].Status.Revision = 1
+	require.Len(t, f.check(nil, nil), 1)
+	f.objects[0].Spec.EnvironmentRef.Name = "unknown"
+	require.Contains(t, strings.Join(f.check(nil, nil), ""), "the server of environment unknown knows no such tenant")
+}
+
 // One that waits for its app, or for a person, or is not asked for anything, is as it should be.
 func TestNotReadyForAReason(t *testing.T) {
 	f := newFixture(t)
@@ -168,6 +179,17 @@ func TestPasswordsFound(t *testing.T) {
 			require.Contains(t, said[0], test.says)
 		})
 	}
+	t.Run("what the platform had set is the platform's affair", func(t *testing.T) {
+		f := newFixture(t)
+		f.write(f.config.LogFiles[0], f.url(acme, acmeFound)+f.url(beta, betaFirst))
+		require.Empty(t, f.check(nil, nil))
+	})
+	t.Run("a first value that the ledger knows is not the platform's", func(t *testing.T) {
+		f := newFixture(t)
+		f.apps["sp-7dd06cd6"].History = f.apps["sp-7dd06cd6"].History[1:]
+		f.write(f.config.LogFiles[0], f.url(acme, acmeFirst))
+		require.Len(t, f.check(nil, nil), 1)
+	})
 	t.Run("the user's own Secret is his affair", func(t *testing.T) {
 		f := newFixture(t)
 		secret(f)
@@ -227,7 +249,7 @@ func TestDue(t *testing.T) {
 			`INSERT INTO tenant_credentials.rotations SELECT tenant_id, 3, state, 3, reason, field_manager, role, sha256(convert_to(password_hash, 'UTF8')), sha256(convert_to(password_hash, 'UTF8')),
 			NULL, r.fly_app, 103, 'digest-3', '2026-02-01', '2026-02-01', '2026-02-01' FROM tenant_credentials.rotations r JOIN management.tenants ON id = tenant_id WHERE revision = 2;
 			UPDATE tenant_credentials.claims SET generation = 3 WHERE tenant_id = '` + acme + "'")
-		f.apps["sp-7dd06cd6"] = f.app(acme, "103", "digest-3", acmeFirst, acmeSecond, password)
+		f.apps["sp-7dd06cd6"] = f.app(acme, acmeFound, acmeFirst, acmeSecond, password)
 		f.objects[0] = f.object("acme", acme, acmeUID, 3)
 	}
 	tests := []struct {

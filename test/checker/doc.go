@@ -11,8 +11,8 @@
 //   - the TenantCredential's status agrees with the ledger;
 //   - exactly the rotations that were due since a Snapshot have a completed row, and where none was due nothing was changed.
 //
-// And that no password that Fly was ever given stands in a log, an object of the cluster, etcd's files, a metric, a table of the
-// ledger or a statement that PostgreSQL remembers, raw or encoded.
+// And that no password that was ever generated and reached Fly, in force or not, stands in a log, an object of the cluster, etcd's
+// files, a metric, a table of the ledger or a statement that PostgreSQL remembers, raw or encoded. Nor does a verifier in force.
 //
 // The system has to be at rest while it is checked: what is read at different moments is compared.
 package checker

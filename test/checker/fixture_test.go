@@ -23,6 +23,7 @@ import (
 // Two tenants: acme has been rotated twice, beta is adopted only.
 const (
 	acme, beta       = "7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01", "b1e0c0de-6a3d-4c55-9c4e-52d1f7f0a902"
+	acmeFound        = "aSfoundOneOfAcmeZZZZZZZZZZZZZZZZZ"
 	acmeFirst        = "fI1rstOneOfAcmeAAAAAAAAAAAAAAAAAA"
 	acmeSecond       = "sEcondOneOfAcmeBBBBBBBBBBBBBBBBBB"
 	betaFirst        = "fI1rstOneOfBetaCCCCCCCCCCCCCCCCCC"
@@ -124,8 +125,8 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{t: t, port: server.Port, metrics: "rotations_total 2\n"}
 	f.sql(healthy)
 	f.apps = map[string]*app{
-		"sp-7dd06cd6": f.app(acme, "102", "digest-2", acmeFirst, acmeSecond),
-		"sp-b1e0c0de": f.app(beta, "50", "digest-0", betaFirst),
+		"sp-7dd06cd6": f.app(acme, acmeFound, acmeFirst, acmeSecond),
+		"sp-b1e0c0de": f.app(beta, betaFirst),
 	}
 	f.objects = []*object{f.object("acme", acme, acmeUID, 2), f.object("beta", beta, betaUID, 0)}
 	web := httptest.NewServer(f.web())
@@ -159,15 +160,16 @@ func (f *fixture) url(id, password string) string {
 	return fmt.Sprintf("postgres://tenant_%s:%s@127.0.0.1:%d/site_%s", id[:8], password, f.port, id[:8])
 }
 
-// app has every password in its history, and the last one in force, in two started Machines; a stopped one has the first.
-func (f *fixture) app(id, version, digest string, passwords ...string) *app {
+// app has every password in its history, as versions from 100 on, and the last one in force, in two started Machines; a stopped
+// one has the first.
+func (f *fixture) app(id string, passwords ...string) *app {
 	a := &app{Name: "sp-" + id[:8], Organization: "example"}
 	for i, p := range passwords {
 		value := f.url(id, p)
-		a.History = append(a.History, change{Version: fmt.Sprint(i), Name: "DATABASE_URL", Value: &value})
+		a.History = append(a.History, change{Version: fmt.Sprint(100 + i), Name: "DATABASE_URL", Value: &value})
 	}
 	newest, oldest := *a.History[len(passwords)-1].Value, *a.History[0].Value
-	a.Secrets = []secret{{"DATABASE_URL", newest, digest, version}}
+	a.Secrets = []secret{{"DATABASE_URL", newest, fmt.Sprintf("digest-%d", len(passwords)-1), fmt.Sprint(99 + len(passwords))}}
 	a.Machines = []machine{
 		{"one", "started", map[string]string{"DATABASE_URL": newest}},
 		{"two", "started", map[string]string{"DATABASE_URL": newest}},
@@ -229,8 +231,10 @@ func (f *fixture) list(kinds []string) []any {
 				}{"TenantCredential", o})
 			}
 		case "tenantenvironments.credentials.systemprompt.io":
-			items = append(items, map[string]any{"metadata": map[string]any{"name": "sandbox"},
-				"spec": map[string]any{"postgres": map[string]any{"internal": map[string]any{"host": "127.0.0.1", "port": f.port}}}})
+			for _, name := range []string{"sandbox", "sandbox-again"} {
+				items = append(items, map[string]any{"metadata": map[string]any{"name": name},
+					"spec": map[string]any{"postgres": map[string]any{"internal": map[string]any{"host": "127.0.0.1", "port": f.port}}}})
+			}
 		case "events":
 			for _, e := range f.events {
 				items = append(items, e)
@@ -253,7 +257,7 @@ func (f *fixture) check(since *Snapshot, due map[string]int) []string {
 	for _, v := range Check(ctx, f.config, since, due) {
 		said = append(said, v.String())
 	}
-	for _, password := range []string{acmeFirst, acmeSecond, betaFirst} {
+	for _, password := range []string{acmeFound, acmeFirst, acmeSecond, betaFirst} {
 		require.NotContains(f.t, strings.Join(said, "\n"), password, "the checker itself shows a password")
 	}
 	return said

@@ -24,7 +24,7 @@ type hoard struct {
 	found  []Violation
 }
 
-// searchPasswords looks everywhere for every password that Fly was ever given, and for the verifiers that rotations made: of these
+// searchPasswords looks everywhere for every password that was ever generated, in force or not, and for the verifiers that rotations made: of these
 // PostgreSQL is the only home.
 func (w *world) searchPasswords(ctx context.Context) []Violation {
 	h := w.hoard()
@@ -61,16 +61,36 @@ func (w *world) hoard() *hoard {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.apps)) {
-		for _, c := range w.apps[name].History {
-			if c.Value != nil {
-				if l, readable := parseURL(*c.Value); readable {
-					add(l.password, owner[name], fmt.Sprintf("the password that version %s of %s of app %s has", c.Version, c.Name, name))
-				}
+		for _, c := range w.generated(name) {
+			if l, readable := parseURL(*c.Value); readable {
+				add(l.password, owner[name], fmt.Sprintf("the password that version %s of %s of app %s has", c.Version, c.Name, name))
 			}
 		}
 	}
 	h.finder = newFinder(secrets)
 	return h
+}
+
+// generated are the values that an app's secrets ever had, without the first of each, which the platform had set before the operator
+// came. The operator never learns that one; whoever set it may have written it anywhere. What the ledger knows is never left out.
+func (w *world) generated(name string) []change {
+	delivered := map[string]bool{}
+	for _, t := range w.tenants {
+		for _, r := range t.rotations {
+			if r.app == name {
+				delivered[r.secretVersion] = true
+			}
+		}
+	}
+	var values []change
+	seen := map[string]bool{}
+	for _, c := range w.apps[name].History {
+		if c.Value != nil && (seen[c.Name] || delivered[c.Version]) {
+			values = append(values, c)
+		}
+		seen[c.Name] = true
+	}
+	return values
 }
 
 // report says where secrets were found.
