@@ -49,7 +49,11 @@ func (f *fixture) rotateAndComplete(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	opened, err := f.server.OpenRotation(ctx, Opening{TenantID: id, UID: "uid", Generation: 1, Reason: "Generation", FieldManager: "benchmark"})
+	seen, err := f.server.Observe(ctx, []string{id})
+	if err != nil {
+		return err
+	}
+	opened, err := f.server.OpenRotation(ctx, Opening{TenantID: id, UID: "uid", Generation: 1, Reason: "Generation", FieldManager: "benchmark", After: newestOf(seen[0])})
 	if err != nil {
 		return err
 	}

@@ -61,8 +61,8 @@ func (s *Server) Adopt(ctx context.Context, a Adoption) (Claim, error) {
 // Retry/Superseded: nobody has adopted the tenant. Stall/OwnershipConflict: somebody else has.
 func (s *Server) OpenRotation(ctx context.Context, o Opening) (Rotation, error) {
 	var content []byte
-	err := s.pool.QueryRow(ctx, "select tenant_credentials.open($1::text::uuid, $2, $3, $4, $5)",
-		o.TenantID, o.UID, o.Generation, o.Reason, o.FieldManager).Scan(&content)
+	err := s.pool.QueryRow(ctx, "select tenant_credentials.open($1::text::uuid, $2, $3, $4, $5, $6)",
+		o.TenantID, o.UID, o.Generation, o.Reason, o.FieldManager, o.After).Scan(&content)
 	if err != nil {
 		return Rotation{}, translate(err)
 	}

@@ -181,9 +181,18 @@ func (f *fixture) observe(id string) Tenant {
 
 func (f *fixture) open(id string, generation int64) Rotation {
 	f.t.Helper()
-	r, err := f.server.OpenRotation(f.t.Context(), Opening{TenantID: id, UID: "uid", Generation: generation, Reason: "Generation", FieldManager: "kubectl"})
+	r, err := f.server.OpenRotation(f.t.Context(), Opening{TenantID: id, UID: "uid", Generation: generation, Reason: "Generation", FieldManager: "kubectl",
+		After: newestOf(f.observe(id))})
 	require.NoError(f.t, err)
 	return r
+}
+
+// newestOf is the newest committed revision of a tenant.
+func newestOf(t Tenant) int64 {
+	if t.Last == nil {
+		return 0
+	}
+	return t.Last.Revision
 }
 
 // rotate stages and commits the open revision, and returns the password.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"slices"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -85,8 +86,14 @@ func (m *machine) holds(r *rapid.T, uid string, err error) bool {
 
 func (m *machine) open(r *rapid.T) {
 	uid, generation := rapid.SampledFrom(uids).Draw(r, "uid"), rapid.Int64Range(0, 4).Draw(r, "generation")
-	opened, err := m.f.server.OpenRotation(m.f.t.Context(), Opening{TenantID: m.id, UID: uid, Generation: generation, Reason: "r", FieldManager: "m"})
+	newest := m.newest()
+	after := max(0, newest-rapid.Int64Range(0, 1).Draw(r, "behind"))
+	opened, err := m.f.server.OpenRotation(m.f.t.Context(), Opening{TenantID: m.id, UID: uid, Generation: generation, Reason: "r", FieldManager: "m", After: after})
 	if !m.holds(r, uid, err) {
+		return
+	}
+	if m.find(StateOpen) == 0 && after != newest {
+		require.Equal(r, failure.Superseded, failure.ReasonOf(err), "opened by one who has not seen the newest rotation")
 		return
 	}
 	require.NoError(r, err)
@@ -171,7 +178,7 @@ func (m *machine) jumble(r *rapid.T) {
 	require.NoError(r, err)
 	for range rapid.IntRange(1, 6).Draw(r, "calls") {
 		call := rapid.SampledFrom([]string{
-			"select tenant_credentials.open($1, 'a', $2, 'r', 'm')",
+			"select tenant_credentials.open($1, 'a', $2, 'r', 'm', coalesce((select (o.last_rotation->>'revision')::bigint from tenant_credentials.observe(array[$1::uuid]) o), 0))",
 			"select from tenant_credentials.lock($1, 'a') where $2 > 0",
 			"select tenant_credentials.stage($1, $2, '" + m.f.verifier(credential.NewPassword()) + "', null)",
 			"select tenant_credentials.commit($1, $2, null, null, null)",
@@ -181,6 +188,7 @@ func (m *machine) jumble(r *rapid.T) {
 		savepoint, err := tx.Begin(ctx)
 		require.NoError(r, err)
 		if _, err := savepoint.Exec(ctx, call, m.id, m.revision(r)); err != nil {
+			require.NotContains(r, err.Error(), "does not exist", "not a call of the SQL API")
 			require.NoError(r, savepoint.Rollback(ctx))
 			continue
 		}
@@ -265,6 +273,16 @@ func (m *machine) state(revision int64) string {
 }
 
 // find returns the revision in a state, 0 = none.
+// newest is the highest revision that is committed or completed, 0 where none is.
+func (m *machine) newest() int64 {
+	for i, row := range slices.Backward(m.rows) {
+		if row.state == StateCommitted || row.state == StateCompleted {
+			return int64(i + 1)
+		}
+	}
+	return 0
+}
+
 func (m *machine) find(state string) int64 {
 	for i, row := range m.rows {
 		if row.state == state {

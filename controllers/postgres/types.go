@@ -109,6 +109,9 @@ type Opening struct {
 	Generation    int64
 	// Reason says why the rotation is due, FieldManager who asked; both go into the ledger.
 	Reason, FieldManager string
+	// After is the newest committed revision that the caller has seen, 0 = none. Where there is a newer one, the rotation is not
+	// opened: it may be the very one that the caller finds missing.
+	After int64
 }
 
 // FlyWrite is Fly's answer to the secret that was set. A zero FlyWrite says that the tenant is not delivered through Fly.

@@ -82,13 +82,17 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 	if s.tenant.Open != nil {
 		return nil
 	}
-	row, err := s.connection.Postgres.OpenRotation(ctx, postgres.Opening{
+	opening := postgres.Opening{
 		TenantID:     s.id(),
 		UID:          s.uid(),
 		Generation:   s.object.AskedGeneration(),
 		Reason:       string(s.decision.Cause),
 		FieldManager: generationManager(s.object),
-	})
+	}
+	if s.tenant.Last != nil {
+		opening.After = s.tenant.Last.Revision
+	}
+	row, err := s.connection.Postgres.OpenRotation(ctx, opening)
 	if err != nil {
 		return postgresObstacle(err)
 	}

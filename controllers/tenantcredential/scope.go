@@ -108,7 +108,7 @@ func flyObstacle(condition string, err error) error {
 		return nil
 	}
 	o := &obstacle{condition: condition, status: metav1.ConditionUnknown, failure: classed(err)}
-	if o.failure.Reason == failure.FlyAppNotFound {
+	if o.failure.Reason == failure.FlyAppNotFound || o.failure.Reason == failure.MachineUnhealthy {
 		o.status = metav1.ConditionFalse
 	}
 	return o

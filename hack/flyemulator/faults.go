@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -122,6 +123,18 @@ func (e *Emulator) ClearFaults() {
 		close(f.lifted)
 	}
 	e.faults = nil
+}
+
+// LiftFault removes one fault; one that is gone already is no error.
+func (e *Emulator) LiftFault(id string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.faults = slices.DeleteFunc(e.faults, func(f *activeFault) bool {
+		if f.ID == id {
+			close(f.lifted)
+		}
+		return f.ID == id
+	})
 }
 
 // takeFault finds the fault that befalls a request, if one does, and counts it.

@@ -60,7 +60,7 @@ func TestObstacles(t *testing.T) {
 				kubectl(t, `{"stringData":{"token":"`+os.Getenv("FLY_API_TOKEN")+`"}}`, "-n", "tcred-system", "patch", "secret", name, "--patch-file=/dev/stdin")
 			}
 		}},
-		{"Unexpected", []string{"Fly did not do it", "503", "Nothing was changed."}, func(t *testing.T) (tenant, []string, func()) {
+		{"ConnectionFailed", []string{"503", "Nothing was changed."}, func(t *testing.T) (tenant, []string, func()) {
 			x := newTenant(t, "stopped")
 			return x, nil, x.fault(`{"route":"*","mode":"status","status":503,"body":"<html>busy</html>","count":-1}`)
 		}},

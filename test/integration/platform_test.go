@@ -159,9 +159,9 @@ func (x tenant) writes() int {
 // fault has the emulator fail for this tenant's app until the test ends, or mend is called.
 func (x tenant) fault(body string) (mend func()) {
 	x.t.Helper()
-	var made struct{ ID json.Number }
+	var made struct{ ID string }
 	admin(x.t, http.MethodPost, "/admin/faults", strings.Replace(body, "{", `{"app":"`+x.app()+`",`, 1), &made)
-	mend = func() { admin(x.t, http.MethodDelete, "/admin/faults/"+made.ID.String(), "", nil) }
+	mend = func() { admin(x.t, http.MethodDelete, "/admin/faults/"+made.ID, "", nil) }
 	return mend
 }
 
