@@ -1,0 +1,249 @@
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The page docs/messages.md, as the tests read it.
+type (
+	page struct {
+		prelude string // the commands that the entries use
+		entries []entry
+	}
+	entry struct {
+		heading  string
+		provoke  string
+		heal     string // "" = it heals by itself, or there is nothing to heal
+		expected []expectation
+		healed   string // the first object's condition after heal
+	}
+	// expectation is one message. Without an object it is what the provoking command prints.
+	expectation struct{ kind, name, namespace, condition, message string }
+)
+
+const (
+	ready = "Ready=True"
+	// patience is how long a message may take: some backoffs, and the roll-out of a Machine.
+	patience = 60 * time.Second
+)
+
+var (
+	objectLine = regexp.MustCompile("^Object: `(tcred|tenv)/([a-z0-9-]+)`(?: in `([a-z0-9-]+)`)? · condition: `([A-Za-z]+=[A-Za-z]+ [A-Za-z]+)`$")
+	healedLine = regexp.MustCompile("^Healed: `([^`]+)`$")
+)
+
+// Every message of docs/messages.md appears word for word after the commands of its entry, and is gone after those that heal it.
+func TestMessages(t *testing.T) { // not parallel: it breaks what the other tests use
+	manual := readMessages(t)
+	kubectl(t, "", "apply", "-f", filepath.Join(repository, "config", "samples", "tenants.yaml"))
+	requireSampleTenantsReady(t)
+	for _, e := range manual.entries {
+		t.Run(e.heading, func(t *testing.T) {
+			output := shell(t, manual.prelude, e.provoke, e.expected[0].kind != "")
+			for _, x := range e.expected {
+				if x.kind == "" {
+					assert.Regexp(t, pattern(x.message), strings.TrimSpace(output))
+					continue
+				}
+				awaitCondition(t, x, x.condition, pattern(x.message))
+			}
+			if e.heal != "" {
+				shell(t, manual.prelude, e.heal, true)
+			}
+			if x := e.expected[0]; x.kind != "" {
+				awaitCondition(t, x, e.healed, regexp.MustCompile(""))
+			}
+			requireSampleTenantsReady(t)
+		})
+	}
+}
+
+// shell runs commands of the page in the root of the repository, as somebody does who follows it, and returns what they print.
+func shell(t *testing.T, prelude, commands string, mustSucceed bool) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	defer cancel()
+	script := prelude + "\n" + commands
+	if mustSucceed {
+		script = "set -euo pipefail\n" + script
+	}
+	command := exec.CommandContext(ctx, "bash", "-c", script)
+	command.Dir = repository
+	output, err := command.CombinedOutput()
+	if mustSucceed {
+		require.NoError(t, err, "%s\n%s", commands, output)
+	}
+	return string(output)
+}
+
+// pattern matches a message in which … stands for anything.
+func pattern(message string) *regexp.Regexp {
+	return regexp.MustCompile("(?s)^" + strings.ReplaceAll(regexp.QuoteMeta(message), "…", ".*") + "$")
+}
+
+// awaitCondition waits until an object shows a condition ("Type=Status", or "Type=Status Reason") with a message. An object that was
+// made by an entry, and is gone, counts as Ready. A message that does not come is not fatal: the entry has to be healed.
+func awaitCondition(t *testing.T, x expectation, want string, message *regexp.Regexp) {
+	t.Helper()
+	arguments := []string{"get", x.kind, x.name, "--ignore-not-found", "-o", "json"}
+	if x.namespace != "" {
+		arguments = append(arguments, "-n", x.namespace)
+	}
+	var shown string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		text := kubectl(t, "", arguments...)
+		if text == "" && want == ready {
+			return
+		}
+		kind, _, _ := strings.Cut(want, "=")
+		c := conditionOf(t, text, kind)
+		shown = fmt.Sprintf("%s=%s %s\n%s", c.Type, c.Status, c.Reason, c.Message)
+		// Facts of PostgreSQL end with a full stop, to which the message adds another.
+		if strings.HasPrefix(shown, want) && message.MatchString(strings.ReplaceAll(c.Message, ".. ", ". ")) {
+			return
+		}
+		time.Sleep(100 * time.Millisecond) // between two looks
+	}
+	assert.Fail(t, "the message did not come", "%s/%s\nexpected: %s\n%s\nshown: %s", x.kind, x.name, want, message, shown)
+}
+
+func conditionOf(t *testing.T, text, kind string) condition {
+	t.Helper()
+	var o object
+	if text != "" {
+		require.NoError(t, json.Unmarshal([]byte(text), &o))
+	}
+	return o.condition(kind)
+}
+
+// requireSampleTenantsReady asserts that the playground is as it was: everybody Ready but umbrella, which has no app.
+func requireSampleTenantsReady(t *testing.T) {
+	t.Helper()
+	kubectl(t, "", "wait", "tenv", "sandbox", "prod", "--for=condition=Ready", "--timeout=60s")
+	kubectl(t, "", "-n", "tenants-sandbox", "wait", "tcred", "acme", "globex", "initech", "--for=condition=Ready", "--timeout=60s")
+	kubectl(t, "", "-n", "tenants-prod", "wait", "tcred", "hooli", "soylent", "--for=condition=Ready", "--timeout=60s")
+}
+
+// readMessages reads the page: an entry's first sh block provokes, those after its messages heal.
+func readMessages(t *testing.T) page {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(repository, "docs", "messages.md"))
+	require.NoError(t, err)
+	var p page
+	r := messageReader{page: &p}
+	lines := strings.Split(string(content), "\n")
+	for i := 0; i < len(lines); i++ {
+		if language, fenced := strings.CutPrefix(lines[i], "```"); fenced {
+			begin := i + 1
+			for i++; i < len(lines) && lines[i] != "```"; i++ {
+			}
+			r.block(language, strings.Join(lines[begin:min(i, len(lines))], "\n"))
+			continue
+		}
+		r.line(lines[i])
+	}
+	require.NotEmpty(t, p.entries)
+	for _, e := range p.entries {
+		require.NotEmpty(t, e.provoke, "%s: no command", e.heading)
+		require.NotEmpty(t, e.expected, "%s: no message", e.heading)
+	}
+	return p
+}
+
+// messageReader follows the page line by line.
+type messageReader struct {
+	page   *page
+	object expectation // of the last Object line
+}
+
+func (r *messageReader) line(text string) {
+	if heading, is := strings.CutPrefix(text, "### "); is {
+		r.page.entries = append(r.page.entries, entry{heading: heading, healed: ready})
+		r.object = expectation{}
+	}
+	if found := objectLine.FindStringSubmatch(text); found != nil {
+		r.object = expectation{kind: found[1], name: found[2], namespace: found[3], condition: found[4]}
+	}
+	if found := healedLine.FindStringSubmatch(text); found != nil {
+		r.page.entries[len(r.page.entries)-1].healed = found[1]
+	}
+}
+
+func (r *messageReader) block(language, text string) {
+	if len(r.page.entries) == 0 {
+		r.page.prelude += text + "\n"
+		return
+	}
+	e := &r.page.entries[len(r.page.entries)-1]
+	switch {
+	case language == "text":
+		r.object.message = text
+		e.expected = append(e.expected, r.object)
+	case len(e.expected) == 0:
+		e.provoke += text + "\n"
+	default:
+		e.heal += text + "\n"
+	}
+}
+
+// notProvoked are the reasons that no command brings about, and why.
+var notProvoked = map[string]string{
+	"ReasonRotating":   "no condition shows it: a rotation that is open is never reported by a pass that went well",
+	"ReasonSuperseded": "two processes have to meet within milliseconds; it is settled by the next pass",
+	"ReasonUnexpected": "stands for answers that the operator does not know",
+}
+
+// A reason that a user can meet is explained on the page.
+func TestEveryMessageIsDocumented(t *testing.T) {
+	t.Parallel()
+	named := map[string]bool{}
+	for _, e := range readMessages(t).entries {
+		for _, x := range e.expected {
+			_, reason, _ := strings.Cut(x.condition, " ")
+			named[reason] = true
+		}
+		for _, word := range strings.FieldsFunc(e.heading, func(r rune) bool { return strings.ContainsRune(" ,·", r) }) {
+			named[word] = true
+		}
+	}
+	for constant, reason := range reasons(t) {
+		_, excepted := notProvoked[constant]
+		require.NotEqual(t, named[reason], excepted, "docs/messages.md and reason %s (%s)", reason, constant)
+	}
+}
+
+// reasons reads the constants Reason… of the API.
+func reasons(t *testing.T) map[string]string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(repository, "api", "v1alpha1", "conditions.go"), nil, 0)
+	require.NoError(t, err)
+	found := map[string]string{}
+	ast.Inspect(file, func(node ast.Node) bool {
+		spec, is := node.(*ast.ValueSpec)
+		if !is || !strings.HasPrefix(spec.Names[0].Name, "Reason") {
+			return true
+		}
+		value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		require.NoError(t, err)
+		found[spec.Names[0].Name] = value
+		return true
+	})
+	require.NotEmpty(t, found)
+	return found
+}
