@@ -1,48 +1,26 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/systempromptio/tenant-credential-operator/test/checker"
 )
-
-// tenantIDs are those of config/samples that the demo rotates.
-var tenantIDs = map[string]string{
-	"acme":    "7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01",
-	"globex":  "b1e0c0de-6a3d-4c55-9c4e-52d1f7f0a902",
-	"initech": "4f21a7c9-0b6e-4d0b-8a77-6d5a3c2e1b03",
-}
-
-// object is what the demo reads of a TenantCredential.
-type object struct {
-	Metadata struct {
-		ResourceVersion string `json:"resourceVersion"`
-	} `json:"metadata"`
-	Status struct {
-		RotationGeneration int64 `json:"rotationGeneration"`
-		Revision           int64 `json:"revision"`
-	} `json:"status"`
-}
-
-func get(ctx context.Context, name string) (*object, error) {
-	text, err := kubectl(ctx, "", "-n", "tenants-sandbox", "get", "tcred", name, "-o", "json")
-	if err != nil {
-		return nil, err
-	}
-	var o object
-	return &o, json.Unmarshal([]byte(text), &o)
-}
 
 // view is a tenant as Postgres and Fly have it. The URLs stay in memory: nothing prints them.
 type view struct {
+	app            string
 	hash, verifier string
 	completed      int
 	url            string
@@ -50,38 +28,28 @@ type view struct {
 }
 
 type machine struct {
-	ID    string            `json:"id"`
-	State string            `json:"state"`
-	Env   map[string]string `json:"env"`
+	ID    string `json:"id"`
+	State string `json:"state"`
 }
 
 func see(ctx context.Context, name string) (*view, error) {
 	id := tenantIDs[name]
 	connection, err := pgx.Connect(ctx, os.Getenv("PLAYGROUND_SANDBOX_URL"))
 	if err != nil {
-		return nil, err
+		return nil, errors.New("PostgreSQL of sandbox does not let its superuser in: " + sqlState(err))
 	}
 	defer connection.Close(ctx) //nolint:errcheck // nothing is lost
-	v := &view{}
+	v := &view{app: "sp-" + id[:8]}
 	err = connection.QueryRow(ctx, `SELECT t.password_hash, a.rolpassword,
 			(SELECT count(*) FROM tenant_credentials.rotations r WHERE r.tenant_id = t.id AND r.state = 'completed')
 		FROM management.tenants t JOIN pg_authid a ON a.rolname = 'tenant_' || left(t.id::text, 8) WHERE t.id = $1`, id).Scan(&v.hash, &v.verifier, &v.completed)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read tenant %s in PostgreSQL: %s", name, sqlState(err))
 	}
-	return v, v.seeFly(ctx, "sp-"+id[:8])
+	return v, v.seeFly(ctx)
 }
 
-func (v *view) seeFly(ctx context.Context, app string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, os.Getenv("FLY_EMULATOR_ADMIN_URL")+"/admin/apps/"+app, nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close() //nolint:errcheck // read only
+func (v *view) seeFly(ctx context.Context) error {
 	var seen struct {
 		Secrets []struct {
 			Name  string `json:"name"`
@@ -89,7 +57,7 @@ func (v *view) seeFly(ctx context.Context, app string) error {
 		} `json:"secrets"`
 		Machines []machine `json:"machines"`
 	}
-	if err := json.NewDecoder(response.Body).Decode(&seen); err != nil {
+	if err := ask(ctx, http.MethodGet, os.Getenv("FLY_EMULATOR_ADMIN_URL")+"/admin/apps/"+v.app, nil, &seen); err != nil {
 		return err
 	}
 	for _, secret := range seen.Secrets {
@@ -101,90 +69,137 @@ func (v *view) seeFly(ctx context.Context, app string) error {
 	return nil
 }
 
-// look remembers what each tenant has.
-func look(ctx context.Context, into map[string]*view) (string, error) {
-	for name := range tenantIDs {
-		v, err := see(ctx, name)
-		if err != nil {
-			return "", err
-		}
-		if err := login(ctx, v.url); err != nil {
-			return "", fmt.Errorf("%s can not log in with what its app has: %w", name, err)
-		}
-		into[name] = v
-	}
-	return "each one logs in with the DATABASE_URL that its app has", nil
-}
-
 // prove compares what is so with what was before the rotation.
-func prove(before map[string]*view, name string) func(context.Context) (string, error) {
+func (d *demo) prove(name string) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
-		former := before[name]
+		former := d.previous[name]
 		now, err := see(ctx, name)
 		if err != nil {
 			return "", err
 		}
-		var refused *pgconn.PgError
-		if err := login(ctx, former.url); !errors.As(err, &refused) || refused.Code != "28P01" {
-			return "", fmt.Errorf("the old password is not refused (28P01): %v", err)
+		if code := login(ctx, former.url); code != "SQLSTATE 28P01" {
+			return "", fmt.Errorf("the old password has to be refused with SQLSTATE 28P01, and the answer is %q", code)
 		}
-		if err := login(ctx, now.url); err != nil {
-			return "", fmt.Errorf("the new password is refused: %w", err)
+		if code := login(ctx, now.url); code != "" {
+			return "", errors.New("the new password is refused: " + code)
 		}
-		if now.hash != now.verifier || now.hash == former.hash {
-			return "", errors.New("the stored hash is not the new password's")
+		if now.hash != now.verifier || !now.hashVerifies() {
+			return "", errors.New("management.tenants.password_hash does not verify the new password")
 		}
 		if now.completed != former.completed+1 {
 			return "", fmt.Errorf("%d rotations were completed, and one was asked for", now.completed-former.completed)
 		}
-		machines, err := now.proveMachines()
+		machines, err := now.proveMachines(ctx)
 		if err != nil {
 			return "", err
 		}
-		events, err := events(ctx, name)
+		object, err := get(ctx, name)
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("old password refused (28P01), new one accepted\nstored hash and role agree: %s\nledger: exactly one more completed row (%d)\n%s\nevents: %s",
-			digest(now.hash), now.completed, machines, events), nil
+		events, err := events(ctx, name, object.Status.Revision)
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("old password refused (28P01), new one accepted\nmanagement.tenants.password_hash verifies the new one: sha256 %s\n"+
+			"ledger: exactly one more completed row, revision %d\n%s\nevents: %s", digest(now.hash), object.Status.Revision, machines, events), nil
 	}
 }
 
-func (v *view) proveMachines() (string, error) {
+// hashVerifies checks the password in DATABASE_URL against the stored hash.
+func (v *view) hashVerifies() bool {
+	u, err := url.Parse(v.url)
+	if err != nil || u.User == nil {
+		return false
+	}
+	password, _ := u.User.Password()
+	return checker.Satisfies(v.hash, password)
+}
+
+// proveMachines asks each started Machine itself, through Fly's API, what its environment has: a digest of it.
+func (v *view) proveMachines(ctx context.Context) (string, error) {
 	var said []string
 	for _, m := range v.machines {
 		if m.State != "started" {
-			said = append(said, m.ID+" "+m.State+", as before: takes it at its next start")
+			said = append(said, "Machine "+m.ID+" is "+m.State+" and has the new value at its next start")
 			continue
 		}
-		if m.Env["DATABASE_URL"] != v.url {
-			return "", fmt.Errorf("Machine %s runs with an old value", m.ID)
+		var answer struct {
+			Stdout string `json:"stdout"`
 		}
-		said = append(said, m.ID+" runs with the new value: "+digest(m.Env["DATABASE_URL"]))
+		command := map[string]string{"cmd": `sh -c 'printf %s "$DATABASE_URL" | sha256sum'`}
+		if err := ask(ctx, http.MethodPost, os.Getenv("FLY_FLAPS_BASE_URL")+"/v1/apps/"+v.app+"/machines/"+m.ID+"/exec", command, &answer); err != nil {
+			return "", err
+		}
+		if !strings.HasPrefix(answer.Stdout, digest(v.url)) {
+			return "", fmt.Errorf("Machine %s runs with another DATABASE_URL than Fly has", m.ID)
+		}
+		said = append(said, "Machine "+m.ID+" runs with the new value: sha256 "+digest(v.url))
 	}
-	return "Machines: " + strings.Join(said, "; "), nil
+	return strings.Join(said, "\n"), nil
 }
 
-func events(ctx context.Context, name string) (string, error) {
-	text, err := kubectl(ctx, "", "-n", "tenants-sandbox", "get", "events", "-o", "jsonpath={range .items[?(@.involvedObject.name==\""+name+"\")]}{.reason} {end}")
-	if err != nil {
-		return "", err
+// flyWrites counts the requests that were made to change something at Fly.
+func flyWrites(ctx context.Context) (int, error) {
+	var requests []struct {
+		Method string `json:"method"`
+		Path   string `json:"path"`
+		Write  bool   `json:"write"`
 	}
-	for _, wanted := range []string{"RotationCommitted", "RotationCompleted"} {
-		if !strings.Contains(text, wanted) {
-			return "", fmt.Errorf("there is no event %s: %q", wanted, text)
+	if err := ask(ctx, http.MethodGet, os.Getenv("FLY_EMULATOR_ADMIN_URL")+"/admin/requests", nil, &requests); err != nil {
+		return 0, err
+	}
+	count := 0
+	for _, r := range requests {
+		if r.Write && !strings.HasSuffix(r.Path, "/exec") { // the demo's own question to a Machine
+			count++
 		}
 	}
-	return strings.TrimSpace(text), nil
+	return count, nil
 }
 
-func login(ctx context.Context, url string) error {
-	connection, err := pgx.Connect(ctx, url)
+// ask sends a request to the emulator with the playground's Fly token.
+func ask(ctx context.Context, method, address string, body, into any) error {
+	content, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
-	return connection.Close(ctx)
+	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(content))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+os.Getenv("FLY_API_TOKEN"))
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close() //nolint:errcheck // it is only read
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s %s: %s", method, request.URL.Path, response.Status)
+	}
+	return json.NewDecoder(response.Body).Decode(into)
+}
+
+// login tries a DATABASE_URL. It returns "" or what may be said of the refusal: a driver's error could show the URL.
+func login(ctx context.Context, databaseURL string) string {
+	connection, err := pgx.Connect(ctx, databaseURL)
+	if err != nil {
+		return sqlState(err)
+	}
+	if err := connection.Close(ctx); err != nil {
+		return sqlState(err)
+	}
+	return ""
+}
+
+func sqlState(err error) string {
+	var p *pgconn.PgError
+	if errors.As(err, &p) {
+		return "SQLSTATE " + p.Code
+	}
+	return "no answer from the server"
 }
 
 // digest shows that two values are the same without showing them.
-func digest(value string) string { return fmt.Sprintf("sha256 %.12x", sha256.Sum256([]byte(value))) }
+func digest(value string) string { return fmt.Sprintf("%.8x", sha256.Sum256([]byte(value))) }

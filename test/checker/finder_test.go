@@ -61,10 +61,10 @@ func TestFinderOfNothing(t *testing.T) {
 // The example of RFC 7677, section 3, as PostgreSQL stores it.
 func TestSatisfies(t *testing.T) {
 	const verifier = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
-	require.True(t, satisfies(verifier, "pencil"))
-	require.False(t, satisfies(verifier, "Pencil"))
-	require.False(t, satisfies(strings.Replace(verifier, "wfPL", "wfPK", 1), "pencil"), "a ServerKey of another password")
+	require.True(t, Satisfies(verifier, "pencil"))
+	require.False(t, Satisfies(verifier, "Pencil"))
+	require.False(t, Satisfies(strings.Replace(verifier, "wfPL", "wfPK", 1), "pencil"), "a ServerKey of another password")
 	for _, broken := range []string{"", "md5abc", "SCRAM-SHA-256$x:y$z", "SCRAM-SHA-256$0:W22ZaJ0SNY7soEsUEjb6gQ==$a:b"} {
-		require.False(t, satisfies(broken, "pencil"), broken)
+		require.False(t, Satisfies(broken, "pencil"), broken)
 	}
 }

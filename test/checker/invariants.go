@@ -105,7 +105,7 @@ func flyAgrees(w *world, t *tenant) []string {
 	}
 	say(url.user != t.role, "%s of app %s names another user than role %s", variable, t.app, t.role)
 	say(url.database != t.database, "%s of app %s names another database than %s", variable, t.app, t.database)
-	say(!satisfies(t.verifier, url.password), "the password in %s of app %s does not satisfy the verifier of role %s", variable, t.app, t.role)
+	say(!Satisfies(t.verifier, url.password), "the password in %s of app %s does not satisfy the verifier of role %s", variable, t.app, t.role)
 	if last == nil {
 		return wrong
 	}

@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// satisfies says whether a password is the one that a verifier was made from. A verifier is PostgreSQL's
+// Satisfies says whether a password is the one that a verifier was made from. A verifier is PostgreSQL's
 // SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey> (PostgreSQL documentation, pg_authid), its keys are those of RFC 5802.
-func satisfies(verifier, password string) bool {
+func Satisfies(verifier, password string) bool {
 	parts := strings.Split(verifier, "$")
 	if len(parts) != 3 || parts[0] != "SCRAM-SHA-256" {
 		return false

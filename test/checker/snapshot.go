@@ -91,7 +91,7 @@ func unchanged(then, now before) []string {
 // outlived says whether the password from before a rotation is still accepted.
 func (b before) outlived(ctx context.Context, t *tenant, due int) string {
 	former, readable := parseURL(b.delivered)
-	if due == 0 || !readable || !satisfies(b.verifier, former.password) {
+	if due == 0 || !readable || !Satisfies(b.verifier, former.password) {
 		return "" // it was no good before
 	}
 	switch err := t.try(ctx, former); {
