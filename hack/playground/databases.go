@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -82,15 +81,6 @@ func execute(ctx context.Context, url string, statements ...string) error {
 
 // url is the tenant's DATABASE_URL.
 func (d *database) url(t tenant) string {
-	destination := credential.Destination{Host: "127.0.0.1", Port: int32(d.server.Port), Role: t.role(), Database: t.database()} //nolint:gosec // a port
+	destination := credential.Destination{Host: "127.0.0.1", Port: int32(d.server.Port), Role: t.role(), Database: t.database()}
 	return destination.URL(d.passwords[t.name]).Reveal()
-}
-
-// temporaryFolder is one that PostgreSQL's own account can reach, which a checkout may not be.
-func temporaryFolder(environment string) (string, error) {
-	folder, err := os.MkdirTemp("", "tcred-playground-"+environment+"-")
-	if err != nil {
-		return "", err
-	}
-	return folder, os.Chmod(folder, 0o755) //nolint:gosec // the server's account must get in
 }

@@ -23,6 +23,7 @@ func (s *supervisor) writeEnv(ctx context.Context) error {
 	}
 	variables := [][2]string{
 		{"KUBECONFIG", s.files.kubeconfig()},
+		{"KUBECACHEDIR", s.files.kubectlCache()},
 		{"FLY_API_BASE_URL", s.fly.API},
 		{"FLY_FLAPS_BASE_URL", s.fly.API},
 		{"FLY_API_TOKEN", s.fly.token["sandbox"]},

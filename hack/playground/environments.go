@@ -33,7 +33,7 @@ func sampleEnvironment(name string, d *database, fly *flySide) ([]byte, error) {
 		if environment.Name != name {
 			continue
 		}
-		environment.Spec.Postgres.Internal = v1alpha1.PostgresAddress{Host: "127.0.0.1", Port: int32(d.server.Port)} //nolint:gosec // a port
+		environment.Spec.Postgres.Internal = v1alpha1.PostgresAddress{Host: "127.0.0.1", Port: int32(d.server.Port)}
 		environment.Spec.Fly.APIURL = fly.API
 		return yaml.Marshal(environment)
 	}

@@ -45,13 +45,17 @@ func startCluster(f files) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(f.path("etcd"), 0o700); err != nil {
-		return nil, err
+	for _, folder := range []string{"etcd", "certificates"} {
+		if err := os.MkdirAll(f.path(folder), 0o700); err != nil {
+			return nil, err
+		}
 	}
 	binaries := filepath.Join(repo, "bin", "k8s")
 	plane := &envtest.ControlPlane{
-		Etcd:      &envtest.Etcd{Path: filepath.Join(binaries, "etcd"), DataDir: f.path("etcd"), Out: etcdLog, Err: etcdLog},
-		APIServer: &envtest.APIServer{Path: filepath.Join(binaries, "kube-apiserver"), Out: serverLog, Err: serverLog},
+		Etcd: &envtest.Etcd{Path: filepath.Join(binaries, "etcd"), DataDir: f.path("etcd"), Out: etcdLog, Err: etcdLog},
+		APIServer: &envtest.APIServer{
+			Path: filepath.Join(binaries, "kube-apiserver"), CertDir: f.path("certificates"), Out: serverLog, Err: serverLog,
+		},
 	}
 	if err := plane.Start(); err != nil {
 		return nil, fmt.Errorf("start kube-apiserver and etcd; see %s: %w", f.path("log"), err)

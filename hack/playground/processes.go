@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,11 +22,51 @@ type process struct {
 	Started string `json:"started"` // field 22 of /proc/<pid>/stat
 }
 
-// record is what down needs after a crash: who was started, and which folders outside were made.
+// markVariable is in the environment of every process that the supervisor starts, and of those that they start.
+const markVariable = "TCRED_PLAYGROUND"
+
+// record is what down needs after a crash. It is written before anything is started.
 type record struct {
-	Supervisor process   `json:"supervisor"`
-	Children   []process `json:"children"`
-	Folders    []string  `json:"folders"`
+	Supervisor process `json:"supervisor"`
+	// Children are those that were known when it was written last.
+	Children []process `json:"children"`
+	// Mark is the value of markVariable, which finds those that were started since.
+	Mark string `json:"mark"`
+	// Folder is outside the checkout: PostgreSQL's own account must reach it.
+	Folder string `json:"folder"`
+}
+
+func newRecord() record {
+	mark := rand.Text()
+	return record{Supervisor: self(), Mark: mark, Folder: filepath.Join(os.TempDir(), "tcred-playground-"+mark)}
+}
+
+// databaseFolder makes the folder for one server below the one that is recorded.
+func (r record) databaseFolder(environment string) (string, error) {
+	if err := os.MkdirAll(r.Folder, 0o755); err != nil {
+		return "", err
+	}
+	return filepath.Join(r.Folder, environment), os.Chmod(r.Folder, 0o755) // whatever the umask is
+}
+
+// left lists what still runs of what was started.
+func (r record) left() []process {
+	var found []process
+	for _, child := range r.Children {
+		if child.alive() {
+			found = append(found, child)
+		}
+	}
+	if r.Mark == "" {
+		return found
+	}
+	mark := []byte(markVariable + "=" + r.Mark)
+	return append(found, processes(func(pid, _ int) bool {
+		environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		return err == nil && slices.ContainsFunc(bytes.Split(environment, []byte{0}), func(variable []byte) bool {
+			return bytes.Equal(variable, mark)
+		})
+	})...)
 }
 
 // stat reads parent and start time of a process. The fields behind the name, which may hold anything, are counted from its closing
@@ -57,6 +99,11 @@ func (p process) alive() bool {
 
 // children lists the processes that this one started.
 func children() []process {
+	return processes(func(_, parent int) bool { return parent == os.Getpid() })
+}
+
+// processes lists those of this machine that are wanted.
+func processes(wanted func(pid, parent int) bool) []process {
 	var found []process
 	entries, _ := filepath.Glob("/proc/[0-9]*")
 	for _, entry := range entries {
@@ -64,7 +111,7 @@ func children() []process {
 		if err != nil {
 			continue
 		}
-		if parent, started, err := stat(pid); err == nil && parent == os.Getpid() {
+		if parent, started, err := stat(pid); err == nil && wanted(pid, parent) {
 			found = append(found, process{pid, started})
 		}
 	}
@@ -88,26 +135,29 @@ func (f files) writeRecord(r record) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(f.processes(), content, 0o600)
+	partial := f.processes() + ".partial"
+	if err := os.WriteFile(partial, content, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(partial, f.processes())
 }
 
-// end asks a process to stop and, if it does not within the time, kills it.
-func (p process) end(patience time.Duration) {
-	if !p.alive() {
-		return
+// end asks processes to stop, all at once as they may wait for each other, and kills those that do not within the time.
+func end(these []process, patience time.Duration) {
+	for _, p := range these {
+		p.signal(syscall.SIGTERM)
 	}
-	_ = syscall.Kill(p.PID, syscall.SIGTERM)
-	if !p.goneWithin(patience) {
-		_ = syscall.Kill(p.PID, syscall.SIGKILL)
-		p.goneWithin(10 * time.Second)
+	for deadline := time.Now().Add(patience); slices.ContainsFunc(these, process.alive) && time.Now().Before(deadline); {
+		time.Sleep(20 * time.Millisecond) // nobody tells when a process ends that is not a child
+	}
+	for _, p := range these {
+		p.signal(syscall.SIGKILL)
 	}
 }
 
-func (p process) goneWithin(patience time.Duration) bool {
-	for deadline := time.Now().Add(patience); p.alive(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			return false
-		}
+// signal sends it to this very process, and to no other that has its pid by now.
+func (p process) signal(s syscall.Signal) {
+	if p.alive() {
+		_ = syscall.Kill(p.PID, s) // fails only where it has ended
 	}
-	return true
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -40,9 +39,14 @@ type ports struct{ probes, metrics int }
 // serve starts everything, waits until it is told to stop, and stops everything.
 func serve(ctx context.Context, f files) error {
 	signal.Ignore(syscall.SIGHUP)
-	s := &supervisor{files: f, began: time.Now(), databases: map[string]*database{}, record: record{Supervisor: self()}}
+	s := &supervisor{files: f, began: time.Now(), databases: map[string]*database{}, record: newRecord()}
 	if err := f.writeRecord(s.record); err != nil {
 		return err
+	}
+	for name, value := range map[string]string{markVariable: s.record.Mark, "KUBECACHEDIR": f.kubectlCache()} {
+		if err := os.Setenv(name, value); err != nil { // for every process that is started from here
+			return err
+		}
 	}
 	defer s.stop()
 	if err := s.startAll(ctx); err != nil {
@@ -54,12 +58,15 @@ func serve(ctx context.Context, f files) error {
 	}
 	server := &http.Server{Handler: s.controls(), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = server.Serve(listener) }()
-	s.say("%s in %.1f s: . %s", readyLine, time.Since(s.began).Seconds(), f.env())
+	fmt.Printf("%s in %.1f s: . %s\n", readyLine, time.Since(s.began).Seconds(), f.env())
 	<-ctx.Done()
 	return server.Close()
 }
 
-func (s *supervisor) say(format string, arguments ...any) { fmt.Printf(format+"\n", arguments...) }
+// say tells whoever waits that a part runs, and after how long.
+func (s *supervisor) say(part string) {
+	fmt.Printf("  %5.1f s  %s\n", time.Since(s.began).Seconds(), part)
+}
 
 // startAll starts what does not depend on each other side by side.
 func (s *supervisor) startAll(ctx context.Context) error {
@@ -71,7 +78,7 @@ func (s *supervisor) startAll(ctx context.Context) error {
 		if err := s.cluster.install(groupCtx); err != nil {
 			return err
 		}
-		s.say("  kube-apiserver and etcd, CRDs, RBAC, admission policy")
+		s.say("kube-apiserver and etcd, CRDs, RBAC, admission policy")
 		return nil
 	})
 	for _, environment := range environments {
@@ -79,12 +86,12 @@ func (s *supervisor) startAll(ctx context.Context) error {
 	}
 	group.Go(func() (err error) {
 		if s.fly, err = s.startFly(groupCtx); err == nil {
-			s.say("  Fly emulator")
+			s.say("Fly emulator")
 		}
 		return err
 	})
 	err := group.Wait()
-	if err := errors.Join(err, s.note("")); err != nil {
+	if err := errors.Join(err, s.note()); err != nil {
 		return err
 	}
 	for _, environment := range environments {
@@ -96,48 +103,42 @@ func (s *supervisor) startAll(ctx context.Context) error {
 			return err
 		}
 	}
-	s.say("  tenants, their apps and Machines, the ledger, Secrets, environments")
+	s.say("tenants, their apps and Machines, the ledger, Secrets, environments")
 	if err := s.startManager(ctx); err != nil {
 		return err
 	}
 	if err := s.cluster.run(ctx, nil, "wait", "tenv", "--all", "--for=condition=Ready", "--timeout=60s"); err != nil {
 		return err
 	}
-	s.say("  the manager, with its own service account and database login")
+	s.say("the manager, with its own service account and database login")
 	return s.writeEnv(ctx)
 }
 
 func (s *supervisor) addDatabase(ctx context.Context, environment string) error {
-	folder, err := temporaryFolder(environment)
+	folder, err := s.record.databaseFolder(environment)
 	if err != nil {
 		return err
 	}
-	if err := s.note(folder); err != nil {
-		return err
-	}
-	d, err := startDatabase(ctx, environment, filepath.Join(folder, "server"))
+	d, err := startDatabase(ctx, environment, folder)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	s.databases[environment] = d
 	s.mu.Unlock()
-	s.say("  PostgreSQL for %s", environment)
+	s.say("PostgreSQL for " + environment)
 	return nil
 }
 
-// note writes down which processes and folders there are, so that down can end them after a crash of this one.
-func (s *supervisor) note(folder string) error {
+// note writes down which processes there are, so that down can end them after a crash of this one.
+func (s *supervisor) note() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if folder != "" {
-		s.record.Folders = append(s.record.Folders, folder)
-	}
 	s.record.Children = children()
 	return s.files.writeRecord(s.record)
 }
 
-// start runs one of the project's programs. It ends with this process, however this one ends.
+// start runs one of the project's programs, which stop ends.
 func (s *supervisor) start(name, log string, environment []string, arguments ...string) (*exec.Cmd, error) {
 	path, err := program(name)
 	if err != nil {
@@ -151,7 +152,7 @@ func (s *supervisor) start(name, log string, environment []string, arguments ...
 		return nil, err
 	}
 	defer output.Close()
-	command := exec.Command(path, arguments...) //nolint:gosec // the project's own program
+	command := exec.Command(path, arguments...)
 	command.Stdout, command.Stderr = output, output
 	command.Env = append(os.Environ(), environment...)
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -181,16 +182,17 @@ func (s *supervisor) startManager(ctx context.Context) error {
 	s.mu.Lock()
 	s.manager = command
 	s.mu.Unlock()
-	if err := s.note(""); err != nil {
+	if err := s.note(); err != nil {
 		return err
 	}
-	return poll(ctx, 60*time.Second, func() error {
-		response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/readyz", s.ports.probes)) //nolint:noctx // poll bounds it
-		if err != nil {
-			return fmt.Errorf("the manager is not ready; see %s: %w", s.files.log("manager"), err)
-		}
-		return response.Body.Close()
-	})
+	if err := poll(ctx, 60*time.Second, func() error { return s.managerReady(ctx) }); err != nil {
+		return fmt.Errorf("the manager is not ready; see %s: %w", s.files.log("manager"), err)
+	}
+	return nil
+}
+
+func (s *supervisor) managerReady(ctx context.Context) error {
+	return answers(ctx, fmt.Sprintf("http://127.0.0.1:%d/readyz", s.ports.probes))
 }
 
 func (s *supervisor) stopManager() {
@@ -204,35 +206,6 @@ func (s *supervisor) stopManager() {
 	}
 }
 
-// controls lets a test, or a person, stop and start a part.
-func (s *supervisor) controls() http.Handler {
-	mux := http.NewServeMux()
-	handle := func(pattern string, do func(*http.Request) error) {
-		mux.HandleFunc("POST "+pattern, func(w http.ResponseWriter, r *http.Request) {
-			if err := do(r); err != nil {
-				http.Error(w, err.Error(), http.StatusInternalServerError)
-			}
-		})
-	}
-	onDatabase := func(do func(*database) error) func(*http.Request) error {
-		return func(r *http.Request) error {
-			d := s.databases[r.PathValue("environment")]
-			if d == nil {
-				return fmt.Errorf("there is no environment %q: write sandbox or prod", r.PathValue("environment"))
-			}
-			return errors.Join(do(d), s.note(""))
-		}
-	}
-	handle("/postgres-down/{environment}", onDatabase(func(d *database) error { d.server.Down(); return nil }))
-	handle("/postgres-up/{environment}", onDatabase(func(d *database) error { return d.server.Up(context.Background()) }))
-	handle("/manager-down", func(*http.Request) error { s.stopManager(); return nil })
-	handle("/manager-up", func(r *http.Request) error {
-		s.stopManager()
-		return errors.Join(s.startManager(r.Context()), s.writeEnv(r.Context()))
-	})
-	return mux
-}
-
 // stop ends everything in the order in which it depends on each other.
 func (s *supervisor) stop() {
 	s.stopManager()
@@ -242,9 +215,7 @@ func (s *supervisor) stop() {
 	for _, d := range s.databases {
 		d.server.Stop()
 	}
-	for _, child := range children() {
-		child.end(10 * time.Second)
-	}
+	end(children(), 10*time.Second)
 }
 
 func freePort() (int, error) {
@@ -254,6 +225,25 @@ func freePort() (int, error) {
 	}
 	defer listener.Close()
 	return listener.Addr().(*net.TCPAddr).Port, nil
+}
+
+// answers asks an address whether it is served.
+func answers(ctx context.Context, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	if err := response.Body.Close(); err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, response.Status)
+	}
+	return nil
 }
 
 // poll asks again until it works or the time is up.

@@ -10,45 +10,89 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// up starts a supervisor that outlives this process, and shows what it says until it is ready.
+// up starts a supervisor that outlives this process, and shows what it says until it is ready. One that runs already is kept.
 func up(ctx context.Context, f files) error {
-	if r, err := f.readRecord(); err != nil {
+	unlock, err := f.lock()
+	if err != nil {
 		return err
-	} else if r != nil {
-		if _, err := os.Stat(f.env()); err == nil && r.Supervisor.alive() {
-			fmt.Println("the playground runs already; source", f.env())
-			return nil
-		}
-		if err := down(f); err != nil {
-			return err
-		}
 	}
-	if err := os.MkdirAll(f.path("log"), 0o755); err != nil {
+	defer unlock()
+	runs, err := f.runsAlready(ctx)
+	if err != nil {
 		return err
+	}
+	if runs {
+		fmt.Println("the playground runs already: .", f.env())
+		return nil
+	}
+	if err := down(f); err != nil {
+		return err
+	}
+	ended, err := f.startSupervisor()
+	if err != nil {
+		return err
+	}
+	return f.watch(ctx, ended)
+}
+
+// lock has a second up wait for the first. The folder above is locked, as this one comes and goes; no file is left behind.
+func (f files) lock() (unlock func(), err error) {
+	above := filepath.Dir(f.dir)
+	if err := os.MkdirAll(above, 0o755); err != nil {
+		return nil, err
+	}
+	folder, err := os.Open(above)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(err, folder.Close())
+	}
+	return func() { _ = folder.Close() }, nil
+}
+
+// runsAlready finds out whether a whole playground runs here, and has its supervisor start the parts of it that have ended.
+func (f files) runsAlready(ctx context.Context) (bool, error) {
+	r, err := f.readRecord()
+	if err != nil || r == nil || !r.Supervisor.alive() {
+		return false, err
+	}
+	if err := control(ctx, f, mendCommand); err != nil {
+		fmt.Println("the playground that runs is not whole, and starts anew:", err)
+		return false, ctx.Err()
+	}
+	return true, nil
+}
+
+// startSupervisor starts a process that outlives this one. The channel tells when it has ended.
+func (f files) startSupervisor() (<-chan error, error) {
+	if err := os.MkdirAll(f.path("log"), 0o755); err != nil {
+		return nil, err
 	}
 	program, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	said, err := os.Create(f.log("playground"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer said.Close()
 	supervisor := exec.Command(program, "-dir", f.dir, "serve")
 	supervisor.Stdout, supervisor.Stderr = said, said
 	supervisor.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := supervisor.Start(); err != nil {
-		return err
+		return nil, err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- supervisor.Wait() }()
-	return f.watch(ctx, ended)
+	return ended, nil
 }
 
 // watch repeats the supervisor's lines until one of them says that it is ready.
@@ -74,10 +118,10 @@ func (f files) watch(ctx context.Context, ended <-chan error) error {
 		select {
 		case <-ctx.Done():
 			return errors.Join(ctx.Err(), down(f))
-		case <-ended:
+		case reason := <-ended:
 			rest, _ := io.ReadAll(lines)
 			fmt.Print(partial + string(rest))
-			return errors.Join(errors.New("it did not start; the reason is above"), down(f))
+			return errors.Join(errors.New("it did not start; the reason is above"), reason, down(f))
 		case <-time.After(50 * time.Millisecond): // a file tells nobody that it grew
 		}
 	}
@@ -86,19 +130,13 @@ func (f files) watch(ctx context.Context, ended <-chan error) error {
 // down ends the supervisor, which ends the rest; after a crash it ends what is left of it, and only that.
 func down(f files) error {
 	r, err := f.readRecord()
-	if err != nil {
+	if err != nil || r == nil {
 		return err
 	}
-	if r != nil {
-		r.Supervisor.end(60 * time.Second)
-		for _, child := range r.Children {
-			child.end(10 * time.Second)
-		}
-		for _, folder := range r.Folders {
-			if err := os.RemoveAll(folder); err != nil {
-				return err
-			}
-		}
+	end([]process{r.Supervisor}, 60*time.Second)
+	end(r.left(), 10*time.Second)
+	if err := os.RemoveAll(r.Folder); err != nil {
+		return err
 	}
 	return os.RemoveAll(f.dir)
 }
