@@ -16,8 +16,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil {
+	err := run(ctx)
+	stop()
+	if err != nil {
 		fmt.Printf("\ndemo: failed: %v\nLook at: kubectl get tcred -A -o wide, and at the manager's log, %s\n", err, os.Getenv("MANAGER_LOG"))
 		os.Exit(1)
 	}

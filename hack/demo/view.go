@@ -132,7 +132,7 @@ func (v *view) proveMachines(ctx context.Context) (string, error) {
 			return "", err
 		}
 		if !strings.HasPrefix(answer.Stdout, digest(v.url)) {
-			return "", fmt.Errorf("Machine %s runs with another DATABASE_URL than Fly has", m.ID)
+			return "", fmt.Errorf("app %s: Machine %s runs with another DATABASE_URL than Fly has", v.app, m.ID)
 		}
 		said = append(said, "Machine "+m.ID+" runs with the new value: sha256 "+digest(v.url))
 	}

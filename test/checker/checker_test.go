@@ -210,7 +210,7 @@ func remember(t *testing.T, statement string) {
 func acmeVerifier(t *testing.T) string {
 	connection, err := pgx.Connect(context.Background(), server.SuperuserURL())
 	require.NoError(t, err)
-	defer connection.Close(context.Background()) //nolint:errcheck // nothing is lost
+	defer connection.Close(context.Background())
 	var verifier string
 	require.NoError(t, connection.QueryRow(context.Background(), "SELECT rolpassword FROM pg_authid WHERE rolname = 'tenant_7dd06cd6'").Scan(&verifier))
 	return verifier

@@ -29,11 +29,11 @@ func FromEnvironment() (Config, error) {
 		MetricsURL:   need("PLAYGROUND_METRICS_URL"),
 		MetricsToken: need("PLAYGROUND_METRICS_TOKEN"),
 	}
-	logs, err := filepath.Glob(filepath.Join(need("PLAYGROUND_LOG_DIR"), "*"))
-	if err != nil {
+	var err error
+	if config.LogFiles, err = filepath.Glob(filepath.Join(need("PLAYGROUND_LOG_DIR"), "*")); err != nil {
 		return Config{}, fmt.Errorf("PLAYGROUND_LOG_DIR: %w", err)
 	}
-	config.LogFiles = append(logs, need("MANAGER_LOG"))
+	config.LogFiles = append(config.LogFiles, need("MANAGER_LOG"))
 	for _, name := range environmentNames() {
 		variable := "PLAYGROUND_" + strings.ToUpper(name)
 		config.LogFiles = append(config.LogFiles, need(variable+"_POSTGRES_LOG"))

@@ -133,7 +133,7 @@ func (c Config) kubectlJSON(ctx context.Context, into any, arguments ...string) 
 }
 
 func (c Config) kubectl(ctx context.Context, arguments ...string) ([]byte, error) {
-	command := exec.CommandContext(ctx, cmp.Or(c.Kubectl, "kubectl"), arguments...) //nolint:gosec // the checker's own arguments
+	command := exec.CommandContext(ctx, cmp.Or(c.Kubectl, "kubectl"), arguments...)
 	command.Env = os.Environ()
 	if c.Kubeconfig != "" {
 		command.Env = append(command.Env, "KUBECONFIG="+c.Kubeconfig)

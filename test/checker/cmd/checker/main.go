@@ -11,13 +11,16 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/test/checker"
 )
 
-func main() {
+func main() { os.Exit(run()) }
+
+// run returns 1 if something is wrong, and 2 if nothing could be looked at.
+func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	config, err := checker.FromEnvironment()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "checker:", err)
-		os.Exit(2)
+		return 2
 	}
 	violations := checker.Check(ctx, config, nil, nil)
 	for _, violation := range violations {
@@ -25,7 +28,8 @@ func main() {
 	}
 	if len(violations) > 0 {
 		fmt.Printf("checker: %d violations\n", len(violations))
-		os.Exit(1)
+		return 1
 	}
 	fmt.Println("checker: ok")
+	return 0
 }
