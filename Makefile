@@ -29,9 +29,10 @@ playground-down: ## end the playground, and nothing else
 test: build $(BIN)/k8s/.built postgres postgres-18 ## everything that must pass
 	@echo "running the tests (about 5 minutes)"
 	go test -p 2 ./...
+	@echo "test: ok"
 
 .PHONY: verify
-verify: tools ## generated files are current, lint, formatting
+verify: tools $(BIN)/k8s/.built ## generated files are current, lint, formatting, kustomizations
 	hack/verify.sh
 
 .PHONY: generate
@@ -69,10 +70,10 @@ postgres-18: # PostgreSQL 18
 .PHONY: tools
 tools: $(BIN)/tools/controller-gen $(BIN)/tools/golangci-lint
 
-$(BIN)/tools/controller-gen: hack/tools/codegen/go.mod
+$(BIN)/tools/controller-gen: hack/tools/codegen/go.mod hack/tools/codegen/go.sum
+	@echo "building controller-gen (once, under a minute)"
 	cd hack/tools/codegen && go build -o $@ sigs.k8s.io/controller-tools/cmd/controller-gen
 
-
-$(BIN)/tools/golangci-lint: hack/tools/lint/go.mod
+$(BIN)/tools/golangci-lint: hack/tools/lint/go.mod hack/tools/lint/go.sum
 	@echo "building golangci-lint (once, about 3 minutes on two cores)"
 	cd hack/tools/lint && go build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint

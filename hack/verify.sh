@@ -1,5 +1,6 @@
 #!/bin/sh
-# Fails when something generated is not current, when a file is not formatted, or when the linter finds something.
+# Fails when something generated is not current, when a file is not formatted, when the linter finds something, or when a part of
+# config/ can not be built.
 set -eu
 cd "$(dirname "$0")/.."
 before=$(git status --porcelain; git diff | sha256sum)
@@ -18,6 +19,9 @@ if [ -n "$unformatted" ]; then
 fi
 for module in . hack/tools/codegen hack/tools/lint hack/tools/kubernetes; do
 	(cd "$module" && go mod verify >/dev/null)
+done
+for kustomization in config/*/kustomization.yaml; do
+	bin/kubectl kustomize "$(dirname "$kustomization")" >/dev/null
 done
 bin/tools/golangci-lint run
 echo "verify: ok"
