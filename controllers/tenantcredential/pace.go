@@ -83,12 +83,27 @@ func (s *scope) nextLook() time.Duration {
 	}
 }
 
+// takeSlot takes one of the environment's slots. One that finishes what was begun takes it even where none is free.
+func (r *Reconciler) takeSlot(s *scope, finishing bool) bool {
+	slots, id := s.connection.Slots, s.id()
+	if finishing {
+		slots.Occupy(id)
+	} else if !slots.Acquire(id) {
+		return false
+	}
+	r.slots.Store(client.ObjectKeyFromObject(s.object), func() { slots.Release(id) })
+	return true
+}
+
 // giveSlotBack frees the slot of a rotation that is done, or that can not go on: a stuck one must not keep others waiting.
 func (r *Reconciler) giveSlotBack(s *scope) {
-	if s.connection == nil {
-		return
-	}
 	if s.obstacle != nil || s.tenant == nil || !unfinished(s.tenant) {
-		s.connection.Slots.Release(s.id())
+		r.releaseSlot(client.ObjectKeyFromObject(s.object))
+	}
+}
+
+func (r *Reconciler) releaseSlot(key client.ObjectKey) {
+	if release, held := r.slots.LoadAndDelete(key); held {
+		release.(func())()
 	}
 }

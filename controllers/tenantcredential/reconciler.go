@@ -35,6 +35,8 @@ type Reconciler struct {
 	// failed holds, per object, the last attempt at a rotation where it failed. Status has the count; this only keeps an event that
 	// comes in between from being taken for the retry.
 	failed sync.Map
+	// slots holds, per object, how to give its slot back: the object may vanish while it has one.
+	slots sync.Map
 }
 
 // +kubebuilder:rbac:groups=credentials.systemprompt.io,resources=tenantcredentials,verbs=get;list;watch;patch
@@ -89,6 +91,7 @@ func (r *Reconciler) begin(ctx context.Context, req ctrl.Request) (*scope, error
 	if err := r.Client.Get(ctx, req.NamespacedName, &object); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.failed.Delete(req.NamespacedName)
+			r.releaseSlot(req.NamespacedName)
 		}
 		return nil, client.IgnoreNotFound(err)
 	}

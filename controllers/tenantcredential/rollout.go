@@ -16,7 +16,7 @@ func (r *Reconciler) rollOut(ctx context.Context, s *scope) error {
 	if s.decision.Step != rotation.Finish {
 		return nil
 	}
-	s.connection.Slots.Occupy(s.id())
+	r.takeSlot(s, true)
 	last := s.tenant.Last
 	if passwordDrifted(s.tenant) {
 		return postgresObstacle(failure.New(failure.Stall, v1alpha1.ReasonDriftDetected, ""))

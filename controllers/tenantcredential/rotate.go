@@ -38,7 +38,7 @@ func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
 	if err := r.readLive(ctx, s); err != nil {
 		return err
 	}
-	if !s.connection.Slots.Acquire(s.id()) {
+	if !r.takeSlot(s, false) {
 		return errLater
 	}
 	s.attempted = true

@@ -1,0 +1,16 @@
+FROM golang:1.26 AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+ENV GONOSUMDB=github.com/superfly/*
+RUN go mod download
+COPY api api
+COPY cmd cmd
+COPY controllers controllers
+RUN CGO_ENABLED=0 go build -trimpath -o /manager ./cmd/manager
+
+# Nothing but the program and the certificates that it checks api.machines.dev and PostgreSQL with.
+FROM scratch
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /manager /manager
+USER 65532:65532
+ENTRYPOINT ["/manager"]
