@@ -76,6 +76,8 @@ func (s *scope) nextLook() time.Duration {
 		return rollingPeriod
 	case s.obstacle != nil:
 		return max(time.Until(s.object.Status.Failure.RetryTime.Time), time.Millisecond)
+	case s.attempted:
+		return time.Millisecond
 	case s.tenant != nil && unfinished(s.tenant):
 		return rollingPeriod
 	default:
