@@ -18,7 +18,7 @@ demo: playground ## the main job on real parts, from nothing to "demo: ok"
 	@. bin/playground/env && bin/demo
 
 .PHONY: playground
-playground: build $(BIN)/k8s/.built postgres ## the demo's system, left running; then: . bin/playground/env
+playground: packages build $(BIN)/k8s/.built postgres ## the demo's system, left running; then: . bin/playground/env
 	@bin/playground-ctl up
 
 .PHONY: playground-down
@@ -26,7 +26,7 @@ playground-down: ## end the playground, and nothing else
 	@if [ -x bin/playground-ctl ]; then bin/playground-ctl down; fi
 
 .PHONY: test
-test: build $(BIN)/k8s/.built postgres postgres-18 ## everything that must pass
+test: packages build $(BIN)/k8s/.built postgres postgres-18 ## everything that must pass
 	@echo "running the tests (about 5 minutes)"
 	go test -p 2 ./...
 	@echo "test: ok"
@@ -42,7 +42,7 @@ generate: tools ## write the generated files anew
 .PHONY: build
 build: ## the manager and the programs around it, into bin/
 	@mkdir -p bin
-	go build -o bin/manager ./cmd/manager
+	CGO_ENABLED=0 go build -o bin/manager ./cmd/manager
 	go build -o bin/fly-emulator ./hack/flyemulator/cmd/fly-emulator
 	go build -o bin/tenantapp ./hack/flyemulator/cmd/tenantapp
 	go build -o bin/playground-ctl ./hack/playground
@@ -58,6 +58,10 @@ $(BIN)/k8s/.built: hack/tools/kubernetes/go.mod hack/tools/kubernetes/go.sum
 	mv $(BIN)/k8s/server $(BIN)/k8s/etcd
 	ln -sf k8s/kubectl $(BIN)/kubectl
 	touch $@
+
+.PHONY: packages
+packages: # curl, jq and psql
+	@SUDO="$(SUDO)" hack/packages.sh
 
 .PHONY: postgres
 postgres: # PostgreSQL 15
