@@ -14,7 +14,7 @@ import (
 
 const usage = `usage: playground [-dir DIR] COMMAND
 
-  up                       start it, and return when it is ready
+  up                       start it, or what has ended of it, and return when it is ready
   down                     end it, and remove what it left
   postgres-down ENV        stop the PostgreSQL server of sandbox or prod
   postgres-up ENV          start it again, with its data
