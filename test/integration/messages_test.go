@@ -139,12 +139,26 @@ func conditionOf(t *testing.T, text, kind string) condition {
 	return o.condition(kind)
 }
 
-// requireSampleTenantsReady asserts that the playground is as it was: everybody Ready but umbrella, which has no app.
+// requireSampleTenantsReady waits until the playground is as it was: everybody Ready but umbrella, which has no app.
 func requireSampleTenantsReady(t *testing.T) {
 	t.Helper()
-	kubectl(t, "", "wait", "tenv", "sandbox", "prod", "--for=condition=Ready", "--timeout=60s")
-	kubectl(t, "", "-n", "tenants-sandbox", "wait", "tcred", "acme", "globex", "initech", "--for=condition=Ready", "--timeout=60s")
-	kubectl(t, "", "-n", "tenants-prod", "wait", "tcred", "hooli", "soylent", "--for=condition=Ready", "--timeout=60s")
+	const names = `{range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}`
+	sample := regexp.MustCompile(`(?m)^(sandbox|prod|acme|globex|initech|hooli|soylent) (True)?`)
+	var shown string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		shown = kubectl(t, "", "get", "tenv,tcred", "-A", "-o", "jsonpath="+names)
+		count := 0
+		for _, found := range sample.FindAllStringSubmatch(shown, -1) {
+			if found[2] != "" {
+				count++
+			}
+		}
+		if count == 7 {
+			return
+		}
+		time.Sleep(100 * time.Millisecond) // between two looks
+	}
+	require.Fail(t, "the playground is not as it was", shown)
 }
 
 // readMessages reads the page: an entry's first sh block provokes, those after its messages heal.
