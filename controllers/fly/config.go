@@ -103,9 +103,9 @@ func (s settings) shadows(id, variable string) []string {
 	return found
 }
 
-// withMetadata returns config with one metadata value set. Every other byte stays as it is: unknown members, explicit zeros,
+// withMark returns config with our one metadata value set. Every other byte stays as it is: unknown members, explicit zeros,
 // the spelling of numbers, and the order of members.
-func withMetadata(config []byte, key, value string) ([]byte, error) {
+func withMark(config []byte, value string) ([]byte, error) {
 	metadata, start, end, err := member(config, "metadata")
 	if err != nil {
 		return nil, err
@@ -113,11 +113,11 @@ func withMetadata(config []byte, key, value string) ([]byte, error) {
 	if start == end || bytes.Equal(metadata, []byte("null")) {
 		metadata = []byte("{}")
 	}
-	_, from, to, err := member(metadata, key)
+	_, from, to, err := member(metadata, metadataKey)
 	if err != nil {
 		return nil, err
 	}
-	return put(config, "metadata", start, end, put(metadata, key, from, to, quote(value))), nil
+	return put(config, "metadata", start, end, put(metadata, metadataKey, from, to, quote(value))), nil
 }
 
 // member finds the value of an object's member; start == end when there is none. Of duplicates the last one counts, as in

@@ -39,7 +39,7 @@ func TestWithMetadataLeavesEveryOtherByteAlone(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := withMetadata([]byte(test.config), metadataKey, "7")
+			got, err := withMark([]byte(test.config), "7")
 			require.NoError(t, err)
 			require.Equal(t, test.want, string(got))
 			require.True(t, json.Valid(got))
@@ -49,7 +49,7 @@ func TestWithMetadataLeavesEveryOtherByteAlone(t *testing.T) {
 
 func TestWithMetadataRefusesWhatIsNoConfig(t *testing.T) {
 	for _, config := range []string{`null`, `[]`, `"x"`, `{`, ``, `{"metadata":[]}`, `{"metadata":"x"}`} {
-		_, err := withMetadata([]byte(config), metadataKey, "7")
+		_, err := withMark([]byte(config), "7")
 		require.Error(t, err, config)
 	}
 }

@@ -233,7 +233,7 @@ func TestAConfigIsPassedThrough(t *testing.T) {
 	w := newWorld(t, flyemulator.NewMachine{Config: json.RawMessage(config)})
 	r := w.set(1)
 	require.True(t, w.run(r).Done())
-	want, err := withMetadata([]byte(config), metadataKey, mark{revision: 1, secretsVersion: r.SecretVersion}.String())
+	want, err := withMark([]byte(config), mark{revision: 1, secretsVersion: r.SecretVersion}.String())
 	require.NoError(t, err)
 	var compact bytes.Buffer
 	require.NoError(t, json.Compact(&compact, want))

@@ -98,7 +98,7 @@ func (c *Client) carryOut(ctx context.Context, r RollOut, next move) (string, er
 	if m.InstanceID != next.machine.InstanceID || m.State != next.machine.State || m.unreachable() {
 		return m.title() + " has changed meanwhile", nil
 	}
-	config, err := withMetadata(m.Config, metadataKey, next.mark.String())
+	config, err := withMark(m.Config, next.mark.String())
 	if err != nil {
 		return "", failure.New(failure.Retry, failure.Unexpected, "the config of "+m.title()+" is not understood")
 	}

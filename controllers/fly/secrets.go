@@ -67,7 +67,7 @@ func lostSecret(app, variable string) error {
 // backoff grows from a quarter of a second to two, half of it random.
 func backoff(tries int) time.Duration {
 	ceiling := min(250*time.Millisecond<<min(tries, 3), 2*time.Second)
-	return ceiling/2 + rand.N(ceiling/2)
+	return ceiling/2 + rand.N(ceiling/2) //nolint:gosec // spreads retries, guards nothing
 }
 
 func (c *Client) postSecret(ctx context.Context, app, variable string, body []byte) (Secret, error) {

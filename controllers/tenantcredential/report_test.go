@@ -1,6 +1,7 @@
 package tenantcredential
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -209,7 +210,11 @@ func beside(conditions []metav1.Condition) string {
 	return ""
 }
 
-func obstacleOf(err error) *obstacle { return err.(*obstacle) }
+func obstacleOf(err error) *obstacle {
+	var o *obstacle
+	errors.As(err, &o)
+	return o
+}
 
 func kstatusOf(t *testing.T, object *v1alpha1.TenantCredential) status.Status {
 	t.Helper()
@@ -221,9 +226,12 @@ func kstatusOf(t *testing.T, object *v1alpha1.TenantCredential) status.Status {
 }
 
 func TestGenerationManager(t *testing.T) {
-	at := func(seconds int) *metav1.Time { m := metav1.NewTime(now.Add(time.Duration(seconds) * time.Second)); return &m }
+	at := func(seconds int) *metav1.Time {
+		m := metav1.NewTime(now.Add(time.Duration(seconds) * time.Second))
+		return &m
+	}
 	entry := func(manager, fields string, when *metav1.Time) metav1.ManagedFieldsEntry {
-		return metav1.ManagedFieldsEntry{Manager: manager, Time: when, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}
+		return metav1.ManagedFieldsEntry{Manager: manager, Time: when, FieldsV1: metav1.NewFieldsV1(fields)}
 	}
 	object := &v1alpha1.TenantCredential{ObjectMeta: metav1.ObjectMeta{UID: types.UID("u")}}
 	require.Empty(t, generationManager(object))

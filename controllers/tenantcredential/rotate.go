@@ -53,7 +53,8 @@ func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
 	}
 	password := credential.NewPassword()
 	if err := r.commit(ctx, s, password); err != nil {
-		return errors.Join(err, r.lookAgain(ctx, s))
+		s.lookAgain(ctx)
+		return err
 	}
 	if err := r.observePostgres(ctx, s); err != nil {
 		return err
@@ -143,14 +144,13 @@ func (s *scope) stillDue(locked *postgres.Tenant) bool {
 }
 
 // lookAgain reads what is so after a failed attempt, for the report. That it can not be read is no news beside the failure.
-func (r *Reconciler) lookAgain(ctx context.Context, s *scope) error {
+func (s *scope) lookAgain(ctx context.Context) {
 	if tenants, err := s.connection.Postgres.Observe(ctx, []string{s.id()}); err == nil {
 		s.tenant = &tenants[0]
 	}
 	if digest, err := s.connection.Fly.SecretDigest(ctx, s.tenant.FlyApp, s.destination.Variable); err == nil {
 		s.flySeen, s.flyDigest = true, digest
 	}
-	return nil
 }
 
 // checkLogin logs in as the tenant with the new password. Refused again and again means that something stands between; then no Machine

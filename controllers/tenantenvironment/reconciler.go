@@ -54,14 +54,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 	survey, err := r.connectAndSurvey(ctx, &environment)
 	report(&environment, r.Namespace, survey, err)
-
+	again := wait.Jitter(healthyPeriod, 0.2)
+	if err != nil {
+		again = brokenPeriod
+		ctrl.LoggerFrom(ctx).Error(err, "The environment can not be used")
+	}
 	if err := r.patchStatus(ctx, before, &environment); err != nil {
 		return ctrl.Result{}, err
 	}
-	if err != nil {
-		return ctrl.Result{RequeueAfter: brokenPeriod}, nil
-	}
-	return ctrl.Result{RequeueAfter: wait.Jitter(healthyPeriod, 0.2)}, nil
+	return ctrl.Result{RequeueAfter: again}, nil
 }
 
 // connectAndSurvey returns what the server says about itself, or why the environment can not be used. Tenants are told of every

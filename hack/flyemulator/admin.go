@@ -28,7 +28,10 @@ func (e *Emulator) adminRoutes() http.Handler {
 	route("POST /admin/apps/{app}/machines/{id}/lease", e.adminHoldLease)
 	route("GET /admin/faults", func(*http.Request, func(any) error) (any, error) { return e.Faults(), nil })
 	route("POST /admin/faults", e.adminAddFault)
-	route("DELETE /admin/faults/{id}", func(r *http.Request, _ func(any) error) (any, error) { e.LiftFault(r.PathValue("id")); return done, nil })
+	route("DELETE /admin/faults/{id}", func(r *http.Request, _ func(any) error) (any, error) {
+		e.LiftFault(r.PathValue("id"))
+		return done, nil
+	})
 	route("DELETE /admin/faults", func(*http.Request, func(any) error) (any, error) { e.ClearFaults(); return done, nil })
 	route("GET /admin/switches", func(*http.Request, func(any) error) (any, error) { return e.Switches(), nil })
 	route("PUT /admin/switches", e.adminSetSwitches)

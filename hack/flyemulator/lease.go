@@ -115,7 +115,7 @@ func (e *Emulator) releaseLease(c *call) (answer, error) {
 }
 
 // viewWithLease shows the Machine after a create or an update, with the nonce of the lease that the call asked for, if it did.
-func (e *Emulator) viewWithLease(c *call, m *machine, ttl int) machineView {
+func (e *Emulator) viewWithLease(m *machine, ttl int) machineView {
 	v := e.view(m)
 	if ttl > 0 {
 		if e.activeLease(m) == nil {

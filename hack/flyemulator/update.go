@@ -36,7 +36,7 @@ func (e *Emulator) createMachine(c *call) (answer, error) {
 		to = stateStopped
 	}
 	e.transit(c.app, m, "launch", stateCreated, to)
-	return ok(e.viewWithLease(c, m, in.LeaseTTL))
+	return ok(e.viewWithLease(m, in.LeaseTTL))
 }
 
 // updateMachine replaces the Machine by one with the config that was sent, all of it, and with the secrets of now. It is the one
@@ -62,7 +62,7 @@ func (e *Emulator) updateMachine(c *call) (answer, error) {
 		return answer{}, err
 	}
 	e.replace(c.app, m, in, parsed, version)
-	return ok(e.viewWithLease(c, m, in.LeaseTTL))
+	return ok(e.viewWithLease(m, in.LeaseTTL))
 }
 
 // replace carries an update out. The caller holds mu.

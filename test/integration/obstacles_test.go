@@ -163,9 +163,11 @@ func TestDriftIsShownAndHealed(t *testing.T) {
 	x.apply("rotationGeneration: 1")
 	x.waitReady()
 	for name, change := range map[string]func(){
-		"PostgresSynced":  func() { x.sql("ALTER ROLE " + x.role() + " PASSWORD 'somebodyelse'") },
-		"HashSynced":      func() { x.sql("UPDATE management.tenants SET password_hash = 'x' WHERE id = '" + x.id + "'") },
-		"FlySecretSynced": func() { admin(t, http.MethodPut, "/admin/apps/"+x.app()+"/secrets/DATABASE_URL", `{"value":"postgres://other"}`, nil) },
+		"PostgresSynced": func() { x.sql("ALTER ROLE " + x.role() + " PASSWORD 'somebodyelse'") },
+		"HashSynced":     func() { x.sql("UPDATE management.tenants SET password_hash = 'x' WHERE id = '" + x.id + "'") },
+		"FlySecretSynced": func() {
+			admin(t, http.MethodPut, "/admin/apps/"+x.app()+"/secrets/DATABASE_URL", `{"value":"postgres://other"}`, nil)
+		},
 	} {
 		change()
 		x.poke()
