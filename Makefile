@@ -31,6 +31,10 @@ test: packages build $(BIN)/k8s/.built postgres postgres-18 ## everything that m
 	go test -p 2 ./...
 	@echo "test: ok"
 
+.PHONY: bench
+bench: postgres postgres-18 ## rotations a second through the SQL API, on PostgreSQL 15 and 18
+	go test ./controllers/postgres -run NONE -bench Rotation
+
 .PHONY: verify
 verify: tools $(BIN)/k8s/.built ## generated files are current, lint, formatting, kustomizations
 	hack/verify.sh
