@@ -32,7 +32,6 @@ const (
 
 // Reasons of Reconciling.
 const (
-	ReasonRotating             = "Rotating"             // a rotation is open, or waits for a free slot
 	ReasonRollingOut           = "RollingOut"           // the rotation is committed and the Machines are being moved
 	ReasonRetryingAfterFailure = "RetryingAfterFailure" // the last attempt failed and is made again
 )

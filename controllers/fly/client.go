@@ -32,6 +32,8 @@ type Client struct {
 	// short may have stopped one, and it must not pass for one that nobody wanted to run.
 	mu      sync.Mutex
 	running map[attempt]bool
+	// unwell holds, per app, the Machines that its last Probe found unwell.
+	unwell map[string]map[string]bool
 }
 
 // attempt is the first update of one Machine in one roll-out.
@@ -59,7 +61,7 @@ func Open(config Config) (*Client, error) {
 	}
 	return &Client{
 		requests: requests, http: sender, base: base, organization: config.Organization,
-		limits: newLimits(), now: time.Now, running: map[attempt]bool{},
+		limits: newLimits(), now: time.Now, running: map[attempt]bool{}, unwell: map[string]map[string]bool{},
 	}, nil
 }
 

@@ -221,9 +221,25 @@ func TestChecksThatNewlyFailHaltUntilTheyPass(t *testing.T) {
 func TestChecksThatFailedBeforeDoNotHalt(t *testing.T) {
 	w := newWorld(t, flyemulator.NewMachine{Boot: flyemulator.BootUnhealthy}, started)
 	w.later(10 * time.Minute) // it has failed for long
+	_, err := w.Probe(t.Context(), testApp, "DATABASE_URL")
+	require.NoError(t, err)
 	p := w.run(w.set(1))
 	require.Equal(t, 2, p.Updated)
 	require.Len(t, p.Warnings, 1)
+}
+
+// Once the new value is in force, a Machine with the old one fails its checks for that very reason: only what was so before the
+// commit is a baseline.
+func TestChecksThatFailSinceTheCommitHalt(t *testing.T) {
+	w := newWorld(t, started, started)
+	_, err := w.Probe(t.Context(), testApp, "DATABASE_URL")
+	require.NoError(t, err)
+	first := w.state()[0].ID
+	w.ChangeMachine(testApp, first, flyemulator.MachineChange{Boot: flyemulator.BootUnhealthy})
+	w.later(10 * time.Minute)
+	p := w.run(w.set(1))
+	require.Contains(t, p.Halted, first)
+	require.Zero(t, w.state()[1].Updates)
 }
 
 func TestAConfigIsPassedThrough(t *testing.T) {

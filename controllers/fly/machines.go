@@ -33,6 +33,9 @@ type machine struct {
 	settings settings
 	// wasRunning: it ran when this roll-out first tried to update it.
 	wasRunning bool
+	// wasUnwell: the last Probe of the app, before the new value came into force, found it so. What is unwell only since then may be
+	// so because the old value is refused, and is no baseline.
+	wasUnwell bool
 }
 
 type check struct {

@@ -43,7 +43,7 @@ func plan(machines []machine, r RollOut, now time.Time) (Progress, *move) {
 			continue
 		}
 		p.Waiting = m.title() + " is the next to be updated"
-		return p, nextMove(m, r, now)
+		return p, nextMove(m, r)
 	}
 	return p, nil
 }
@@ -84,14 +84,13 @@ func (p *Progress) wait(why string) {
 }
 
 // nextMove decides from the state before the first attempt how the Machine is to come out.
-func nextMove(m machine, r RollOut, now time.Time) *move {
+func nextMove(m machine, r RollOut) *move {
 	launch := m.running() || m.wasRunning
-	state, _ := judge(m, now)
 	return &move{machine: m, launch: launch, mark: mark{
 		revision:        r.Revision,
 		secretsVersion:  r.SecretVersion,
 		onNextStart:     !launch,
-		unhealthyBefore: m.running() && state == unwell,
+		unhealthyBefore: m.running() && m.wasUnwell,
 	}}
 }
 

@@ -172,7 +172,7 @@ func TestPlan(t *testing.T) {
 				"Machine 1 was unhealthy before the update and still is: check health is critical"}},
 		},
 		"how it was before goes into the mark": {
-			machines: []machine{made("1", "started", checked("critical"), launched(time.Hour))},
+			machines: []machine{made("1", "started", func(m *machine) { m.wasUnwell = true })},
 			next:     "1", launch: true, mark: ";unhealthy-before", want: Progress{Total: 1}, waiting: "next",
 		},
 		"stopped by the proxy after it came up": {

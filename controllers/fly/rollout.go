@@ -14,7 +14,7 @@ const passTime = 50 * time.Second
 // Probe says, before anything is committed, whether a roll-out could begin: the Machines can be listed, agree with Fly's own
 // count, are not leased by others, and their hosts can be reached. Else the failure is Wait, with LeaseHeld, HostUnreachable
 // or Unexpected (a list shorter than the count), or that of the call. Progress has Total, OnNextStart (those that do not run)
-// and Warnings.
+// and Warnings. The Machines that it finds unwell do not halt the roll-out that follows.
 func (c *Client) Probe(ctx context.Context, app, variable string) (Progress, error) {
 	machines, short, err := c.machines(ctx, app)
 	if err != nil {
@@ -35,7 +35,21 @@ func (c *Client) Probe(ctx context.Context, app, variable string) (Progress, err
 		}
 		p.Warnings = append(p.Warnings, m.settings.shadows(m.ID, variable)...)
 	}
+	c.noteUnwell(app, machines)
 	return p, nil
+}
+
+// noteUnwell keeps the baseline of a roll-out: which Machines are unwell before the new value is in force.
+func (c *Client) noteUnwell(app string, machines []machine) {
+	unwellNow := map[string]bool{}
+	for _, m := range machines {
+		if state, _ := judge(m, c.now()); m.running() && state == unwell {
+			unwellNow[m.ID] = true
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unwell[app] = unwellNow
 }
 
 // Advance makes one pass of a roll-out: it looks at every Machine and moves at most one. It takes up to a minute, of which it
@@ -150,5 +164,6 @@ func (c *Client) recall(machines []machine, r RollOut) {
 			delete(c.running, key)
 		}
 		machines[i].wasRunning = c.running[key]
+		machines[i].wasUnwell = c.unwell[r.App][m.ID]
 	}
 }

@@ -2,6 +2,7 @@ package tenantcredential
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -46,9 +47,6 @@ func (m messages) suspended() string {
 }
 
 func (m messages) rolling() string {
-	if m.tenant.Last == nil || !rolling(m.tenant) {
-		return "A rotation is open and is made again at once."
-	}
 	text := fmt.Sprintf("Revision %d is in force in Postgres and at Fly", m.tenant.Last.Revision)
 	if m.progress == nil {
 		return text + ", and the Machines are moved onto it."
@@ -99,7 +97,7 @@ func (m messages) obstacle() string {
 	if fact == "" {
 		fact, command = m.fly()
 	}
-	return fact + ". " + m.consequence() + " " + command
+	return strings.TrimSuffix(fact, ".") + ". " + m.consequence() + " " + command
 }
 
 // setUp words what has to be put right in Kubernetes.
@@ -119,7 +117,7 @@ func (m messages) setUp() (fact, command string) {
 		return fmt.Sprintf("Namespace %s is not bound to tenant %s", object.Namespace, object.Spec.TenantID),
 			fmt.Sprintf("If the tenant belongs here: kubectl label namespace %s %s%s=%s", object.Namespace, v1alpha1.TenantLabelPrefix, object.Spec.TenantID, v1alpha1.TenantLabelAllowed)
 	case v1alpha1.ReasonOwnershipConflict:
-		return "The tenant is held elsewhere: " + m.failed().Detail,
+		return m.failed().Detail,
 			fmt.Sprintf("Delete one of the two objects; to take it over from another cluster: kubectl -n %s annotate tcred %s %s=<that cluster's kube-system UID>", object.Namespace, object.Name, v1alpha1.TakeOverFromAnnotation)
 	case v1alpha1.ReasonDriftDetected:
 		return fmt.Sprintf("The password of role %s was changed by somebody else during the roll-out", m.tenant.Role),
@@ -140,23 +138,21 @@ func (m messages) postgres() (fact, command string) {
 			"Insert the row, or delete this object if the ID is wrong."
 	case failure.RoleNotFound:
 		return fmt.Sprintf("Role %s does not exist", m.tenant.Role),
-			fmt.Sprintf("In PostgreSQL: CREATE ROLE %q LOGIN; or name the tenant's role in the management table.", m.tenant.Role)
+			fmt.Sprintf("In PostgreSQL: CREATE ROLE %s LOGIN; or name the tenant's role in the management table.", m.tenant.Role)
 	case failure.RoleNotAllowed:
-		return fmt.Sprintf("Role %s is not one that the operator may rotate: %s", m.tenant.Role, detail),
-			"Mend the role, then the operator goes on by itself."
+		return detail, "The operator rotates no such role; once it is mended, it goes on by itself."
 	case failure.NameConflict:
-		return "Two tenants have the same name: " + detail,
-			fmt.Sprintf("Give this tenant a name of its own in an override column of %s (spec.management.columns of TenantEnvironment %s).", m.table(), environment)
+		return detail, "With a name of its own the operator goes on by itself."
 	case failure.VerificationFailed:
 		return fmt.Sprintf("PostgreSQL refuses role %s with the password that was just set: %s", m.tenant.Role, detail),
 			"Check pg_hba.conf and any pooler between the operator and the server; a new password is tried by itself."
 	case failure.ConnectionFailed:
-		return "PostgreSQL can not be reached: " + detail,
+		return detail,
 			fmt.Sprintf("Check the server; the operator goes on by itself: kubectl get tenv %s -o wide", environment)
 	case failure.Busy, failure.Superseded:
-		return "PostgreSQL is busy with this tenant: " + detail, "It is tried again by itself."
+		return detail, "It is tried again by itself."
 	default:
-		return fmt.Sprintf("PostgreSQL did not do it: %s", detail),
+		return detail,
 			fmt.Sprintf("It is tried again by itself; see kubectl get tenv %s -o wide", environment)
 	}
 }
@@ -180,12 +176,12 @@ func (m messages) fly() (fact, command string) {
 	case failure.RateLimited:
 		return "Fly limits the rate of requests: " + detail, "It is tried again by itself."
 	case failure.OutcomeUnknown:
-		return "Fly's answer was lost: " + detail, "It is made again by itself, with a new password."
+		return "Fly's answer was lost", "It is made again by itself, with a new password."
 	case failure.LeaseHeld, failure.HostUnreachable:
 		return fmt.Sprintf("The Machines of app %s can not be updated now: %s", app, detail), fmt.Sprintf("It is tried again by itself; see fly machine list -a %s", app)
 	case failure.MachineUnhealthy:
 		return "The roll-out has halted: " + detail,
-			fmt.Sprintf("Repair the Machine and the roll-out goes on by itself (fly logs -a %s), or raise spec.rotationGeneration to %d.", app, m.nextGeneration())
+			fmt.Sprintf("Repair the Machine, and a minute later the roll-out goes on by itself (fly logs -a %s); or raise spec.rotationGeneration to %d.", app, m.nextGeneration())
 	default:
 		return "Fly did not do it: " + detail, fmt.Sprintf("It is tried again by itself; see fly status -a %s", app)
 	}

@@ -115,13 +115,8 @@ func (r *Reconciler) observeFly(ctx context.Context, s *scope) error {
 }
 
 func (r *Reconciler) secretDigest(ctx context.Context, s *scope) (string, error) {
-	app, err := s.connection.Fly.App(ctx, s.tenant.FlyApp)
-	if err != nil {
+	if _, err := s.connection.Fly.App(ctx, s.tenant.FlyApp); err != nil {
 		return "", err
-	}
-	if want := s.environment.Spec.Fly.Organization; want != "" && app.Organization != want {
-		return "", failure.New(failure.Stall, failure.PermissionDenied,
-			fmt.Sprintf("app %s belongs to organization %s, and the environment's is %s", app.Name, app.Organization, want))
 	}
 	return s.connection.Fly.SecretDigest(ctx, s.tenant.FlyApp, s.destination.Variable)
 }

@@ -21,7 +21,7 @@ func (r *Reconciler) claim(ctx context.Context, s *scope) error {
 		return nil
 	}
 	if s.deleted() {
-		return readyObstacle(failure.Stall, v1alpha1.ReasonOwnershipConflict, "another object holds the tenant by now")
+		return readyObstacle(failure.Stall, v1alpha1.ReasonOwnershipConflict, "Another object holds the tenant by now")
 	}
 	adoption := postgres.Adoption{
 		TenantID: s.id(), UID: s.uid(), Cluster: r.Cluster,

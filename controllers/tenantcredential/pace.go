@@ -32,10 +32,10 @@ func (r *Reconciler) mayTry(s *scope) bool {
 	return !s.now.Before(last.retry) || last.generation != s.object.Generation || last.identity != s.connection.Identity
 }
 
-// later is when a pass that had nothing to report comes again.
+// later is when a pass that had nothing to report comes again. It is never zero, which would mean never.
 func (r *Reconciler) later(s *scope) time.Duration {
 	if former, known := r.failed.Load(client.ObjectKeyFromObject(s.object)); known && !r.mayTry(s) {
-		return time.Until(former.(attempt).retry)
+		return max(former.(attempt).retry.Sub(s.now), time.Millisecond)
 	}
 	return wait.Jitter(slotPeriod, 0.5)
 }
@@ -56,7 +56,8 @@ func (r *Reconciler) remember(ctx context.Context, s *scope) {
 	if class := s.obstacle.failure.Class; class == failure.Wait || class == failure.Unknown {
 		longest = rotation.LongestLook
 	}
-	retry := s.now.Add(rotation.Backoff(attempts, longest, rand.Float64())) //nolint:gosec // spreads retries, guards nothing
+	// Rounded up to what the API server keeps of a time, so that status and memory name the same moment.
+	retry := s.now.Add(rotation.Backoff(attempts, longest, rand.Float64())).Truncate(time.Second).Add(time.Second) //nolint:gosec // spreads retries, guards nothing
 	s.object.Status.Failure = &v1alpha1.FailureStatus{
 		Attempts:  attempts,
 		LastTime:  metav1.NewTime(s.now),

@@ -89,8 +89,8 @@ func TestReport(t *testing.T) {
 		}, "False/OutcomeUnknown", "Reconciling/RetryingAfterFailure", "do not deploy app sp-7dd06cd6 until this object is Ready", status.InProgressStatus},
 		{"Postgres down", func(s *scope) {
 			s.tenant = nil
-			s.obstacle = obstacleOf(postgresObstacle(failure.New(failure.Retry, failure.ConnectionFailed, "connection refused")))
-		}, "False/EnvironmentNotReady", "Reconciling/RetryingAfterFailure", "PostgreSQL can not be reached: connection refused. Nothing was changed.", status.InProgressStatus},
+			s.obstacle = obstacleOf(postgresObstacle(failure.New(failure.Retry, failure.ConnectionFailed, "Connection refused.")))
+		}, "False/EnvironmentNotReady", "Reconciling/RetryingAfterFailure", "Connection refused. Nothing was changed.", status.InProgressStatus},
 		{"Machine does not come up", func(s *scope) {
 			s.tenant.Last.State = postgres.StateCommitted
 			s.obstacle = obstacleOf(flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, failure.New(failure.Stall, failure.MachineUnhealthy, "Machine 42 exits again and again")))

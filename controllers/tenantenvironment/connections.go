@@ -75,6 +75,11 @@ func (c *Connections) get(environment string, want settings) (connection *Connec
 	return made, true, nil
 }
 
+// unusableTokenError is a Fly token that can not be one.
+type unusableTokenError struct{ error }
+
+func (e *unusableTokenError) Unwrap() error { return e.error }
+
 func open(want settings) (*Connection, error) {
 	server, err := postgres.Connect(context.Background(), want.postgres)
 	if err != nil {
@@ -83,7 +88,7 @@ func open(want settings) (*Connection, error) {
 	client, err := fly.Open(want.fly)
 	if err != nil {
 		server.Close()
-		return nil, err
+		return nil, &unusableTokenError{err}
 	}
 	return &Connection{Postgres: server, Fly: client, Slots: newSlots(want.maxConcurrent), fingerprint: want.fingerprint()}, nil
 }

@@ -53,7 +53,7 @@ func explain(environment *v1alpha1.TenantEnvironment, namespace string, survey p
 	var invalid *invalidSpecError
 	switch {
 	case errors.As(err, &missing):
-		return v1alpha1.ReasonSecretNotFound, fmt.Sprintf("Secret %s/%s has no key %s. %s Create it: kubectl -n %s create secret generic %s --from-literal=%s=<value>",
+		return v1alpha1.ReasonSecretNotFound, fmt.Sprintf("Secret %s/%s has no key %s. %s Write it: kubectl -n %s create secret generic %s --from-literal=%s=<value> --dry-run=client -o yaml | kubectl apply -f -",
 			missing.namespace, missing.name, missing.key, waits, missing.namespace, missing.name, missing.key), v1alpha1.ReconcilingCondition
 	case errors.As(err, &invalid):
 		return v1alpha1.ReasonInvalidSpec, fmt.Sprintf("%s. %s Correct it: kubectl edit tenv %s", invalid.fact, waits, name), v1alpha1.StalledCondition
@@ -73,15 +73,20 @@ func explainFailure(environment *v1alpha1.TenantEnvironment, namespace, install 
 	if failed == nil {
 		return v1alpha1.ReasonEnvironmentNotReady, fmt.Sprintf("The environment could not be looked at; the operator's log has the error. %s It is tried again every few seconds.", waits), v1alpha1.ReconcilingCondition
 	}
+	var token *unusableTokenError
+	if errors.As(err, &token) {
+		ref := environment.Spec.Fly.TokenSecretRef
+		return v1alpha1.ReasonAuthenticationFailed, fmt.Sprintf("The token can not be used: %s. %s Replace key %s in Secret %s/%s.",
+			failed.Detail, waits, ref.Key, namespace, ref.Name), v1alpha1.ReconcilingCondition
+	}
 	switch failed.Reason {
 	case failure.LedgerOutdated:
-		return v1alpha1.ReasonLedgerOutdated, fmt.Sprintf("The ledger is not there: %s. %s %s", failed.Detail, waits, install), v1alpha1.ReconcilingCondition
+		return v1alpha1.ReasonLedgerOutdated, fmt.Sprintf("%s %s %s", failed.Detail, waits, install), v1alpha1.ReconcilingCondition
 	case failure.AuthenticationFailed:
-		return v1alpha1.ReasonAuthenticationFailed, fmt.Sprintf("The login or the token was refused: %s. %s Replace %s, or key %s in Secret %s/%s.", failed.Detail, waits, secret,
-			environment.Spec.Fly.TokenSecretRef.Key, namespace, environment.Spec.Fly.TokenSecretRef.Name), v1alpha1.ReconcilingCondition
+		return v1alpha1.ReasonAuthenticationFailed, fmt.Sprintf("%s %s Replace %s.", failed.Detail, waits, secret), v1alpha1.ReconcilingCondition
 	case failure.PermissionDenied:
-		return v1alpha1.ReasonPermissionDenied, fmt.Sprintf("The operator's login may not do this: %s. %s %s", failed.Detail, waits, install), v1alpha1.ReconcilingCondition
+		return v1alpha1.ReasonPermissionDenied, fmt.Sprintf("%s %s %s", failed.Detail, waits, install), v1alpha1.ReconcilingCondition
 	default:
-		return v1alpha1.ReasonConnectionFailed, fmt.Sprintf("PostgreSQL can not be used: %s. %s Check that the server is up and that %s names it.", failed.Detail, waits, secret), v1alpha1.ReconcilingCondition
+		return v1alpha1.ReasonConnectionFailed, fmt.Sprintf("%s %s Check that the server is up and that %s names it.", failed.Detail, waits, secret), v1alpha1.ReconcilingCondition
 	}
 }

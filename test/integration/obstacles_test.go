@@ -36,7 +36,7 @@ func TestObstacles(t *testing.T) {
 			x.sql("ALTER ROLE " + x.role() + " RENAME TO parked_" + x.short)
 			return x, nil, func() { x.sql("ALTER ROLE parked_" + x.short + " RENAME TO " + x.role()) }
 		}},
-		{"RoleNotAllowed", []string{"is not one that the operator may rotate", "CREATEDB", "Nothing was changed."}, func(t *testing.T) (tenant, []string, func()) {
+		{"RoleNotAllowed", []string{"has the attribute CREATEDB: ALTER ROLE tenant_", "rotates no such role", "Nothing was changed."}, func(t *testing.T) (tenant, []string, func()) {
 			x := newTenant(t, "stopped")
 			x.sql("ALTER ROLE " + x.role() + " CREATEDB")
 			return x, nil, func() { x.sql("ALTER ROLE " + x.role() + " NOCREATEDB") }
