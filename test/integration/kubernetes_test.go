@@ -4,29 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 )
-
-// try runs kubectl and returns everything that it says.
-func try(manifest string, arguments ...string) (string, error) {
-	command := exec.Command("kubectl", arguments...)
-	command.Stdin = strings.NewReader(manifest)
-	output, err := command.CombinedOutput()
-	return string(output), err
-}
-
-func kubectl(t *testing.T, manifest string, arguments ...string) string {
-	t.Helper()
-	output, err := try(manifest, arguments...)
-	require.NoError(t, err, "kubectl %s: %s", strings.Join(arguments, " "), output)
-	return output
-}
 
 // manifest is the tenant's object; more are further lines of its spec.
 func (x tenant) manifest(more ...string) string {

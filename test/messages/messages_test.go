@@ -1,4 +1,5 @@
-package integration
+// Package messages holds docs/messages.md against what the system really shows.
+package messages
 
 import (
 	"context"
@@ -18,7 +19,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/test/harness"
 )
+
+func TestMain(m *testing.M) { os.Exit(harness.Run(m)) }
 
 // The page docs/messages.md, as the tests read it.
 type (
@@ -35,6 +40,8 @@ type (
 	}
 	// expectation is one message. Without an object it is what the provoking command prints.
 	expectation struct{ kind, name, namespace, condition, message string }
+	// condition is one of a status.
+	condition struct{ Type, Status, Reason, Message string }
 )
 
 const (
@@ -51,7 +58,7 @@ var (
 // Every message of docs/messages.md appears word for word after the commands of its entry, and is gone after those that heal it.
 func TestMessages(t *testing.T) { // not parallel: it breaks what the other tests use
 	manual := readMessages(t)
-	kubectl(t, "", "apply", "-f", filepath.Join(repository, "config", "samples", "tenants.yaml"))
+	harness.Kubectl(t, "", "apply", "-f", filepath.Join(harness.Repository, "config", "samples", "tenants.yaml"))
 	requireSampleTenantsReady(t)
 	for _, e := range manual.entries {
 		t.Run(e.heading, func(t *testing.T) {
@@ -91,7 +98,7 @@ func shell(t *testing.T, prelude, commands string, mustSucceed bool) string {
 		script = "set -euo pipefail\n" + script
 	}
 	command := exec.CommandContext(ctx, "bash", "-c", script)
-	command.Dir = repository
+	command.Dir = harness.Repository
 	output, err := command.CombinedOutput()
 	if mustSucceed {
 		require.NoError(t, err, "%s\n%s", commands, output)
@@ -114,7 +121,7 @@ func awaitCondition(t *testing.T, x expectation, want string, message *regexp.Re
 	}
 	var shown string
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		text := kubectl(t, "", arguments...)
+		text := harness.Kubectl(t, "", arguments...)
 		if text == "" && want == ready {
 			return
 		}
@@ -122,7 +129,7 @@ func awaitCondition(t *testing.T, x expectation, want string, message *regexp.Re
 		c := conditionOf(t, text, kind)
 		shown = fmt.Sprintf("%s=%s %s\n%s", c.Type, c.Status, c.Reason, c.Message)
 		// Facts of PostgreSQL end with a full stop, to which the message adds another.
-		if strings.HasPrefix(shown, want) && message.MatchString(strings.ReplaceAll(c.Message, ".. ", ". ")) {
+		if strings.HasPrefix(shown, want) && message.MatchString(c.Message) {
 			return
 		}
 		time.Sleep(100 * time.Millisecond) // between two looks
@@ -132,11 +139,18 @@ func awaitCondition(t *testing.T, x expectation, want string, message *regexp.Re
 
 func conditionOf(t *testing.T, text, kind string) condition {
 	t.Helper()
-	var o object
+	var o struct {
+		Status struct{ Conditions []condition }
+	}
 	if text != "" {
 		require.NoError(t, json.Unmarshal([]byte(text), &o))
 	}
-	return o.condition(kind)
+	for _, c := range o.Status.Conditions {
+		if c.Type == kind {
+			return c
+		}
+	}
+	return condition{}
 }
 
 // requireSampleTenantsReady waits until the playground is as it was: everybody Ready but umbrella, which has no app.
@@ -146,7 +160,7 @@ func requireSampleTenantsReady(t *testing.T) {
 	sample := regexp.MustCompile(`(?m)^(sandbox|prod|acme|globex|initech|hooli|soylent) (True)?`)
 	var shown string
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		shown = kubectl(t, "", "get", "tenv,tcred", "-A", "-o", "jsonpath="+names)
+		shown = harness.Kubectl(t, "", "get", "tenv,tcred", "-A", "-o", "jsonpath="+names)
 		count := 0
 		for _, found := range sample.FindAllStringSubmatch(shown, -1) {
 			if found[2] != "" {
@@ -164,7 +178,7 @@ func requireSampleTenantsReady(t *testing.T) {
 // readMessages reads the page: an entry's first sh block provokes, those after its messages heal.
 func readMessages(t *testing.T) page {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(repository, "docs", "messages.md"))
+	content, err := os.ReadFile(filepath.Join(harness.Repository, "docs", "messages.md"))
 	require.NoError(t, err)
 	var p page
 	r := messageReader{page: &p}
@@ -225,7 +239,6 @@ func (r *messageReader) block(language, text string) {
 
 // notProvoked are the reasons that no command brings about, and why.
 var notProvoked = map[string]string{
-	"ReasonRotating":   "no condition shows it: a rotation that is open is never reported by a pass that went well",
 	"ReasonSuperseded": "two processes have to meet within milliseconds; it is settled by the next pass",
 	"ReasonUnexpected": "stands for answers that the operator does not know",
 }
@@ -252,7 +265,7 @@ func TestEveryMessageIsDocumented(t *testing.T) {
 // reasons reads the constants Reason… of the API.
 func reasons(t *testing.T) map[string]string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(repository, "api", "v1alpha1", "conditions.go"), nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(harness.Repository, "api", "v1alpha1", "conditions.go"), nil, 0)
 	require.NoError(t, err)
 	found := map[string]string{}
 	ast.Inspect(file, func(node ast.Node) bool {

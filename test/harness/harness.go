@@ -1,0 +1,123 @@
+// Package harness gives a test package a playground of its own, and kubectl on it.
+package harness
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Repository is the checkout; its bin/ holds what make built.
+var Repository = func() string {
+	path, err := filepath.Abs("../..")
+	if err != nil {
+		panic(err)
+	}
+	return path
+}()
+
+// Run runs a package's tests on a playground of their own, has the independent checker look at everything when they are done, and
+// returns the exit code.
+func Run(m *testing.M) int {
+	if err := startPlayground(); err != nil {
+		fmt.Fprintln(os.Stderr, "harness:", err)
+		return 1
+	}
+	code := m.Run()
+	if code == 0 {
+		if output, err := exec.Command("checker").CombinedOutput(); err != nil { // found through PATH, which env sets
+			fmt.Fprintf(os.Stderr, "after all tests the checker says: %v\n%s", err, output)
+			code = 1
+		}
+	}
+	if code != 0 {
+		keepLogs()
+	}
+	if err := Playground("down").Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "harness: playground down:", err)
+		code = 1
+	}
+	return code
+}
+
+// folder is this run's own, so that two runs do not meet.
+var folder = filepath.Join(Repository, "bin", fmt.Sprintf("test-playground-%d", os.Getpid()))
+
+// Playground is a command of the playground, such as postgres-down sandbox.
+func Playground(arguments ...string) *exec.Cmd { return playgroundIn(folder, arguments...) }
+
+func playgroundIn(folder string, arguments ...string) *exec.Cmd {
+	return exec.Command(filepath.Join(Repository, "bin", "playground-ctl"), append([]string{"-dir", folder}, arguments...)...)
+}
+
+// endOrphans ends what a killed run has left.
+func endOrphans() error {
+	folders, err := filepath.Glob(filepath.Join(Repository, "bin", "test-playground-[0-9]*"))
+	for _, left := range folders {
+		pid := left[strings.LastIndex(left, "-")+1:]
+		if _, running := os.Stat("/proc/" + pid); running != nil {
+			err = errors.Join(err, playgroundIn(left, "down").Run())
+		}
+	}
+	return err
+}
+
+// startPlayground takes the addresses over into this process's environment.
+func startPlayground() error {
+	if err := endOrphans(); err != nil {
+		return fmt.Errorf("end what a former run left: %w", err)
+	}
+	if output, err := Playground("up").CombinedOutput(); err != nil {
+		return fmt.Errorf("playground up (run make test, which builds what it needs): %w\n%s", err, output)
+	}
+	return source(filepath.Join(folder, "env"))
+}
+
+// source reads lines such as export NAME='value'.
+func source(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		name, value, _ := strings.Cut(strings.TrimPrefix(lines.Text(), "export "), "=")
+		value = strings.ReplaceAll(value, `"$PATH"`, os.Getenv("PATH"))
+		if err := os.Setenv(name, strings.ReplaceAll(value, "'", "")); err != nil {
+			return err
+		}
+	}
+	return os.Setenv("PATH", filepath.Join(Repository, "bin", "k8s")+":"+os.Getenv("PATH"))
+}
+
+// keepLogs leaves the logs of a failed run beside the playground's folder, which is removed.
+func keepLogs() {
+	kept := filepath.Join(Repository, "bin", "test-logs", filepath.Base(os.Args[0]))
+	_ = os.RemoveAll(kept)
+	if err := os.CopyFS(kept, os.DirFS(os.Getenv("PLAYGROUND_LOG_DIR"))); err == nil {
+		fmt.Fprintln(os.Stderr, "the logs of this run are in", kept)
+	}
+}
+
+// Try runs kubectl with a manifest as its standard input, and returns everything that it says.
+func Try(manifest string, arguments ...string) (string, error) {
+	command := exec.Command("kubectl", arguments...)
+	command.Stdin = strings.NewReader(manifest)
+	output, err := command.CombinedOutput()
+	return string(output), err
+}
+
+// Kubectl is Try where it must succeed.
+func Kubectl(t *testing.T, manifest string, arguments ...string) string {
+	t.Helper()
+	output, err := Try(manifest, arguments...)
+	require.NoError(t, err, "kubectl %s: %s", strings.Join(arguments, " "), output)
+	return output
+}
