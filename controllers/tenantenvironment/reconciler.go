@@ -34,7 +34,7 @@ type Reconciler struct {
 	Namespace string
 	// Connections is filled here and read by the tenants' controller.
 	Connections *Connections
-	// Changed receives an environment when it became usable or unusable, or got other connections.
+	// Changed receives an environment when it became usable or unusable, got other connections, or was edited.
 	Changed chan<- event.GenericEvent
 }
 
@@ -66,11 +66,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 // connectAndSurvey returns what the server says about itself, or why the environment can not be used. Tenants are told of every
-// change between the two, and of other connections.
+// change between the two, of other connections, and of an edited spec.
 func (r *Reconciler) connectAndSurvey(ctx context.Context, environment *v1alpha1.TenantEnvironment) (survey postgres.Survey, err error) {
 	var remade bool
+	edited := environment.Status.ObservedGeneration != environment.Generation
 	defer func() {
-		if r.Connections.setUsable(environment.Name, err == nil) || remade {
+		if r.Connections.setUsable(environment.Name, err == nil) || remade || edited {
 			r.tellTenants(ctx, environment.Name)
 		}
 	}()

@@ -3,6 +3,7 @@ package integration
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -122,6 +123,30 @@ func TestChangedVariableRotates(t *testing.T) {
 	requireAccepted(t, values["PG_URL"])
 	requireRefused(t, values["DATABASE_URL"])
 	admin(t, http.MethodPut, "/admin/apps/"+x.app()+"/secrets/DATABASE_URL", `{"value":"`+values["PG_URL"]+`"}`, nil) // what the checker looks at
+}
+
+// An edited environment reaches its tenants at once: a namespace that is allowed now, and an address that the apps are told by a new
+// DATABASE_URL.
+func TestEditedEnvironmentReachesItsTenants(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "stopped")
+	environment := "edited-" + x.short
+	copyEnvironment(t, environment, "fly-sandbox")
+	edit := func(patch string) { kubectl(t, "", "patch", "tenv", environment, "--type=merge", "-p", patch) }
+	edit(`{"spec":{"allowedNamespaces":{"selector":{"matchLabels":{"example.com/environment":"elsewhere"}}}}}`)
+	spec := []string{"environmentRef: {name: " + environment + "}", "rotationGeneration: 1"}
+	x.apply(spec...)
+	x.waitReason("NamespaceNotAllowed")
+	require.Empty(t, x.rows())
+
+	edit(`{"spec":{"allowedNamespaces":{"selector":{"matchLabels":{"example.com/environment":"sandbox"}}}}}`)
+	x.waitReady()
+	require.Contains(t, x.url(), "@127.0.0.1:")
+	edit(`{"spec":{"postgres":{"internal":{"host":"localhost"}}}}`)
+	require.Eventually(t, func() bool { return x.rows()["completed"] == 2 }, time.Minute, 100*time.Millisecond, "the new address was not delivered")
+	require.Contains(t, x.url(), "@localhost:")
+	requireAccepted(t, x.url())
+	x.waitReady()
 }
 
 // Fly does what it is told, and its answer is lost every time: nothing is committed, the old password stays valid, the status says what
