@@ -143,9 +143,12 @@ func TestEditedEnvironmentReachesItsTenants(t *testing.T) {
 	x.waitReady()
 	require.Contains(t, x.url(), "@127.0.0.1:")
 	edit(`{"spec":{"postgres":{"internal":{"host":"localhost"}}}}`)
-	require.Eventually(t, func() bool { return x.rows()["completed"] == 2 }, time.Minute, 100*time.Millisecond, "the new address was not delivered")
+	delivered := func(rotations int) func() bool { return func() bool { return x.rows()["completed"] == rotations } }
+	require.Eventually(t, delivered(2), time.Minute, 100*time.Millisecond, "the new address was not delivered")
 	require.Contains(t, x.url(), "@localhost:")
 	requireAccepted(t, x.url())
+	edit(`{"spec":{"postgres":{"internal":{"host":"127.0.0.1"}}}}`) // where the checker knows the server
+	require.Eventually(t, delivered(3), time.Minute, 100*time.Millisecond, "the former address was not delivered")
 	x.waitReady()
 }
 
