@@ -205,7 +205,7 @@ type TenantCredential struct {
 
 	// status is what is so.
 	// +optional
-	// +default={"observedGeneration":-1,"conditions":[{"type":"Ready","status":"Unknown","reason":"Pending","message":"Waiting for controller","lastTransitionTime":"1970-01-01T00:00:00Z"}]}
+	// +default={"observedGeneration":-1,"rotationGeneration":0,"revision":0,"conditions":[{"type":"Ready","status":"Unknown","reason":"Pending","message":"Waiting for controller","lastTransitionTime":"1970-01-01T00:00:00Z"}]}
 	Status TenantCredentialStatus `json:"status,omitzero"`
 }
 

@@ -1,6 +1,8 @@
 package tenantcredential
 
 import (
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 
@@ -16,7 +18,7 @@ func (r *Reconciler) announce(s *scope) {
 	}
 	if completed(after) && !completed(before) && before.ObservedGeneration >= 0 {
 		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationCompleted, "Rotate",
-			"Every Machine of app %s has revision %d", after.Fly.AppName, after.Revision)
+			"Every Machine of app %s has revision %d%s", after.Fly.AppName, after.Revision, s.warnings())
 	}
 	if s.attempted && s.obstacle != nil && reasonOf(before) != reasonOf(after) {
 		r.Events.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventRotationFailed, "Rotate", "%s", messages{s, r.Namespace}.obstacle())
@@ -25,6 +27,14 @@ func (r *Reconciler) announce(s *scope) {
 		r.Events.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventDriftDetected, "Observe", "%s",
 			meta.FindStatusCondition(after.Conditions, v1alpha1.ReadyCondition).Message)
 	}
+}
+
+// warnings are what the roll-out saw in the Machines' own configs that may hide the app's secret from the app.
+func (s *scope) warnings() string {
+	if s.progress == nil || len(s.progress.Warnings) == 0 {
+		return ""
+	}
+	return ". Mind: " + strings.Join(s.progress.Warnings, "; ")
 }
 
 // completed says that the newest rotation of the status is done.

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -95,7 +96,7 @@ func (s *Server) prepare(version string) error {
 		return err
 	}
 	if s.Port == 0 {
-		s.Port, err = freePort()
+		s.Port, err = FreePort()
 	}
 	return err
 }
@@ -219,14 +220,16 @@ func (s *Server) URL(user, password, database string) string {
 // SuperuserURL is that of the superuser, in the database postgres.
 func (s *Server) SuperuserURL() string { return s.URL("postgres", s.password, "postgres") }
 
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+// FreePort returns a port on 127.0.0.1 that nothing listens on, below those that the system gives to outgoing connections: one of those
+// could be taken between now and the server's start, or while the server is down for a moment.
+func FreePort() (int, error) {
+	const lowest, count, tries = 20000, 12000, 50
+	for range tries {
+		port := lowest + mathrand.IntN(count)
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			return port, listener.Close()
+		}
 	}
-	address, ok := listener.Addr().(*net.TCPAddr)
-	if !ok {
-		return 0, errors.New("find a free port: not a TCP address")
-	}
-	return address.Port, listener.Close()
+	return 0, errors.New("find a free port: none was free in many tries")
 }

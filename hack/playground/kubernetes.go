@@ -32,7 +32,17 @@ type cluster struct {
 	kubectl string
 }
 
+// startCluster tries anew where a port was taken by somebody else between its choice and its use.
 func startCluster(f files) (*cluster, error) {
+	for try := 1; ; try++ {
+		c, err := tryCluster(f)
+		if err == nil || try == 3 {
+			return c, err
+		}
+	}
+}
+
+func tryCluster(f files) (*cluster, error) {
 	repo, err := repository()
 	if err != nil {
 		return nil, err
@@ -46,6 +56,9 @@ func startCluster(f files) (*cluster, error) {
 		return nil, err
 	}
 	for _, folder := range []string{"etcd", "certificates"} {
+		if err := os.RemoveAll(f.path(folder)); err != nil {
+			return nil, err
+		}
 		if err := os.MkdirAll(f.path(folder), 0o700); err != nil {
 			return nil, err
 		}
@@ -58,6 +71,7 @@ func startCluster(f files) (*cluster, error) {
 		},
 	}
 	if err := plane.Start(); err != nil {
+		_ = plane.Stop()
 		return nil, fmt.Errorf("start kube-apiserver and etcd; see %s: %w", f.path("log"), err)
 	}
 	admin, err := plane.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)

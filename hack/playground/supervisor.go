@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
 )
 
 // readyLine is how the supervisor's last line of starting begins.
@@ -166,10 +168,10 @@ func (s *supervisor) startManager(ctx context.Context) error {
 		return err
 	}
 	if s.ports == (ports{}) {
-		if s.ports.probes, err = freePort(); err != nil {
+		if s.ports.probes, err = pgserver.FreePort(); err != nil {
 			return err
 		}
-		if s.ports.metrics, err = freePort(); err != nil {
+		if s.ports.metrics, err = pgserver.FreePort(); err != nil {
 			return err
 		}
 	}
@@ -216,15 +218,6 @@ func (s *supervisor) stop() {
 		d.server.Stop()
 	}
 	end(children(), 10*time.Second)
-}
-
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
 // answers asks an address whether it is served.
