@@ -40,13 +40,13 @@ func TestMalformedObjectsAreRefused(t *testing.T) {
 func TestImmutableFields(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "stopped")
-	x.apply()
+	x.Apply()
 	other := x
-	other.id = "7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7aff"
-	output, err := try(other.manifest(), "apply", "--dry-run=server", "-f", "-")
+	other.ID = "7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7aff"
+	output, err := try(other.Manifest(), "apply", "--dry-run=server", "-f", "-")
 	require.Error(t, err)
 	require.Contains(t, output, "tenantID can not be changed: create a TenantCredential of its own for the other tenant")
-	output, err = try(x.manifest("environmentRef: {name: prod}"), "apply", "--dry-run=server", "-f", "-")
+	output, err = try(x.Manifest("environmentRef: {name: prod}"), "apply", "--dry-run=server", "-f", "-")
 	require.Error(t, err)
 	require.Contains(t, output, "environmentRef can not be changed")
 }
@@ -55,16 +55,16 @@ func TestImmutableFields(t *testing.T) {
 func TestLoweredGenerationWarns(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "stopped")
-	x.apply("rotationGeneration: 3")
-	x.waitReady()
-	output := kubectl(t, x.manifest("rotationGeneration: 2"), "apply", "-f", "-")
+	x.Apply("rotationGeneration: 3")
+	x.WaitReady()
+	output := kubectl(t, x.Manifest("rotationGeneration: 2"), "apply", "-f", "-")
 	require.Contains(t, output, "Warning")
 	require.Contains(t, output, "To rotate, write 4.")
-	x.waitReady()
-	require.Equal(t, map[string]int{"completed": 1}, x.rows())
-	require.NotContains(t, kubectl(t, x.manifest("rotationGeneration: 4"), "apply", "-f", "-"), "Warning")
-	x.waitReady()
-	require.Equal(t, map[string]int{"completed": 2}, x.rows())
+	x.WaitReady()
+	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
+	require.NotContains(t, kubectl(t, x.Manifest("rotationGeneration: 4"), "apply", "-f", "-"), "Warning")
+	x.WaitReady()
+	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
 }
 
 func TestExplain(t *testing.T) {
@@ -73,7 +73,7 @@ func TestExplain(t *testing.T) {
 	for _, part := range []string{"To rotate, raise it by one", "kubectl patch tcred", "Lowering or removing it does nothing", "adopted as it is"} {
 		require.Contains(t, output, part)
 	}
-	newRow(t).apply()
+	newRow(t).Apply()
 	for _, column := range []string{"READY", "REASON", "ASKED", "DONE", "ROTATED", "AGE", "TENANT", "ENV", "REV", "APP", "MESSAGE"} {
 		require.Contains(t, kubectl(t, "", "get", "tcred", "-A", "-o", "wide"), column)
 	}

@@ -8,12 +8,21 @@ import (
 	"testing"
 
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
+	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Run(m)) }
 
 var (
-	playground = harness.Playground
-	try        = harness.Try
-	kubectl    = harness.Kubectl
+	playground      = harness.Playground
+	try             = harness.Try
+	kubectl         = harness.Kubectl
+	admin           = platform.Admin
+	newTenant       = platform.NewTenant
+	newRow          = platform.NewRow
+	copyEnvironment = platform.CopyEnvironment
+	requireAccepted = platform.RequireAccepted
+	requireRefused  = platform.RequireRefused
 )
+
+type tenant = platform.Tenant

@@ -1,0 +1,132 @@
+package platform
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/test/harness"
+)
+
+// Manifest is the tenant's object; more are further lines of its spec.
+func (x Tenant) Manifest(more ...string) string {
+	text := fmt.Sprintf(`apiVersion: credentials.systemprompt.io/v1alpha1
+kind: TenantCredential
+metadata: {name: %s, namespace: tenants-sandbox}
+spec:
+  tenantID: %s
+`, x.Name, x.ID)
+	if !strings.Contains(strings.Join(more, ""), "environmentRef") {
+		more = append(more, "environmentRef: {name: sandbox}")
+	}
+	for _, line := range more {
+		text += "  " + line + "\n"
+	}
+	return text
+}
+
+// Apply applies the object as a user does.
+func (x Tenant) Apply(more ...string) {
+	x.t.Helper()
+	harness.Kubectl(x.t, x.Manifest(more...), "apply", "-f", "-")
+}
+
+func (x Tenant) Delete() {
+	x.t.Helper()
+	harness.Kubectl(x.t, "", "-n", "tenants-sandbox", "delete", "tcred", x.Name, "--timeout=120s")
+}
+
+// WaitReady waits as a pipeline does.
+func (x Tenant) WaitReady() {
+	x.t.Helper()
+	output, err := harness.Try("", "-n", "tenants-sandbox", "wait", "tcred", x.Name, "--for=condition=Ready", "--timeout=150s")
+	require.NoError(x.t, err, "%s\n%s", output, x.Describe())
+}
+
+// WaitReason waits until Ready shows a reason.
+func (x Tenant) WaitReason(reason string) {
+	x.t.Helper()
+	output, err := harness.Try("", "-n", "tenants-sandbox", "wait", "tcred", x.Name, "--timeout=120s",
+		"--for=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}="+reason)
+	require.NoError(x.t, err, "%s\n%s", output, x.Describe())
+}
+
+func (x Tenant) Describe() string {
+	output, _ := harness.Try("", "-n", "tenants-sandbox", "get", "tcred", x.Name, "-o", "yaml")
+	return output
+}
+
+// Object is what the tests read of a TenantCredential.
+type Object struct {
+	Metadata struct {
+		Generation      int64
+		ResourceVersion string
+		Finalizers      []string
+	}
+	Status struct {
+		ObservedGeneration, RotationGeneration, Revision int64
+		Conditions                                       []Condition
+		LastRotation                                     *struct{ Reason string }
+		Fly                                              struct {
+			Machines struct{ Total, Updated, OnNextStart, Failed int }
+		}
+	}
+}
+
+type Condition struct {
+	Type, Status, Reason, Message string
+	ObservedGeneration            int64
+}
+
+func (o Object) Condition(kind string) Condition {
+	for _, c := range o.Status.Conditions {
+		if c.Type == kind {
+			return c
+		}
+	}
+	return Condition{}
+}
+
+func (x Tenant) Get() Object {
+	x.t.Helper()
+	var o Object
+	require.NoError(x.t, json.Unmarshal([]byte(harness.Kubectl(x.t, "", "-n", "tenants-sandbox", "get", "tcred", x.Name, "-o", "json")), &o))
+	return o
+}
+
+// Poke has the operator look at the object, and returns when it has: it looks at every changed annotation.
+func (x Tenant) Poke() {
+	x.t.Helper()
+	before := x.Looks()
+	harness.Kubectl(x.t, "", "-n", "tenants-sandbox", "annotate", "--overwrite", "tcred", x.Name, "test.example.com/poke="+uuid.NewString())
+	require.Eventually(x.t, func() bool { return x.Looks() > before }, time.Minute, 100*time.Millisecond, "the operator did not look")
+}
+
+// Looks counts the passes over the object in the manager's debug log.
+func (x Tenant) Looks() int {
+	x.t.Helper()
+	log, err := os.ReadFile(os.Getenv("MANAGER_LOG"))
+	require.NoError(x.t, err)
+	count := 0
+	for line := range strings.Lines(string(log)) {
+		if strings.Contains(line, `"msg":"Looked"`) && strings.Contains(line, `"name":"`+x.Name+`"`) {
+			count++
+		}
+	}
+	return count
+}
+
+// CopyEnvironment makes an environment like sandbox, with a Fly token from another Secret.
+func CopyEnvironment(t *testing.T, name, tokenSecret string) {
+	t.Helper()
+	manifest, err := os.ReadFile(os.Getenv("PLAYGROUND_DIR") + "/environment-sandbox.yaml")
+	require.NoError(t, err)
+	text := strings.Replace(string(manifest), "name: sandbox\n", "name: "+name+"\n", 1)
+	harness.Kubectl(t, strings.Replace(text, "name: fly-sandbox", "name: "+tokenSecret, 1), "apply", "-f", "-")
+}

@@ -1,0 +1,214 @@
+// Package platform is what the tests have of the platform and of its engineers: tenants, made as the platform makes them, and their
+// objects, driven with kubectl. It calls nothing of the operator.
+package platform
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/test/harness"
+)
+
+// Tenant is one that a test made for itself, as the platform would make it.
+type Tenant struct {
+	t               *testing.T
+	ID, Name, Short string
+}
+
+func (x Tenant) Role() string { return "tenant_" + x.Short }
+func (x Tenant) App() string  { return "sp-" + x.Short }
+
+// NewTenant makes a row, a role and a database in sandbox, and an app with so many Machines; withoutApp makes none.
+func NewTenant(t *testing.T, machines ...string) Tenant {
+	t.Helper()
+	x := NewRow(t)
+	password := "initial" + x.Short
+	x.SQL("CREATE ROLE " + x.Role() + " LOGIN PASSWORD '" + password + "'")
+	x.SQL("CREATE DATABASE site_" + x.Short + " OWNER " + x.Role())
+	x.SQL("UPDATE management.tenants SET password_hash = (SELECT rolpassword FROM pg_authid WHERE rolname = '" + x.Role() + "') WHERE id = '" + x.ID + "'")
+	x.Bind()
+	if len(machines) > 0 {
+		x.MakeApp(fmt.Sprintf("postgres://%s:%s@127.0.0.1:%s/site_%s", x.Role(), password, os.Getenv("PGPORT"), x.Short), machines...)
+	}
+	return x
+}
+
+// NewRow makes no more than the tenant's row in the management table.
+func NewRow(t *testing.T) Tenant {
+	t.Helper()
+	id := uuid.NewString()
+	return NewNamedRow(t, id, "t-"+id[:8])
+}
+
+// NewNamedRow is NewRow for an ID and a name of the caller's choice.
+func NewNamedRow(t *testing.T, id, name string) Tenant {
+	t.Helper()
+	x := Tenant{t: t, ID: id, Short: id[:8], Name: name}
+	x.SQL("INSERT INTO management.tenants (id, name, password_hash) VALUES ('" + x.ID + "', '" + x.Name + "', '')")
+	return x
+}
+
+// Bind labels the namespace for the tenant.
+func (x Tenant) Bind() {
+	x.t.Helper()
+	harness.Kubectl(x.t, "", "label", "--overwrite", "namespace", "tenants-sandbox", "tenant.credentials.systemprompt.io/"+x.ID+"=allowed")
+}
+
+func (x Tenant) MakeApp(url string, machines ...string) {
+	x.t.Helper()
+	Admin(x.t, http.MethodPut, "/admin/apps/"+x.App(), `{"organization":"example-sandbox","variable":"DATABASE_URL"}`, nil)
+	Admin(x.t, http.MethodPut, "/admin/apps/"+x.App()+"/secrets/DATABASE_URL", `{"value":"`+url+`"}`, nil)
+	for _, state := range machines {
+		Admin(x.t, http.MethodPost, "/admin/apps/"+x.App()+"/machines", `{"state":"`+state+`"}`, nil)
+	}
+}
+
+// SQL runs a statement as sandbox's superuser.
+func (x Tenant) SQL(statement string) {
+	x.t.Helper()
+	connection := Connect(x.t)
+	defer connection.Close(context.Background())
+	_, err := connection.Exec(context.Background(), statement)
+	require.NoError(x.t, err)
+}
+
+func Connect(t *testing.T) *pgx.Conn {
+	t.Helper()
+	connection, err := pgx.Connect(context.Background(), os.Getenv("PLAYGROUND_SANDBOX_URL"))
+	require.NoError(t, err)
+	return connection
+}
+
+// Rows counts the tenant's ledger rows by state.
+func (x Tenant) Rows() map[string]int {
+	x.t.Helper()
+	connection := Connect(x.t)
+	defer connection.Close(context.Background())
+	found, err := connection.Query(context.Background(), "SELECT state, count(*)::int FROM tenant_credentials.rotations WHERE tenant_id = $1 GROUP BY 1", x.ID)
+	require.NoError(x.t, err)
+	counts := map[string]int{}
+	var state string
+	var count int
+	_, err = pgx.ForEachRow(found, []any{&state, &count}, func() error { counts[state] = count; return nil })
+	require.NoError(x.t, err)
+	return counts
+}
+
+// Hashes returns the role's verifier and the stored hash.
+func (x Tenant) Hashes() (verifier, hash string) {
+	x.t.Helper()
+	connection := Connect(x.t)
+	defer connection.Close(context.Background())
+	err := connection.QueryRow(context.Background(), "SELECT a.rolpassword, t.password_hash FROM pg_authid a, management.tenants t WHERE a.rolname = $1 AND t.id = $2",
+		x.Role(), x.ID).Scan(&verifier, &hash)
+	require.NoError(x.t, err)
+	return verifier, hash
+}
+
+// AppView is what the emulator's admin API shows of an app.
+type AppView struct {
+	Secrets []struct {
+		Name, Value, Digest, Version string
+	}
+	Machines []struct {
+		ID, State string
+		Env       map[string]string
+		Updates   int
+	}
+}
+
+func (x Tenant) Look() AppView {
+	x.t.Helper()
+	var view AppView
+	Admin(x.t, http.MethodGet, "/admin/apps/"+x.App(), "", &view)
+	return view
+}
+
+// URL is the present DATABASE_URL at Fly.
+func (x Tenant) URL() string {
+	x.t.Helper()
+	for _, secret := range x.Look().Secrets {
+		if secret.Name == "DATABASE_URL" {
+			return secret.Value
+		}
+	}
+	require.Fail(x.t, "no DATABASE_URL")
+	return ""
+}
+
+// Writes counts the requests that changed something at Fly, for this app.
+func (x Tenant) Writes() int {
+	x.t.Helper()
+	var requests []struct {
+		App   string
+		Write bool
+	}
+	Admin(x.t, http.MethodGet, "/admin/requests", "", &requests)
+	count := 0
+	for _, request := range requests {
+		if request.App == x.App() && request.Write {
+			count++
+		}
+	}
+	return count
+}
+
+// Fault has the emulator fail for this tenant's app until the test ends, or mend is called.
+func (x Tenant) Fault(body string) (mend func()) {
+	x.t.Helper()
+	var made struct{ ID string }
+	Admin(x.t, http.MethodPost, "/admin/faults", strings.Replace(body, "{", `{"app":"`+x.App()+`",`, 1), &made)
+	mend = func() { Admin(x.t, http.MethodDelete, "/admin/faults/"+made.ID, "", nil) }
+	return mend
+}
+
+func Admin(t *testing.T, method, path, body string, into any) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(context.Background(), method, os.Getenv("FLY_EMULATOR_ADMIN_URL")+path, bytes.NewBufferString(body))
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Less(t, response.StatusCode, 300, "%s %s: %s", method, path, content)
+	if into != nil {
+		require.NoError(t, json.Unmarshal(content, into))
+	}
+}
+
+// Login logs in with a DATABASE_URL; refused says that the server refused the password.
+func Login(url string) (refused bool, err error) {
+	connection, err := pgx.Connect(context.Background(), url)
+	if err != nil {
+		var p *pgconn.PgError
+		return errors.As(err, &p) && p.Code == "28P01", err
+	}
+	return false, connection.Close(context.Background())
+}
+
+func RequireAccepted(t *testing.T, url string) {
+	t.Helper()
+	_, err := Login(url)
+	require.NoError(t, err, "the password is refused")
+}
+
+func RequireRefused(t *testing.T, url string) {
+	t.Helper()
+	refused, err := Login(url)
+	require.Error(t, err)
+	require.True(t, refused, "refused for another reason than the password")
+}
