@@ -37,6 +37,7 @@ func (x Tenant) Apply(more ...string) {
 	harness.Kubectl(x.t, x.Manifest(more...), "apply", "-f", "-")
 }
 
+// Delete deletes the object and waits until it is gone.
 func (x Tenant) Delete() {
 	x.t.Helper()
 	harness.Kubectl(x.t, "", "-n", "tenants-sandbox", "delete", "tcred", x.Name, "--timeout=120s")
@@ -57,6 +58,7 @@ func (x Tenant) WaitReason(reason string) {
 	require.NoError(x.t, err, "%s\n%s", output, x.Describe())
 }
 
+// Describe is the object as YAML, for the message of a failed test.
 func (x Tenant) Describe() string {
 	output, _ := harness.Try("", "-n", "tenants-sandbox", "get", "tcred", x.Name, "-o", "yaml")
 	return output
@@ -79,11 +81,13 @@ type Object struct {
 	}
 }
 
+// Condition is one of an Object's status.
 type Condition struct {
 	Type, Status, Reason, Message string
 	ObservedGeneration            int64
 }
 
+// Condition is the one of that type; the zero Condition where there is none.
 func (o Object) Condition(kind string) Condition {
 	for _, c := range o.Status.Conditions {
 		if c.Type == kind {
@@ -93,6 +97,7 @@ func (o Object) Condition(kind string) Condition {
 	return Condition{}
 }
 
+// Get reads the object.
 func (x Tenant) Get() Object {
 	x.t.Helper()
 	var o Object

@@ -28,10 +28,12 @@ type Tenant struct {
 	ID, Name, Short string
 }
 
+// Role is the tenant's login role.
 func (x Tenant) Role() string { return "tenant_" + x.Short }
+// App is the tenant's Fly app.
 func (x Tenant) App() string  { return "sp-" + x.Short }
 
-// NewTenant makes a row, a role and a database in sandbox, and an app with so many Machines; withoutApp makes none.
+// NewTenant makes a row, a role and a database in sandbox, and an app with a Machine in each of the states; without any, no app.
 func NewTenant(t *testing.T, machines ...string) Tenant {
 	t.Helper()
 	x := NewRow(t)
@@ -67,6 +69,7 @@ func (x Tenant) Bind() {
 	harness.Kubectl(x.t, "", "label", "--overwrite", "namespace", "tenants-sandbox", "tenant.credentials.systemprompt.io/"+x.ID+"=allowed")
 }
 
+// MakeApp makes the tenant's app with a DATABASE_URL, and a Machine in each of the states.
 func (x Tenant) MakeApp(url string, machines ...string) {
 	x.t.Helper()
 	Admin(x.t, http.MethodPut, "/admin/apps/"+x.App(), `{"organization":"example-sandbox","variable":"DATABASE_URL"}`, nil)
@@ -85,6 +88,7 @@ func (x Tenant) SQL(statement string) {
 	require.NoError(x.t, err)
 }
 
+// Connect connects to sandbox's database as its superuser.
 func Connect(t *testing.T) *pgx.Conn {
 	t.Helper()
 	connection, err := pgx.Connect(context.Background(), os.Getenv("PLAYGROUND_SANDBOX_URL"))
@@ -130,6 +134,7 @@ type AppView struct {
 	}
 }
 
+// Look is what the emulator's admin API shows of the tenant's app.
 func (x Tenant) Look() AppView {
 	x.t.Helper()
 	var view AppView
@@ -175,6 +180,7 @@ func (x Tenant) Fault(body string) (mend func()) {
 	return mend
 }
 
+// Admin calls the emulator's admin API; into may be nil.
 func Admin(t *testing.T, method, path, body string, into any) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(context.Background(), method, os.Getenv("FLY_EMULATOR_ADMIN_URL")+path, bytes.NewBufferString(body))
@@ -200,12 +206,14 @@ func Login(url string) (refused bool, err error) {
 	return false, connection.Close(context.Background())
 }
 
+// RequireAccepted fails the test where the server does not accept the login.
 func RequireAccepted(t *testing.T, url string) {
 	t.Helper()
 	_, err := Login(url)
 	require.NoError(t, err, "the password is refused")
 }
 
+// RequireRefused fails the test where the server does not refuse the password.
 func RequireRefused(t *testing.T, url string) {
 	t.Helper()
 	refused, err := Login(url)
