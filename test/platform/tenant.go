@@ -30,8 +30,9 @@ type Tenant struct {
 
 // Role is the tenant's login role.
 func (x Tenant) Role() string { return "tenant_" + x.Short }
+
 // App is the tenant's Fly app.
-func (x Tenant) App() string  { return "sp-" + x.Short }
+func (x Tenant) App() string { return "sp-" + x.Short }
 
 // NewTenant makes a row, a role and a database in sandbox, and an app with a Machine in each of the states; without any, no app.
 func NewTenant(t *testing.T, machines ...string) Tenant {
