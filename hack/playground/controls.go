@@ -32,6 +32,9 @@ func (s *supervisor) controls() http.Handler {
 	}
 	handle("/postgres-down/{environment}", onDatabase(func(d *database) error { d.server.Down(); return nil }))
 	handle("/postgres-up/{environment}", onDatabase(func(d *database) error { return d.server.Up(context.Background()) }))
+	handle("/cluster-down", func(*http.Request) error { return errors.Join(s.cluster.down(), s.note()) })
+	handle("/cluster-up", func(*http.Request) error { return errors.Join(s.cluster.up(), s.note()) })
+	handle("/apiserver-kill", func(*http.Request) error { return errors.Join(s.cluster.killServer(), s.note()) })
 	handle("/manager-down", func(*http.Request) error { s.stopManager(); return nil })
 	handle("/manager-up", func(r *http.Request) error {
 		s.stopManager()

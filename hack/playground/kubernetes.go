@@ -3,10 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"syscall"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,6 +20,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
 )
 
 const (
@@ -63,13 +70,25 @@ func tryCluster(f files) (*cluster, error) {
 			return nil, err
 		}
 	}
+	etcdPort, err := pgserver.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	serverPort, err := pgserver.FreePort()
+	if err != nil {
+		return nil, err
+	}
 	binaries := filepath.Join(repo, "bin", "k8s")
 	plane := &envtest.ControlPlane{
-		Etcd: &envtest.Etcd{Path: filepath.Join(binaries, "etcd"), DataDir: f.path("etcd"), Out: etcdLog, Err: etcdLog},
+		Etcd: &envtest.Etcd{
+			Path: filepath.Join(binaries, "etcd"), DataDir: f.path("etcd"), Out: etcdLog, Err: etcdLog,
+			URL: &url.URL{Scheme: "http", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(etcdPort))},
+		},
 		APIServer: &envtest.APIServer{
 			Path: filepath.Join(binaries, "kube-apiserver"), CertDir: f.path("certificates"), Out: serverLog, Err: serverLog,
 		},
 	}
+	plane.APIServer.SecureServing.Address, plane.APIServer.SecureServing.Port = "127.0.0.1", strconv.Itoa(serverPort)
 	if err := plane.Start(); err != nil {
 		_ = plane.Stop()
 		return nil, fmt.Errorf("start kube-apiserver and etcd; see %s: %w", f.path("log"), err)
@@ -84,6 +103,23 @@ func tryCluster(f files) (*cluster, error) {
 	}
 	c := &cluster{plane: plane, config: admin.Config(), files: f, kubectl: filepath.Join(binaries, "kubectl")}
 	return c, os.WriteFile(f.kubeconfig(), kubeconfig, 0o600)
+}
+
+// down stops kube-apiserver and etcd, and keeps data, ports and certificates.
+func (c *cluster) down() error { return c.plane.Stop() }
+
+// up starts them again, so that every kubeconfig stays good.
+func (c *cluster) up() error { return c.plane.Start() }
+
+// killServer kills kube-apiserver, and starts it again; etcd runs on.
+func (c *cluster) killServer() error {
+	for _, child := range children() {
+		program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", child.PID))
+		if err == nil && filepath.Base(program) == "kube-apiserver" {
+			child.signal(syscall.SIGKILL)
+		}
+	}
+	return errors.Join(c.plane.APIServer.Stop(), c.plane.APIServer.Start()) // Stop waits for the end of what was killed
 }
 
 // run runs kubectl as the administrator, with a manifest as its standard input.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -18,6 +19,9 @@ const usage = `usage: playground [-dir DIR] COMMAND
   down                     end it, and remove what it left
   postgres-down ENV        stop the PostgreSQL server of sandbox or prod
   postgres-up ENV          start it again, with its data
+  cluster-down             stop kube-apiserver and etcd
+  cluster-up               start them again, with their data, ports and certificates
+  apiserver-kill           kill kube-apiserver and start it again; etcd runs on
   manager-down             end the manager as a stop of its pod does
   manager-up               start it again
 `
@@ -49,7 +53,7 @@ func run(ctx context.Context, dir string, arguments []string) error {
 		return serve(ctx, f)
 	case (command == "postgres-down" || command == "postgres-up") && len(rest) == 1:
 		return control(ctx, f, command+"/"+rest[0])
-	case (command == "manager-down" || command == "manager-up") && len(rest) == 0:
+	case slices.Contains([]string{"cluster-down", "cluster-up", "apiserver-kill", "manager-down", "manager-up"}, command) && len(rest) == 0:
 		return control(ctx, f, command)
 	}
 	flag.Usage()
