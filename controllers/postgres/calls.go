@@ -17,6 +17,8 @@ type queries interface {
 
 // Survey reads what the server says about itself. A server without a ledger is Wait/LedgerOutdated.
 func (s *Server) Survey(ctx context.Context) (Survey, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	var answer Survey
 	var settings []byte
 	err := s.pool.QueryRow(ctx, "select server_version, system_identifier, clock, ledger_version, settings from tenant_credentials.survey()").
@@ -37,12 +39,16 @@ func (s *Server) Survey(ctx context.Context) (Survey, error) {
 
 // Observe reads tenants, one per ID and in the order asked; an ID that the management table lacks is reported with Found false.
 func (s *Server) Observe(ctx context.Context, tenantIDs []string) ([]Tenant, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	return readTenants(ctx, s.pool, "select * from tenant_credentials.observe($1::text[]::uuid[])", tenantIDs)
 }
 
 // Adopt makes the claim on a tenant, or moves it. The holder's own adoption changes nothing. Stall/OwnershipConflict names who holds
 // the tenant, Stall/NameConflict the column that gives it another name; Wait/TenantNotFound, Wait/RoleNotFound, Stall/RoleNotAllowed.
 func (s *Server) Adopt(ctx context.Context, a Adoption) (Claim, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	var content []byte
 	err := s.pool.QueryRow(ctx, "select tenant_credentials.adopt($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9)",
 		a.TenantID, a.UID, a.Cluster, a.Environment, a.Namespace, a.Name, a.Generation, orNull(a.ReplacesUID), orNull(a.TakeOverFrom)).
@@ -60,9 +66,11 @@ func (s *Server) Adopt(ctx context.Context, a Adoption) (Claim, error) {
 // OpenRotation records the intent to rotate, before anything changes. It returns the open row that exists already.
 // Retry/Superseded: nobody has adopted the tenant. Stall/OwnershipConflict: somebody else has.
 func (s *Server) OpenRotation(ctx context.Context, o Opening) (Rotation, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	var content []byte
-	err := s.pool.QueryRow(ctx, "select tenant_credentials.open($1::text::uuid, $2, $3, $4, $5, $6)",
-		o.TenantID, o.UID, o.Generation, o.Reason, o.FieldManager, o.After).Scan(&content)
+	err := s.pool.QueryRow(ctx, "select tenant_credentials.open($1::text::uuid, $2, $3, $4, $5, $6, $7)",
+		o.TenantID, o.UID, o.Generation, o.Reason, o.FieldManager, o.After, o.Above).Scan(&content)
 	if err != nil {
 		return Rotation{}, translate(err)
 	}
@@ -85,6 +93,8 @@ func (s *Server) Discard(ctx context.Context, tenantID, uid string, revision int
 }
 
 func (s *Server) exec(ctx context.Context, sql string, arguments ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	if _, err := s.pool.Exec(ctx, sql, arguments...); err != nil {
 		return translate(err)
 	}

@@ -69,6 +69,9 @@ func translate(err error) *failure.Error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return failure.New(failure.Retry, failure.ConnectionFailed, "PostgreSQL did not answer in time, or the call was given up.")
 	}
+	if errors.Is(err, pgconn.ErrStandbyConnection) {
+		return failure.New(failure.Retry, failure.ConnectionFailed, verdicts["25006"].detail)
+	}
 	var connecting *pgconn.ConnectError
 	if errors.As(err, &connecting) {
 		return failure.New(failure.Retry, failure.ConnectionFailed, "PostgreSQL can not be reached (address, TLS, or an authentication other than SCRAM).")

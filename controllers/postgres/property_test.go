@@ -178,7 +178,7 @@ func (m *machine) jumble(r *rapid.T) {
 	require.NoError(r, err)
 	for range rapid.IntRange(1, 6).Draw(r, "calls") {
 		call := rapid.SampledFrom([]string{
-			"select tenant_credentials.open($1, 'a', $2, 'r', 'm', coalesce((select (o.last_rotation->>'revision')::bigint from tenant_credentials.observe(array[$1::uuid]) o), 0))",
+			"select tenant_credentials.open($1, 'a', $2, 'r', 'm', coalesce((select (o.last_rotation->>'revision')::bigint from tenant_credentials.observe(array[$1::uuid]) o), 0), 0)",
 			"select from tenant_credentials.lock($1, 'a') where $2 > 0",
 			"select tenant_credentials.stage($1, $2, '" + m.f.verifier(credential.NewPassword()) + "', null)",
 			"select tenant_credentials.commit($1, $2, null, null, null)",

@@ -223,7 +223,7 @@ func TestVerifierStaysOutOfLogsAndErrors(t *testing.T) {
 		require.NoError(t, tx.Rollback(t.Context()))
 
 		if f.version != "15" { // ALTER ROLE itself fails: 16 and later refuse a verifier of more than 512 bytes
-			tooLong := "SCRAM-SHA-256$4096:" + strings.Repeat("QUJD", 200) + strings.TrimLeft(verifiers[0][19:], "0123456789")
+			tooLong := strings.Replace(verifiers[0], ":", ":"+strings.Repeat("QUJD", 200), 1) // a longer salt
 			verifiers = append(verifiers, tooLong)
 			_, err = f.dba.Exec(t.Context(), "select tenant_credentials.set_verifier($1, $2)", role, tooLong)
 			require.ErrorContains(t, err, "ALTER ROLE failed")

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -15,6 +16,9 @@ const (
 	applicationName       = "tenant-credential-operator"
 	defaultMaxConnections = 16
 	connectTimeout        = 5 * time.Second
+	// callTimeout bounds one call, its wait for a connection included. A server that is cut off by the network does not refuse, it is
+	// silent; then statementTimeout, which the server keeps, helps nobody.
+	callTimeout = 15 * time.Second
 	// A statement waits for a lock for 3 s at most (the SQL function begin_change), so 10 s is never reached in health.
 	statementTimeout = "10s"
 	// A transaction idles for as long as the call to Fly may take, 15 s. If we are cut off, the server ends it after this.
@@ -77,6 +81,8 @@ func secure(config *pgx.ConnConfig) {
 		config.ConnectTimeout = connectTimeout
 	}
 	config.RuntimeParams["application_name"] = applicationName
+	// A standby may be behind. After a failover the old address may lead to one, and what it says would look like lost rotations.
+	config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
 }
 
 // withDefaultTLS adds sslmode=verify-full where the URL says nothing about it (the environment's PGSSLMODE does not count).

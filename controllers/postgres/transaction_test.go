@@ -29,7 +29,7 @@ func TestOnlyReadCommittedIsAccepted(t *testing.T) {
 		for _, isolation := range []string{"repeatable read", "serializable"} {
 			for _, call := range []string{
 				"select * from tenant_credentials.lock($1, 'uid')",
-				"select tenant_credentials.open($1, 'uid', 1, 'r', 'm', 0)",
+				"select tenant_credentials.open($1, 'uid', 1, 'r', 'm', 0, 0)",
 				"select tenant_credentials.stage($1, 1, 'v', null)",
 				"select tenant_credentials.commit($1, 1, null, null, null)",
 				"select tenant_credentials.complete($1, 'uid', 1)",

@@ -112,6 +112,9 @@ type Opening struct {
 	// After is the newest committed revision that the caller has seen, 0 = none. Where there is a newer one, the rotation is not
 	// opened: it may be the very one that the caller finds missing.
 	After int64
+	// Above is the highest revision that anybody has seen of the tenant, 0 = none. The new one is above it, even where the ledger has
+	// lost it in a failover: no two passwords ever have the same revision.
+	Above int64
 }
 
 // FlyWrite is Fly's answer to the secret that was set. A zero FlyWrite says that the tenant is not delivered through Fly.

@@ -3,8 +3,10 @@ set local role tenant_credentials_owner;
 
 -- +goose StatementBegin
 -- Records the intent to rotate. It answers with the open row that exists already. Who has not seen the newest rotation that is
--- committed decided on what is no longer so, and is refused: he would rotate once more for what is done.
-create function tenant_credentials.open(tenant uuid, uid text, generation bigint, reason text, field_manager text, after bigint) returns jsonb
+-- committed decided on what is no longer so, and is refused: he would rotate once more for what is done. The new revision is above every
+-- one that was ever seen, also above those that a failover has lost.
+create function tenant_credentials.open(tenant uuid, uid text, generation bigint, reason text, field_manager text, after bigint,
+                                        above bigint) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -17,7 +19,7 @@ begin
       raise exception using errcode = 'TC017', message = 'Another rotation was committed in between.';
     end if;
     insert into rotations (tenant_id, revision, state, generation, reason, field_manager, role, opened_at)
-      values (tenant, (select coalesce(max(r.revision), 0) + 1 from rotations r where r.tenant_id = tenant),
+      values (tenant, greatest((select max(r.revision) from rotations r where r.tenant_id = tenant), above, 0) + 1,
               'open', open.generation, open.reason, open.field_manager, held.role, clock_timestamp())
       returning * into opened;
   end if;

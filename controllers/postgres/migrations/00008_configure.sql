@@ -35,7 +35,7 @@ begin
   execute format('grant usage on schema tenant_credentials to %I', operator_login);
   execute format('grant execute on function tenant_credentials.survey(), tenant_credentials.observe(uuid[]), '
     'tenant_credentials.adopt(uuid, text, text, text, text, text, bigint, text, text), '
-    'tenant_credentials.open(uuid, text, bigint, text, text, bigint), tenant_credentials.lock(uuid, text), '
+    'tenant_credentials.open(uuid, text, bigint, text, text, bigint, bigint), tenant_credentials.lock(uuid, text), '
     'tenant_credentials.stage(uuid, bigint, text, bytea), tenant_credentials.commit(uuid, bigint, text, numeric, text), '
     'tenant_credentials.complete(uuid, text, bigint), tenant_credentials.discard(uuid, text, bigint), '
     'tenant_credentials.terminate(uuid, integer) to %I', operator_login);
