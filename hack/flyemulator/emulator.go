@@ -96,7 +96,8 @@ func (e *Emulator) announce() {
 // now is the emulator's time. The caller holds mu.
 func (e *Emulator) now() time.Time { return time.Now().Add(e.ahead) }
 
-// AdvanceClock moves the emulator's clock, by which leases expire and rate limits refill.
+// AdvanceClock moves the emulator's clock, by which leases expire, rate limits refill and events have their time. Set back before
+// there are Machines, it has each of them look as if it had run for longer.
 func (e *Emulator) AdvanceClock(d time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

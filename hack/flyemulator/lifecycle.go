@@ -76,11 +76,11 @@ func (e *Emulator) crashed(a *app, m *machine, epoch, exitCode int) {
 	}
 	m.restarts++
 	restarting := m.mayRestart(exitCode)
-	m.note("exit", stateStopped, "flyd", map[string]any{
+	e.note(m, "exit", stateStopped, "flyd", map[string]any{
 		"restart_count": m.restarts,
 		"exit_event": map[string]any{
 			"exit_code": exitCode, "guest_exit_code": exitCode, "requested_stop": false, "restarting": restarting,
-			"exited_at": time.Now().UTC().Format(time.RFC3339Nano),
+			"exited_at": e.now().UTC().Format(time.RFC3339Nano),
 		},
 	})
 	e.endProcess(m)

@@ -126,7 +126,7 @@ func (e *Emulator) newMachine(a *app, name, region string, raw json.RawMessage) 
 		m.region = "fra"
 	}
 	m.versions = []versionView{{m.instance, raw}}
-	m.note("launch", stateCreated, "user", nil)
+	e.note(m, "launch", stateCreated, "user", nil)
 	a.machines[m.id] = m
 	return m, nil
 }
@@ -157,8 +157,8 @@ func (m *machine) platformEnv(a *app) map[string]string {
 }
 
 // note records an event. The caller holds mu.
-func (m *machine) note(kind, status, source string, request any) {
-	m.events = append([]eventView{{newULID(), kind, status, source, time.Now().UnixMilli(), request}}, m.events...)
+func (e *Emulator) note(m *machine, kind, status, source string, request any) {
+	m.events = append([]eventView{{newULID(), kind, status, source, e.now().UnixMilli(), request}}, m.events...)
 	if len(m.events) > 50 {
 		m.events = m.events[:50]
 	}
@@ -167,6 +167,6 @@ func (m *machine) note(kind, status, source string, request any) {
 // enter puts the Machine into a state. The caller holds mu.
 func (e *Emulator) enter(m *machine, state, kind, source string) {
 	m.state, m.changed = state, e.now()
-	m.note(kind, state, source, nil)
+	e.note(m, kind, state, source, nil)
 	e.announce()
 }
