@@ -1,5 +1,6 @@
-// Command tenantapp is what the Fly emulator runs on a Machine: an app that logs in to Postgres anew every 500 ms with the URL in
-// its environment, and counts how that goes. It prints {"port":N} once and then answers on 127.0.0.1:
+// Command tenantapp is what the Fly emulator runs on a Machine: an app that logs in to Postgres anew every 500 ms (or every
+// LOGIN_INTERVAL, for fleets) with the URL in its environment, and counts how that goes. It prints {"port":N} once and then answers on
+// 127.0.0.1:
 //
 //	GET /status  {"logins":N,"failures":N,"last_error":"28P01"}
 //	GET /health  200 if the last login worked, 503 if it did not
@@ -8,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -33,13 +35,17 @@ func main() {
 			stop()
 		}()
 	}
-	if err := run(ctx, os.Getenv(*variable), os.Getenv("CRASH_ON_LOGIN_FAILURE") == "true"); err != nil {
+	interval, err := time.ParseDuration(cmp.Or(os.Getenv("LOGIN_INTERVAL"), "500ms"))
+	if err == nil {
+		err = run(ctx, os.Getenv(*variable), interval, os.Getenv("CRASH_ON_LOGIN_FAILURE") == "true")
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "tenantapp:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, url string, crash bool) error {
+func run(ctx context.Context, url string, interval time.Duration, crash bool) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -52,7 +58,7 @@ func run(ctx context.Context, url string, crash bool) error {
 	go func() { _ = server.Serve(listener) }() // ends with Close
 	defer func() { _ = server.Close() }()
 
-	tick := time.NewTicker(500 * time.Millisecond)
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		if class := app.login(ctx); class != "" && crash {
