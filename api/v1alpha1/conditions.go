@@ -1,6 +1,6 @@
 package v1alpha1
 
-// The conditions of a TenantCredential; a TenantEnvironment has Ready, Reconciling and Stalled alone.
+// The conditions of a TenantCredential; a TenantEnvironment has Ready, Reconciling, Stalled and RotationsPaused.
 const (
 	// ReadyCondition sums up: True when everything that spec asks for is done.
 	ReadyCondition = "Ready"
@@ -16,6 +16,8 @@ const (
 	FlySecretSyncedCondition = "FlySecretSynced"
 	// FlyMachinesUpdatedCondition: every Machine runs with the value, or takes it at its next start.
 	FlyMachinesUpdatedCondition = "FlyMachinesUpdated"
+	// RotationsPausedCondition of a TenantEnvironment: no rotation starts until somebody acknowledges what happened to the server.
+	RotationsPausedCondition = "RotationsPaused"
 )
 
 // Reasons for a condition that is True (or, with Pending, not known yet).
@@ -45,6 +47,15 @@ const (
 	ReasonNameConflict        = "NameConflict"        // another tenant has the same role or app
 	ReasonRoleNotAllowed      = "RoleNotAllowed"      // the role guard refuses the role
 	ReasonRolloutHalted       = "RolloutHalted"       // a Machine did not come up with the new value
+	ReasonRotationsPaused     = "RotationsPaused"     // the environment's condition of that name says why, and how to go on
+)
+
+// Reasons of RotationsPaused.
+const (
+	ReasonNotPaused       = "NotPaused"
+	ReasonAcknowledged    = "Acknowledged"    // somebody has said that rotations shall go on
+	ReasonServerChanged   = "ServerChanged"   // the server's system identifier is another one
+	ReasonLedgerRegressed = "LedgerRegressed" // Postgres has lost rotations of more tenants than can have been under way
 )
 
 // Reasons for what is missing, broken or not known.
@@ -87,6 +98,9 @@ const (
 	// TakeOverFromAnnotation on a TenantCredential holds the UID of the cluster (its kube-system namespace's UID) whose claim
 	// on the tenant is to be taken over.
 	TakeOverFromAnnotation = "credentials.systemprompt.io/take-over-from"
+	// ResumeRotationsAnnotation on a TenantEnvironment acknowledges a pause. Its value is the one that the condition RotationsPaused
+	// names, so that it acknowledges this pause and no later one.
+	ResumeRotationsAnnotation = "credentials.systemprompt.io/resume-rotations"
 	// TenantLabelPrefix and a tenant's ID make the label key that binds a namespace to a tenant.
 	TenantLabelPrefix = "tenant.credentials.systemprompt.io/"
 	// TenantLabelAllowed is the label's value.

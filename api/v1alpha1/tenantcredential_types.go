@@ -118,7 +118,7 @@ type TenantCredentialStatus struct {
 type RotationStatus struct {
 	// revision of the credentials that it made.
 	Revision int64 `json:"revision"`
-	// reason why it was due: GenerationRaised, DeliveryChanged, OpenAttempt, FlySuperseded or VerificationFailed.
+	// reason why it was due: GenerationRaised, DeliveryChanged, OpenAttempt, FlySuperseded, VerificationFailed or LedgerRegressed.
 	Reason string `json:"reason"`
 	// commitTime is when the new password came into force, by the Postgres server's clock.
 	CommitTime metav1.Time `json:"commitTime"`

@@ -246,7 +246,8 @@ type TenantEnvironmentStatus struct {
 	// observedGeneration is the metadata.generation that this status speaks of; -1 before the first look.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// conditions: Ready is True when the server can be used and its ledger is of the right version.
+	// conditions: Ready is True when the server can be used and its ledger is of the right version. RotationsPaused is True while the
+	// operator waits for you to say that a server which has lost rotations, or is another one than before, is meant to be used.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -259,6 +260,10 @@ type TenantEnvironmentStatus struct {
 	// ledgerVersion is the newest migration of the ledger that is installed.
 	// +optional
 	LedgerVersion int64 `json:"ledgerVersion,omitempty"`
+	// systemIdentifier is the one of the server's data (pg_control_system), as first seen or acknowledged. A server with another one
+	// is not the one that the tenants were rotated on: rotations are paused until that is acknowledged.
+	// +optional
+	SystemIdentifier string `json:"systemIdentifier,omitempty"`
 }
 
 // TenantEnvironment is where tenants live: one PostgreSQL server with the management table, and one Fly.io organization.

@@ -112,7 +112,8 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, namespace string) (*t
 	}
 	connections := &tenantenvironment.Connections{}
 	changed := make(chan event.GenericEvent, 16)
-	environments := &tenantenvironment.Reconciler{Client: mgr.GetClient(), Namespace: namespace, Connections: connections, Changed: changed}
+	doubted := make(chan event.GenericEvent, 16)
+	environments := &tenantenvironment.Reconciler{Client: mgr.GetClient(), Namespace: namespace, Connections: connections, Changed: changed, Doubted: doubted}
 	if err := environments.AddToManager(mgr); err != nil {
 		return nil, err
 	}
@@ -120,21 +121,27 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, namespace string) (*t
 		Client:      mgr.GetClient(),
 		Live:        mgr.GetAPIReader(),
 		Events:      mgr.GetEventRecorder("tenant-credential-operator"),
-		Environment: lookup(connections),
+		Environment: lookup(connections, doubted),
 		Namespace:   namespace,
 		Cluster:     cluster,
 	}
 	return tenants, tenants.AddToManager(ctx, mgr, changed)
 }
 
-func lookup(connections *tenantenvironment.Connections) func(string) *tenantcredential.Environment {
+func lookup(connections *tenantenvironment.Connections, doubted chan<- event.GenericEvent) func(string) *tenantcredential.Environment {
 	return func(name string) *tenantcredential.Environment {
 		connection := connections.Usable(name)
 		if connection == nil {
 			return nil
 		}
 		return &tenantcredential.Environment{
-			Postgres: connection.Postgres, Fly: connection.Fly, Slots: connection.Slots, Identity: connection,
+			Postgres: connection.Postgres, Fly: connection.Fly, Slots: connection.Slots, Pause: connection.Pause, Changed: connection.Changed,
+			Doubt: func() {
+				select {
+				case doubted <- event.GenericEvent{Object: &v1alpha1.TenantEnvironment{ObjectMeta: metav1.ObjectMeta{Name: name}}}:
+				default: // it is being emptied; whoever still doubts then says so again
+				}
+			},
 		}
 	}
 }

@@ -23,6 +23,8 @@ type Cause string
 const (
 	// OpenAttempt: an earlier attempt was not committed, and Fly may hold a value that never became valid.
 	OpenAttempt Cause = "OpenAttempt"
+	// LedgerRegressed: Postgres has lost rotations that it had committed, so that the apps may have a password that it does not know.
+	LedgerRegressed Cause = "LedgerRegressed"
 	// VerificationFailed: Postgres refused the password that the last rotation set.
 	VerificationFailed Cause = "VerificationFailed"
 	// FlySuperseded: during the roll-out somebody else's value replaced ours at Fly.
@@ -48,6 +50,10 @@ type Facts struct {
 	DeliveryDigest string
 	// Open: the ledger has a row that is not committed.
 	Open bool
+	// Lost: an attempt had been begun, Fly holds a value that the ledger does not know, and so the ledger has lost the attempt.
+	Lost bool
+	// Regressed: the ledger has lost rotations that were committed.
+	Regressed bool
 	// Last is the newest committed rotation, nil where there has been none.
 	Last *Last
 }
@@ -77,6 +83,9 @@ func Decide(f Facts) Decision {
 	if f.Open {
 		return Decision{Start, OpenAttempt}
 	}
+	if f.Lost {
+		return Decision{Start, LedgerRegressed}
+	}
 	if f.Last != nil && !f.Last.Completed {
 		return underWay(f)
 	}
@@ -95,6 +104,8 @@ func Decide(f Facts) Decision {
 // once, suspended or not; a raised generation waits for the completion unless the roll-out is halted.
 func underWay(f Facts) Decision {
 	switch {
+	case f.Regressed:
+		return Decision{Start, LedgerRegressed}
 	case f.Last.LoginRefused:
 		return Decision{Start, VerificationFailed}
 	case f.Last.Superseded:
@@ -108,6 +119,8 @@ func underWay(f Facts) Decision {
 
 func due(f Facts) Cause {
 	switch {
+	case f.Regressed:
+		return LedgerRegressed
 	case f.Asked > f.Completed:
 		return GenerationRaised
 	case f.Last != nil && f.Last.DeliveryDigest != f.DeliveryDigest:

@@ -30,6 +30,11 @@ func TestDecide(t *testing.T) {
 		{"raised by many is one rotation", Facts{Asked: 9, Completed: 1, DeliveryDigest: "d", Last: done()}, Decision{Start, GenerationRaised}},
 		{"other variable", Facts{Asked: 1, Completed: 1, DeliveryDigest: "e", Last: done()}, Decision{Start, DeliveryChanged}},
 		{"other variable of an adopted password: nothing of ours is there", Facts{DeliveryDigest: "e"}, Decision{Step: Nothing}},
+		{"lost by a failover", Facts{Asked: 1, Completed: 1, Regressed: true, DeliveryDigest: "d", Last: done()}, Decision{Start, LedgerRegressed}},
+		{"lost with the generation that was done", Facts{Asked: 2, Completed: 1, Regressed: true, DeliveryDigest: "d"}, Decision{Start, LedgerRegressed}},
+		{"lost while an older one rolls again", Facts{Asked: 1, Regressed: true, Suspended: true, Last: done(rolling)}, Decision{Start, LedgerRegressed}},
+		{"lost and suspended", Facts{Asked: 1, Completed: 1, Regressed: true, Suspended: true, DeliveryDigest: "d", Last: done()}, Decision{Hold, LedgerRegressed}},
+		{"an attempt lost by a failover, suspended and deleted", Facts{Asked: 1, Completed: 1, Lost: true, Suspended: true, Deleted: true, DeliveryDigest: "d", Last: done()}, Decision{Start, LedgerRegressed}},
 		{"suspended and due", Facts{Asked: 2, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done()}, Decision{Hold, GenerationRaised}},
 		{"suspended and not due", Facts{Asked: 1, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done()}, Decision{Step: Nothing}},
 		{"deleted and due", Facts{Asked: 2, Completed: 1, Deleted: true, DeliveryDigest: "d", Last: done()}, Decision{Step: Nothing}},
@@ -57,7 +62,7 @@ func TestDecideInvariants(t *testing.T) {
 	draw := rapid.Custom(func(t *rapid.T) Facts {
 		digest, flag, generation := rapid.SampledFrom([]string{"d", "e"}), rapid.Bool(), rapid.Int64Range(0, 3)
 		f := Facts{Asked: generation.Draw(t, "asked"), Completed: generation.Draw(t, "completed"), Suspended: flag.Draw(t, "suspended"),
-			Deleted: flag.Draw(t, "deleted"), DeliveryDigest: digest.Draw(t, "digest"), Open: flag.Draw(t, "open")}
+			Deleted: flag.Draw(t, "deleted"), Lost: flag.Draw(t, "lost"), Regressed: flag.Draw(t, "regressed"), DeliveryDigest: digest.Draw(t, "digest"), Open: flag.Draw(t, "open")}
 		if flag.Draw(t, "rotated before") {
 			f.Last = &Last{flag.Draw(t, "done"), generation.Draw(t, "last"), digest.Draw(t, "last digest"), flag.Draw(t, "refused"), flag.Draw(t, "superseded"), flag.Draw(t, "halted")}
 		}
@@ -66,7 +71,7 @@ func TestDecideInvariants(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := draw.Draw(t, "facts")
 		got := Decide(f)
-		unfinished := f.Open || f.Last != nil && !f.Last.Completed
+		unfinished := f.Open || f.Lost || f.Last != nil && !f.Last.Completed
 		if unfinished && got.Step != Start && got.Step != Finish {
 			t.Fatalf("an unfinished rotation is left alone: %+v", got)
 		}

@@ -39,7 +39,7 @@ func (r *Reconciler) AddToManager(ctx context.Context, mgr ctrl.Manager, environ
 		For(&v1alpha1.TenantCredential{}, builder.WithPredicates(changed)).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.inNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		WatchesRawSource(source.Channel(environmentChanged, handler.EnqueueRequestsFromMapFunc(r.inEnvironment))).
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, ReconciliationTimeout: passTimeout}).
 		Complete(r)
 }
 

@@ -55,6 +55,8 @@ func (s *scope) postgresSynced(m messages) metav1.Condition {
 	switch {
 	case !s.held():
 		return s.former(kind)
+	case s.behind(s.tenant):
+		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonLedgerRegressed, m.regressed()+".")
 	case passwordDrifted(s.tenant):
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, m.drift(fmt.Sprintf("The password of role %s", s.tenant.Role)))
 	case s.tenant.Last == nil:
@@ -69,6 +71,8 @@ func (s *scope) hashSynced(m messages) metav1.Condition {
 	switch {
 	case !s.held():
 		return s.former(kind)
+	case s.behind(s.tenant):
+		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonLedgerRegressed, m.regressed()+".")
 	case hashDrifted(s.tenant):
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, m.drift("The hash in "+m.table()))
 	case s.tenant.Last == nil:
@@ -84,7 +88,7 @@ func (s *scope) flySecretSynced(m messages) metav1.Condition {
 		return c
 	}
 	switch {
-	case !s.held() || !s.flySeen:
+	case !s.held() || !s.flySeen || s.behind(s.tenant):
 		return s.former(kind)
 	case s.secretDrifted():
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, m.drift(m.secret()))
@@ -106,7 +110,7 @@ func (s *scope) flyMachinesUpdated(m messages) metav1.Condition {
 	switch {
 	case !s.held():
 		return s.former(kind)
-	case s.tenant.Last == nil && !s.flySeen:
+	case s.tenant.Last == nil && !s.flySeen, s.behind(s.tenant):
 		return s.former(kind)
 	case s.tenant.Last == nil:
 		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAdopted, "The Machines run with what they were found with.")

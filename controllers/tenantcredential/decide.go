@@ -24,6 +24,8 @@ func (s *scope) facts(tenant *postgres.Tenant) rotation.Facts {
 		Deleted:        s.deleted(),
 		DeliveryDigest: s.destination.Digest(),
 		Open:           tenant.Open != nil,
+		Lost:           s.lost(tenant),
+		Regressed:      s.behind(tenant),
 	}
 	if tenant.Last != nil {
 		facts.Last = &rotation.Last{

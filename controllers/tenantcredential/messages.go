@@ -46,6 +46,15 @@ func (m messages) suspended() string {
 		m.decision.Cause, m.object.Namespace, m.object.Name)
 }
 
+// regressed is said of a ledger that is behind the status.
+func (m messages) regressed() string {
+	known := "no revision"
+	if m.tenant.Last != nil {
+		known = fmt.Sprintf("revision %d", m.tenant.Last.Revision)
+	}
+	return fmt.Sprintf("PostgreSQL has lost revision %d of this tenant (its ledger knows %s), so the app may be refused", m.before.Status.Revision, known)
+}
+
 func (m messages) rolling() string {
 	text := fmt.Sprintf("Revision %d is in force in Postgres and at Fly", m.tenant.Last.Revision)
 	if m.progress == nil {
@@ -110,6 +119,12 @@ func (m messages) setUp() (fact, command string) {
 	case v1alpha1.ReasonEnvironmentNotReady:
 		return fmt.Sprintf("TenantEnvironment %s is not ready (%s)", environment, m.failed().Detail),
 			fmt.Sprintf("It says what to do: kubectl get tenv %s -o wide", environment)
+	case v1alpha1.ReasonRotationsPaused:
+		fact := fmt.Sprintf("The rotations of TenantEnvironment %s are paused", environment)
+		if m.behind(m.tenant) {
+			fact = m.regressed() + ". " + fact
+		}
+		return fact, fmt.Sprintf("Its condition RotationsPaused says why, and how to go on: kubectl describe tenv %s", environment)
 	case v1alpha1.ReasonNamespaceNotAllowed:
 		return fmt.Sprintf("TenantEnvironment %s does not accept namespace %s", environment, object.Namespace),
 			fmt.Sprintf("Move the object to a namespace that it accepts, or extend spec.allowedNamespaces: kubectl edit tenv %s", environment)

@@ -134,5 +134,5 @@ func passing(err error) bool {
 func (s *scope) restsOnFormerLook() bool {
 	condition := meta.FindStatusCondition(s.object.Status.Conditions, v1alpha1.FlySecretSyncedCondition)
 	return condition != nil && condition.Status == metav1.ConditionTrue && condition.ObservedGeneration == s.object.Generation &&
-		!unfinished(s.tenant) && s.object.AskedGeneration() <= s.tenant.Claim.Generation
+		!unfinished(s.tenant) && !s.behind(s.tenant) && s.object.AskedGeneration() <= s.tenant.Claim.Generation
 }

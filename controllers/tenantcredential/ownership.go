@@ -99,6 +99,8 @@ func (s *scope) nobodyLeft() bool {
 
 // patchFinalizers changes the metadata alone and refuses to write over somebody else's change.
 func (r *Reconciler) patchFinalizers(ctx context.Context, s *scope, change func(*v1alpha1.TenantCredential)) error {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
 	changed := s.object.DeepCopy()
 	change(changed)
 	base := client.MergeFromWithOptions(s.object.DeepCopy(), client.MergeFromWithOptimisticLock{})

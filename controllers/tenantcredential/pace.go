@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -15,37 +16,30 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
 )
 
-// attempt is one that failed, and what it was made with.
-type attempt struct {
-	generation int64
-	identity   any
-	retry      time.Time
-}
-
-// mayTry says whether the time for the next attempt has come. A changed spec, login or token is tried at once.
-func (r *Reconciler) mayTry(s *scope) bool {
-	former, known := r.failed.Load(client.ObjectKeyFromObject(s.object))
-	if !known {
+// mayTry says whether the time for the next attempt has come, where one has failed after it was opened. It goes by the status alone, so
+// that a restarted process does not try everything at once. A changed spec, login or token is tried at once.
+func (s *scope) mayTry() bool {
+	last := s.before.Status.Failure
+	if last == nil || s.tenant.Open == nil && s.decision.Cause != rotation.VerificationFailed {
 		return true
 	}
-	last := former.(attempt)
-	return !s.now.Before(last.retry) || last.generation != s.object.Generation || last.identity != s.connection.Identity
+	return !s.now.Before(last.RetryTime.Time) || s.before.Status.ObservedGeneration != s.object.Generation ||
+		last.LastTime.Time.Before(s.connection.Changed)
 }
 
 // later is when a pass that had nothing to report comes again. It is never zero, which would mean never.
-func (r *Reconciler) later(s *scope) time.Duration {
-	if former, known := r.failed.Load(client.ObjectKeyFromObject(s.object)); known && !r.mayTry(s) {
-		return max(former.(attempt).retry.Sub(s.now), time.Millisecond)
+func (s *scope) later() time.Duration {
+	if s.tenant != nil && !s.mayTry() {
+		return max(s.before.Status.Failure.RetryTime.Sub(s.now), time.Millisecond)
 	}
 	return wait.Jitter(slotPeriod, 0.5)
 }
 
-// remember keeps count of failures in status, where a restart does not lose it.
-func (r *Reconciler) remember(ctx context.Context, s *scope) {
-	key := client.ObjectKeyFromObject(s.object)
-	if s.obstacle == nil {
+// remember keeps count of failures in status, where a restart does not lose it. Waiting for the environment is not counted: it is looked
+// at by its own controller, which wakes its tenants.
+func (s *scope) remember(ctx context.Context) {
+	if s.obstacle == nil || s.waitsForEnvironment() {
 		s.object.Status.Failure = nil
-		r.failed.Delete(key)
 		return
 	}
 	attempts := int32(1)
@@ -56,23 +50,33 @@ func (r *Reconciler) remember(ctx context.Context, s *scope) {
 	if class := s.obstacle.failure.Class; class == failure.Wait || class == failure.Unknown {
 		longest = rotation.LongestLook
 	}
-	// Rounded up to what the API server keeps of a time, so that status and memory name the same moment.
+	// Rounded up to what the API server keeps of a time, so that the status and this pass name the same moment.
 	retry := s.now.Add(rotation.Backoff(attempts, longest, rand.Float64())).Truncate(time.Second).Add(time.Second) //nolint:gosec // spreads retries, guards nothing
 	s.object.Status.Failure = &v1alpha1.FailureStatus{
 		Attempts:  attempts,
 		LastTime:  metav1.NewTime(s.now),
 		RetryTime: metav1.NewTime(retry),
 	}
-	if s.attempted {
-		r.failed.Store(key, attempt{s.object.Generation, s.connection.Identity, retry})
-	}
 	ctrl.LoggerFrom(ctx).Info("Could not go on", "reason", s.obstacle.failure.Reason, "class", s.obstacle.failure.Class,
 		"detail", s.obstacle.failure.Detail, "attempts", attempts, "retryTime", retry)
 }
 
+// doubtEnvironment has the environment looked at where its server did not answer, so that one look stands for all its tenants.
+func (s *scope) doubtEnvironment() {
+	if s.connection != nil && s.obstacle != nil && s.obstacle.condition == v1alpha1.PostgresSyncedCondition &&
+		s.obstacle.failure.Reason == failure.ConnectionFailed {
+		s.connection.Doubt()
+	}
+}
+
+// waitsForEnvironment says that nothing was tried, because the environment is missing or can not be used.
+func (s *scope) waitsForEnvironment() bool { return s.obstacle != nil && s.connection == nil }
+
 // nextLook is when the object is looked at again if nothing happens before.
 func (s *scope) nextLook() time.Duration {
 	switch {
+	case s.waitsForEnvironment():
+		return s.untilStalled()
 	case s.obstacle != nil && s.obstacle.failure.Reason == failure.Superseded:
 		return rollingPeriod
 	case s.obstacle != nil:
@@ -84,6 +88,14 @@ func (s *scope) nextLook() time.Duration {
 	default:
 		return wait.Jitter(restingPeriod, 0.2)
 	}
+}
+
+// untilStalled is when waiting for the environment stops being normal; after that there is nothing to look at until it changes.
+func (s *scope) untilStalled() time.Duration {
+	if ready := meta.FindStatusCondition(s.object.Status.Conditions, v1alpha1.ReadyCondition); ready != nil && !s.onboardingTooLong() {
+		return max(ready.LastTransitionTime.Add(rotation.OnboardingPeriod).Sub(s.now), 0) + time.Second
+	}
+	return wait.Jitter(restingPeriod, 0.2)
 }
 
 // takeSlot takes one of the environment's slots. One that finishes what was begun takes it even where none is free.

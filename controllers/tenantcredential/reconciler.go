@@ -32,9 +32,6 @@ type Reconciler struct {
 
 	// transactions are under way: they run on, and are waited for, when the process has to stop.
 	transactions sync.WaitGroup
-	// failed holds, per object, the last attempt at a rotation where it failed. Status has the count; this only keeps an event that
-	// comes in between from being taken for the retry.
-	failed sync.Map
 	// slots holds, per object, how to give its slot back: the object may vanish while it has one.
 	slots sync.Map
 }
@@ -50,6 +47,9 @@ const (
 	slotPeriod    = 500 * time.Millisecond
 	// restingPeriod is how often an object is looked at while nothing happens.
 	restingPeriod = 30 * time.Minute
+	// passTimeout bounds one pass; the longest step of one is a look at all Machines. apiTimeout bounds a call of the API server.
+	passTimeout = 90 * time.Second
+	apiTimeout  = 15 * time.Second
 )
 
 // errLater ends a pass that has nothing to report: the attempt waits for a free slot, or for its retry time.
@@ -77,7 +77,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 	}
 	if errors.Is(err, errLater) {
-		return ctrl.Result{RequeueAfter: r.later(s)}, nil
+		return ctrl.Result{RequeueAfter: s.later()}, nil
 	}
 	if err != nil && !errors.As(err, &s.obstacle) {
 		return ctrl.Result{}, err
@@ -90,7 +90,6 @@ func (r *Reconciler) begin(ctx context.Context, req ctrl.Request) (*scope, error
 	var object v1alpha1.TenantCredential
 	if err := r.Client.Get(ctx, req.NamespacedName, &object); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.failed.Delete(req.NamespacedName)
 			r.releaseSlot(req.NamespacedName)
 		}
 		return nil, client.IgnoreNotFound(err)
@@ -105,8 +104,9 @@ func (r *Reconciler) begin(ctx context.Context, req ctrl.Request) (*scope, error
 // end reports, lets go of what is done, and says when to look again. Status comes last: whoever waits for Ready finds nothing moving.
 func (r *Reconciler) end(ctx context.Context, s *scope) (ctrl.Result, error) {
 	r.giveSlotBack(s)
+	s.doubtEnvironment()
 	report(s, r.Namespace)
-	r.remember(ctx, s)
+	s.remember(ctx)
 	if err := r.releaseFinalizer(ctx, s); err != nil {
 		return ctrl.Result{}, err
 	}

@@ -39,10 +39,14 @@ func report(s *scope, namespace string) {
 	status.Conditions = kept
 }
 
-// project copies the durable facts from claim, ledger and roll-out.
+// project copies the durable facts from claim, ledger and roll-out. Where the ledger is behind the status, the status is what is left of
+// the lost revisions: it stays until a newer one is committed.
 func (s *scope) project(status *v1alpha1.TenantCredentialStatus) {
-	status.RotationGeneration = s.tenant.Claim.Generation
 	status.Postgres = &v1alpha1.PostgresStatus{Role: s.tenant.Role, Database: s.tenant.Database, InternalHost: s.destination.Address()}
+	if s.behind(s.tenant) {
+		return
+	}
+	status.RotationGeneration = s.tenant.Claim.Generation
 	fly := &v1alpha1.FlyStatus{AppName: s.tenant.FlyApp}
 	if status.Fly != nil && status.Fly.AppName == fly.AppName {
 		fly.Machines = status.Fly.Machines
@@ -77,5 +81,7 @@ func (r *Reconciler) patchStatus(ctx context.Context, s *scope) error {
 	if equality.Semantic.DeepEqual(s.before.Status, s.object.Status) {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
 	return client.IgnoreNotFound(r.Client.Status().Patch(ctx, s.object, client.MergeFrom(s.before)))
 }

@@ -95,6 +95,11 @@ func TestReport(t *testing.T) {
 			s.tenant.Last.State = postgres.StateCommitted
 			s.obstacle = obstacleOf(flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, failure.New(failure.Stall, failure.MachineUnhealthy, "Machine 42 exits again and again")))
 		}, "False/MachineUnhealthy", "Stalled/RolloutHalted", "Machine 42 exits again and again. Revision 1 is in force", status.FailedStatus},
+		{"lost in a failover, and the environment is paused", func(s *scope) {
+			s.before.Status.Revision, s.object.Status.Revision = 3, 3
+			s.object.Status.RotationGeneration = 2
+			s.obstacle = obstacleOf(readyObstacle(failure.Stall, v1alpha1.ReasonRotationsPaused, ""))
+		}, "False/RotationsPaused", "Stalled/RotationsPaused", "PostgreSQL has lost revision 3 of this tenant (its ledger knows revision 1), so the app may be refused. The rotations of TenantEnvironment sandbox are paused. Nothing was changed.", status.FailedStatus},
 		{"namespace not bound", func(s *scope) {
 			s.tenant = nil
 			s.obstacle = obstacleOf(readyObstacle(failure.Stall, v1alpha1.ReasonTenantNotBound, ""))
@@ -116,6 +121,19 @@ func TestReport(t *testing.T) {
 			require.Equal(t, test.beside, beside(s.object.Status.Conditions))
 			require.Equal(t, test.kstatus, kstatusOf(t, s.object))
 		})
+	}
+}
+
+// A status that knows more than the ledger is the only witness of what was lost.
+func TestStatusKeepsWhatTheLedgerLost(t *testing.T) {
+	s := resting()
+	s.before.Status.Revision, s.object.Status.Revision = 3, 3
+	report(s, "system")
+	require.EqualValues(t, 3, s.object.Status.Revision)
+	for _, kind := range []string{v1alpha1.PostgresSyncedCondition, v1alpha1.HashSyncedCondition} {
+		c := meta.FindStatusCondition(s.object.Status.Conditions, kind)
+		require.Equal(t, metav1.ConditionFalse, c.Status)
+		require.Equal(t, v1alpha1.ReasonLedgerRegressed, c.Reason)
 	}
 }
 

@@ -32,8 +32,11 @@ func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
 	if s.decision.Step != rotation.Start {
 		return nil
 	}
-	if !r.mayTry(s) {
+	if !s.mayTry() {
 		return errLater
+	}
+	if err := s.checkPause(); err != nil {
+		return err
 	}
 	if err := r.readLive(ctx, s); err != nil {
 		return err
@@ -67,6 +70,8 @@ func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
 // readLive makes sure that the attempt answers what is asked for now: the cache may lag behind, and spec.suspend may be in what
 // it has not seen.
 func (r *Reconciler) readLive(ctx context.Context, s *scope) error {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
 	var live v1alpha1.TenantCredential
 	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(s.object), &live); err != nil {
 		return err
@@ -89,6 +94,7 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 		Generation:   s.object.AskedGeneration(),
 		Reason:       string(s.decision.Cause),
 		FieldManager: generationManager(s.object),
+		Above:        s.before.Status.Revision,
 	}
 	if s.tenant.Last != nil {
 		opening.After = s.tenant.Last.Revision

@@ -41,13 +41,25 @@ type Slots interface {
 	Release(tenantID string)
 }
 
+// Pause says whether the rotations of an environment wait for somebody to acknowledge what happened to its server.
+type Pause interface {
+	Paused() bool
+	// Counted says whether the environment has been looked at since this tenant's ledger regressed, so that Paused takes it into
+	// account. Where it has not, the look is asked for.
+	Counted(tenantID string) bool
+}
+
 // Environment is what a pass needs to reach one environment.
 type Environment struct {
 	Postgres Postgres
 	Fly      Fly
 	Slots    Slots
-	// Identity is another one after the login or the token has changed; what failed with the old one is tried at once.
-	Identity any
+	Pause    Pause
+	// Doubt has the environment looked at, because its server did not answer.
+	Doubt func()
+	// Changed is when the login or the token was last changed while this process ran, zero if never: what failed before is tried at
+	// once.
+	Changed time.Time
 }
 
 // scope is what one pass knows. Each step fills in its part; report turns it into status.
@@ -138,6 +150,17 @@ func unfinished(tenant *postgres.Tenant) bool { return tenant.Open != nil || rol
 // rolling says that the newest committed rotation is not completed.
 func rolling(tenant *postgres.Tenant) bool {
 	return tenant.Last != nil && tenant.Last.State != postgres.StateCompleted
+}
+
+// behind says that the ledger does not know the newest revision that the status speaks of: Postgres has lost it, in a failover or by a
+// restored backup.
+func (s *scope) behind(tenant *postgres.Tenant) bool {
+	return tenant.Last == nil && s.before.Status.Revision > 0 || tenant.Last != nil && s.before.Status.Revision > tenant.Last.Revision
+}
+
+// lost says that the ledger knows nothing of an attempt that got as far as Fly: the finalizer is from before it was opened.
+func (s *scope) lost(tenant *postgres.Tenant) bool {
+	return hasFinalizer(s.object) && !unfinished(tenant) && s.flySeen && tenant.Last != nil && s.flyDigest != tenant.Last.FlyDigest
 }
 
 // drifted says that the role's password, or the stored hash, is not the one that the ledger knows.

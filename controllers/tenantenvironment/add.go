@@ -7,21 +7,27 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 )
 
 // +kubebuilder:rbac:groups="",namespace=tcred-system,resources=secrets,verbs=get;list;watch
 
-// AddToManager starts the controller with the manager: on changes of an environment, and of a Secret that one names.
+// AddToManager starts the controller with the manager: on changes of an environment, and of a Secret that one names, and
+// when a tenant wants one looked at.
 func (r *Reconciler) AddToManager(mgr ctrl.Manager) error {
+	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("tenantenvironment").
-		For(&v1alpha1.TenantEnvironment{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.TenantEnvironment{}, builder.WithPredicates(changed)).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.environmentsOfSecret)).
+		WatchesRawSource(source.Channel(r.Doubted, &handler.EnqueueRequestForObject{})).
+		WithOptions(controller.Options{ReconciliationTimeout: lookTimeout}).
 		Complete(r)
 }
 

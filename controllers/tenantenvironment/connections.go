@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
@@ -16,6 +17,10 @@ type Connection struct {
 	Fly      *fly.Client
 	// Slots bounds the rotations under way. It outlives a change of login or token.
 	Slots *Slots
+	// Pause says whether rotations may start. It outlives a change of login or token, too.
+	Pause *Pause
+	// Changed is when the connection replaced another one; zero for the first.
+	Changed time.Time
 
 	fingerprint [sha256.Size]byte
 	usable      bool
@@ -66,6 +71,7 @@ func (c *Connections) get(environment string, want settings) (connection *Connec
 	if old != nil {
 		made.Slots = old.Slots
 		made.Slots.resize(want.maxConcurrent)
+		made.Pause, made.Changed = old.Pause, time.Now()
 		closeWhenIdle(old)
 	}
 	if c.byName == nil {
@@ -90,7 +96,7 @@ func open(want settings) (*Connection, error) {
 		server.Close()
 		return nil, &unusableTokenError{err}
 	}
-	return &Connection{Postgres: server, Fly: client, Slots: newSlots(want.maxConcurrent), fingerprint: want.fingerprint()}, nil
+	return &Connection{Postgres: server, Fly: client, Slots: newSlots(want.maxConcurrent), Pause: &Pause{}, fingerprint: want.fingerprint()}, nil
 }
 
 // setUsable says whether tenants may use the connection, and returns whether that is news.

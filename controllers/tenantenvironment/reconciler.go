@@ -25,6 +25,8 @@ const (
 	// healthyPeriod is how often a healthy environment is looked at, brokenPeriod one that is not.
 	healthyPeriod = 20 * time.Second
 	brokenPeriod  = 3 * time.Second
+	// lookTimeout bounds one look, with the count of lost rotations.
+	lookTimeout = time.Minute
 )
 
 // Reconciler keeps the connection of each TenantEnvironment.
@@ -34,8 +36,10 @@ type Reconciler struct {
 	Namespace string
 	// Connections is filled here and read by the tenants' controller.
 	Connections *Connections
-	// Changed receives an environment when it became usable or unusable, got other connections, or was edited.
+	// Changed receives an environment when it became usable or unusable, got other connections, was paused or resumed, or edited.
 	Changed chan<- event.GenericEvent
+	// Doubted brings the environments that a tenant wants looked at.
+	Doubted <-chan event.GenericEvent
 }
 
 // +kubebuilder:rbac:groups=credentials.systemprompt.io,resources=tenantenvironments,verbs=get;list;watch
@@ -52,7 +56,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	before := environment.DeepCopy()
 
-	survey, err := r.connectAndSurvey(ctx, &environment)
+	survey, err := r.look(ctx, &environment)
 	report(&environment, r.Namespace, survey, err)
 	again := wait.Jitter(healthyPeriod, 0.2)
 	if err != nil {
@@ -65,34 +69,45 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return ctrl.Result{RequeueAfter: again}, nil
 }
 
-// connectAndSurvey returns what the server says about itself, or why the environment can not be used. Tenants are told of every
-// change between the two, of other connections, and of an edited spec.
-func (r *Reconciler) connectAndSurvey(ctx context.Context, environment *v1alpha1.TenantEnvironment) (survey postgres.Survey, err error) {
-	var remade bool
+// look finds out whether the environment can be used, and returns what the server says about itself, or why not. Tenants are told of
+// every change between the two, of other connections, of a pause that begins or ends, and of an edited spec.
+func (r *Reconciler) look(ctx context.Context, environment *v1alpha1.TenantEnvironment) (survey postgres.Survey, err error) {
+	var remade, paused bool
 	edited := environment.Status.ObservedGeneration != environment.Generation
 	defer func() {
-		if r.Connections.setUsable(environment.Name, err == nil) || remade || edited {
+		if r.Connections.setUsable(environment.Name, err == nil) || remade || paused || edited {
 			r.tellTenants(ctx, environment.Name)
 		}
 	}()
-	if err := checkSpec(environment); err != nil {
-		return survey, err
-	}
-	want, err := r.connectionSettings(ctx, environment)
-	if err != nil {
-		return survey, err
-	}
-	connection, remade, err := r.Connections.get(environment.Name, want)
+	connection, remade, err := r.connect(ctx, environment)
 	if err != nil {
 		return survey, err
 	}
 	surveyCtx, cancel := context.WithTimeout(ctx, surveyTimeout)
 	defer cancel()
-	survey, err = connection.Postgres.Survey(surveyCtx)
-	if err != nil {
+	if survey, err = connection.Postgres.Survey(surveyCtx); err != nil {
 		return survey, err
 	}
-	return survey, checkLedger(environment, survey)
+	if err := checkLedger(environment, survey); err != nil {
+		return survey, err
+	}
+	if err := checkServer(environment, survey); err != nil {
+		return survey, err
+	}
+	paused, err = r.checkPause(ctx, environment, connection)
+	return survey, err
+}
+
+// connect returns the connection that spec and Secrets ask for, and whether it had to be made.
+func (r *Reconciler) connect(ctx context.Context, environment *v1alpha1.TenantEnvironment) (connection *Connection, remade bool, err error) {
+	if err := checkSpec(environment); err != nil {
+		return nil, false, err
+	}
+	want, err := r.connectionSettings(ctx, environment)
+	if err != nil {
+		return nil, false, err
+	}
+	return r.Connections.get(environment.Name, want)
 }
 
 // invalidSpecError is a mistake in the spec that the CRD can not find.

@@ -51,7 +51,10 @@ func explain(environment *v1alpha1.TenantEnvironment, namespace string, survey p
 	install := fmt.Sprintf("Let a DBA run: kubectl get tenv %s -o yaml | DATABASE_URL=<the DBA's URL> manager install-sql --environment - --operator-login <the login of Secret %s/%s>", name, namespace, login.Name)
 	var missing *missingSecretError
 	var invalid *invalidSpecError
+	var changed *serverChangedError
 	switch {
+	case errors.As(err, &changed):
+		return v1alpha1.ReasonServerChanged, changed.message, v1alpha1.StalledCondition
 	case errors.As(err, &missing):
 		return v1alpha1.ReasonSecretNotFound, fmt.Sprintf("Secret %s/%s has no key %s. %s Write it: kubectl -n %s create secret generic %s --from-literal=%s=<value> --dry-run=client -o yaml | kubectl apply -f -",
 			missing.namespace, missing.name, missing.key, waits, missing.namespace, missing.name, missing.key), v1alpha1.ReconcilingCondition

@@ -1,0 +1,125 @@
+package tenantenvironment
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+)
+
+// serverChangedError: the server is not the one that the environment was used with.
+type serverChangedError struct{ message string }
+
+func (e *serverChangedError) Error() string { return e.message }
+
+// pauseCause is why rotations have to be paused. The zero value is that there is no reason to.
+type pauseCause struct{ reason, fact string }
+
+// checkServer refuses a server with another system identifier until it is acknowledged: nothing that it says of a tenant can be
+// believed.
+func checkServer(environment *v1alpha1.TenantEnvironment, survey postgres.Survey) error {
+	status := &environment.Status
+	if known := cmp.Or(status.SystemIdentifier, survey.SystemIdentifier); known != survey.SystemIdentifier {
+		condition := rotationsPaused(environment, pauseCause{v1alpha1.ReasonServerChanged, fmt.Sprintf(
+			"PostgreSQL of this environment has the system identifier %s, and had %s before: it is another server, or was made anew from a dump. If it is meant to be used", survey.SystemIdentifier, known)}, time.Now())
+		setCondition(status, condition)
+		if condition.Status == metav1.ConditionTrue {
+			return &serverChangedError{condition.Message}
+		}
+		meta.RemoveStatusCondition(&status.Conditions, condition.Type) // the server is acknowledged, and not what it may have lost
+	}
+	status.SystemIdentifier = survey.SystemIdentifier
+	return nil
+}
+
+// checkPause decides whether rotations may start, writes the condition, and returns whether the tenants have to be told. Regressed
+// tenants are counted when one asks, and until a pause is over.
+func (r *Reconciler) checkPause(ctx context.Context, environment *v1alpha1.TenantEnvironment, connection *Connection) (changed bool, err error) {
+	status := &environment.Status
+	before := meta.FindStatusCondition(status.Conditions, v1alpha1.RotationsPausedCondition)
+	var regressed []string
+	if connection.Pause.wanted() || before != nil && before.Reason != v1alpha1.ReasonNotPaused {
+		if regressed, err = r.regressed(ctx, environment.Name, connection); err != nil {
+			return false, err
+		}
+	}
+	var cause pauseCause
+	if limit := int(environment.Spec.MaxConcurrent); len(regressed) > limit {
+		cause = pauseCause{v1alpha1.ReasonLedgerRegressed, fmt.Sprintf(
+			"PostgreSQL of this environment has lost rotations of %d tenants, and a failover catches %d under way at most (spec.maxConcurrent): it seems to be restored from a backup. If it is there to stay", len(regressed), limit)}
+	}
+	condition := rotationsPaused(environment, cause, time.Now())
+	setCondition(status, condition)
+	return connection.Pause.set(condition.Status == metav1.ConditionTrue, regressed), nil
+}
+
+// rotationsPaused is the condition. A pause ends when the annotation has the value that the message names: reason and time, so that
+// the next pause is not acknowledged with it. Lost rotations stay acknowledged until they are made up for.
+func rotationsPaused(environment *v1alpha1.TenantEnvironment, cause pauseCause, now time.Time) metav1.Condition {
+	before := meta.FindStatusCondition(environment.Status.Conditions, v1alpha1.RotationsPausedCondition)
+	c := metav1.Condition{Type: v1alpha1.RotationsPausedCondition, Status: metav1.ConditionFalse,
+		Reason: cmp.Or(cause.reason, v1alpha1.ReasonNotPaused), Message: "Rotations start when they are due.",
+		LastTransitionTime: metav1.NewTime(now.Truncate(time.Second)), ObservedGeneration: environment.Generation}
+	if before != nil && before.Reason == c.Reason {
+		c.LastTransitionTime = before.LastTransitionTime
+	}
+	if cause.reason == "" {
+		return c
+	}
+	value := cause.reason + "@" + c.LastTransitionTime.UTC().Format(time.RFC3339)
+	lossAcknowledged := before != nil && before.Reason == v1alpha1.ReasonAcknowledged && cause.reason == v1alpha1.ReasonLedgerRegressed
+	if lossAcknowledged || environment.Annotations[v1alpha1.ResumeRotationsAnnotation] == value {
+		c.Reason, c.Message = v1alpha1.ReasonAcknowledged, "It was acknowledged that rotations go on."
+		return c
+	}
+	c.Status = metav1.ConditionTrue
+	c.Message = fmt.Sprintf("%s, acknowledge it: kubectl annotate --overwrite tenv %s %s=%s. Until then no rotation starts, and the apps keep what they have.",
+		cause.fact, environment.Name, v1alpha1.ResumeRotationsAnnotation, value)
+	return c
+}
+
+// setCondition replaces a condition as it is, with the time that it names.
+func setCondition(status *v1alpha1.TenantEnvironmentStatus, condition metav1.Condition) {
+	meta.RemoveStatusCondition(&status.Conditions, condition.Type)
+	meta.SetStatusCondition(&status.Conditions, condition)
+}
+
+// observedAtOnce bounds one call that counts regressed tenants.
+const observedAtOnce = 500
+
+// regressed lists the tenants of which the status speaks of a revision that the ledger does not know.
+func (r *Reconciler) regressed(ctx context.Context, environment string, connection *Connection) ([]string, error) {
+	var credentials v1alpha1.TenantCredentialList
+	if err := r.Client.List(ctx, &credentials); err != nil {
+		return nil, fmt.Errorf("listing the TenantCredentials: %w", err)
+	}
+	seen := map[string]int64{}
+	var ids []string
+	for i := range credentials.Items {
+		c := &credentials.Items[i]
+		if c.Spec.EnvironmentRef.Name == environment && c.Status.Revision > 0 {
+			seen[c.Spec.TenantID] = c.Status.Revision
+			ids = append(ids, c.Spec.TenantID)
+		}
+	}
+	var regressed []string
+	for some := range slices.Chunk(ids, observedAtOnce) {
+		tenants, err := connection.Postgres.Observe(ctx, some)
+		if err != nil {
+			return nil, err
+		}
+		for i := range tenants {
+			if tenants[i].Last == nil || tenants[i].Last.Revision < seen[tenants[i].ID] {
+				regressed = append(regressed, tenants[i].ID)
+			}
+		}
+	}
+	return regressed, nil
+}
