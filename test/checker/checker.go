@@ -77,6 +77,22 @@ func (v Violation) String() string {
 // rotations. due has for each tenant (by ID) the number of rotations that had to be completed since then; a tenant that is not in
 // it had none due. What can not be looked at is a violation too.
 func Check(ctx context.Context, config Config, since *Snapshot, due map[string]int) []Violation {
+	return check(ctx, config, func(w *world) []Violation {
+		if since == nil {
+			return nil
+		}
+		return since.compare(ctx, w, due)
+	})
+}
+
+// CheckServed is Check for a time in which generations were raised at will: one rotation may have done what several raises asked for, and
+// one that somebody else's write at Fly undid was made again. raised has for each tenant (by ID) how often its generation was raised since
+// then; a tenant that is not in it was let alone.
+func CheckServed(ctx context.Context, config Config, since *Snapshot, raised map[string]int) []Violation {
+	return check(ctx, config, func(w *world) []Violation { return since.served(ctx, w, raised) })
+}
+
+func check(ctx context.Context, config Config, history func(*world) []Violation) []Violation {
 	w, err := look(ctx, config)
 	if err != nil {
 		return []Violation{{Text: err.Error()}}
@@ -94,9 +110,7 @@ func Check(ctx context.Context, config Config, since *Snapshot, due map[string]i
 	}
 	found = append(found, w.strangers()...)
 	found = append(found, w.logIn(ctx)...)
-	if since != nil {
-		found = append(found, since.compare(ctx, w, due)...)
-	}
+	found = append(found, history(w)...)
 	found = append(found, w.searchPasswords(ctx)...)
 	return tidy(found)
 }

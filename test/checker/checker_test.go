@@ -241,17 +241,19 @@ func TestCanNotLook(t *testing.T) {
 	}
 }
 
+// third is a rotation of acme to a new password, as it should be.
+func third(f *fixture) {
+	const password = "tHirdOneOfAcmeDDDDDDDDDDDDDDDDDDD"
+	f.sql("ALTER ROLE tenant_7dd06cd6 PASSWORD '" + password + "'; UPDATE management.tenants SET password_hash = rolpassword FROM pg_authid WHERE rolname = 'tenant_7dd06cd6' AND id = '" + acme + "';" +
+		`INSERT INTO tenant_credentials.rotations SELECT tenant_id, 3, state, 3, reason, field_manager, role, sha256(convert_to(password_hash, 'UTF8')), sha256(convert_to(password_hash, 'UTF8')),
+		NULL, r.fly_app, 103, 'digest-3', '2026-02-01', '2026-02-01', '2026-02-01' FROM tenant_credentials.rotations r JOIN management.tenants ON id = tenant_id WHERE revision = 2;
+		UPDATE tenant_credentials.claims SET generation = 3 WHERE tenant_id = '` + acme + "'")
+	f.apps["sp-7dd06cd6"] = f.app(acme, acmeFound, acmeFirst, acmeSecond, password)
+	f.objects[0] = f.object("acme", acme, acmeUID, 3)
+}
+
 // What was due since a snapshot, and what was done.
 func TestDue(t *testing.T) {
-	third := func(f *fixture) { // a rotation to a new password, as it should be
-		const password = "tHirdOneOfAcmeDDDDDDDDDDDDDDDDDDD"
-		f.sql("ALTER ROLE tenant_7dd06cd6 PASSWORD '" + password + "'; UPDATE management.tenants SET password_hash = rolpassword FROM pg_authid WHERE rolname = 'tenant_7dd06cd6' AND id = '" + acme + "';" +
-			`INSERT INTO tenant_credentials.rotations SELECT tenant_id, 3, state, 3, reason, field_manager, role, sha256(convert_to(password_hash, 'UTF8')), sha256(convert_to(password_hash, 'UTF8')),
-			NULL, r.fly_app, 103, 'digest-3', '2026-02-01', '2026-02-01', '2026-02-01' FROM tenant_credentials.rotations r JOIN management.tenants ON id = tenant_id WHERE revision = 2;
-			UPDATE tenant_credentials.claims SET generation = 3 WHERE tenant_id = '` + acme + "'")
-		f.apps["sp-7dd06cd6"] = f.app(acme, acmeFound, acmeFirst, acmeSecond, password)
-		f.objects[0] = f.object("acme", acme, acmeUID, 3)
-	}
 	tests := []struct {
 		name string
 		do   func(*fixture)
@@ -279,6 +281,58 @@ func TestDue(t *testing.T) {
 			require.NoError(t, err)
 			test.do(f)
 			said := f.check(snapshot, test.due)
+			if test.says == nil {
+				require.Empty(t, said)
+			}
+			for _, wanted := range test.says {
+				require.Contains(t, strings.Join(said, "\n"), wanted)
+			}
+		})
+	}
+}
+
+func TestServed(t *testing.T) {
+	reason := func(reason string) func(*fixture) {
+		return func(f *fixture) {
+			third(f)
+			f.sql("UPDATE tenant_credentials.rotations SET reason = '" + reason + "' WHERE revision = 3")
+		}
+	}
+	tests := []struct {
+		name   string
+		do     func(*fixture)
+		raised map[string]int
+		says   []string
+	}{
+		{"raised and done", third, map[string]int{acme: 1}, nil},
+		{"two raises done by one", third, map[string]int{acme: 2}, nil},
+		{"nothing raised", func(*fixture) {}, nil, nil},
+		{"raised and not done", func(*fixture) {}, map[string]int{acme: 1},
+			[]string{"its generation was raised 1 times, and 0 rotations were completed", "the password from before the rotation is still accepted"}},
+		{"not raised and done", third, nil, []string{"its generation was raised 0 times, and 1 rotations were completed", "its role's password was changed"}},
+		{"another generation is asked for", func(f *fixture) {
+			third(f)
+			f.objects[0].Spec.RotationGeneration = 4
+		}, map[string]int{acme: 2}, []string{"generation 4 is asked for, and 3 is done"}},
+		{"for no reason", reason("FlySuperseded"), map[string]int{acme: 1}, []string{"revision 3 was made for FlySuperseded, and nothing before it had to be made good"}},
+		{"made good", func(f *fixture) {
+			reason("FlySuperseded")(f)
+			f.sql("UPDATE tenant_credentials.rotations SET state = 'completed' WHERE revision = 3")
+		}, map[string]int{acme: 1}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFixture(t)
+			if test.name == "made good" {
+				f.sql("UPDATE tenant_credentials.rotations SET state = 'superseded' WHERE revision = 2")
+			}
+			snapshot, err := Take(context.Background(), f.config)
+			require.NoError(t, err)
+			test.do(f)
+			var said []string
+			for _, v := range CheckServed(context.Background(), f.config, snapshot, test.raised) {
+				said = append(said, v.String())
+			}
 			if test.says == nil {
 				require.Empty(t, said)
 			}

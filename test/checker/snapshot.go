@@ -14,6 +14,7 @@ type Snapshot struct{ tenants map[string]before }
 type before struct {
 	label          string
 	completed      int
+	rows           int // of the ledger
 	verifier, hash string
 	delivered      string // the variable's value; "" = Fly had none
 }
@@ -38,7 +39,7 @@ func Take(ctx context.Context, config Config) (*Snapshot, error) {
 }
 
 func (w *world) remember(t *tenant) before {
-	b := before{label: t.label(), completed: t.completed(), verifier: t.verifier, hash: t.hash}
+	b := before{label: t.label(), completed: t.completed(), rows: len(t.rotations), verifier: t.verifier, hash: t.hash}
 	if s := w.apps[t.app].secret(t.holder().variable()); s != nil {
 		b.delivered = s.Value
 	}
@@ -71,6 +72,46 @@ func (s *Snapshot) compare(ctx context.Context, w *world, due map[string]int) []
 		}
 	}
 	return append(found, w.eachTenant(func(t *tenant) string { return s.tenants[t.id].outlived(ctx, t, due[t.id]) })...)
+}
+
+// served says of which tenants a raised generation was not done, or more was done than the raises asked for.
+func (s *Snapshot) served(ctx context.Context, w *world, raised map[string]int) []Violation {
+	var found []Violation
+	for id, b := range s.tenants {
+		t := w.tenant(id)
+		if t == nil {
+			found = append(found, Violation{b.label, "it is gone from the management table and from the ledger"})
+			continue
+		}
+		wrong := t.answers(b.rows)
+		if made := t.completed() - b.completed; made > raised[id] || (made == 0 && raised[id] > 0) {
+			wrong = append(wrong, fmt.Sprintf("its generation was raised %d times, and %d rotations were completed", raised[id], made))
+		}
+		if o := t.holder(); o != nil && o.Spec.RotationGeneration != t.claim.generation {
+			wrong = append(wrong, fmt.Sprintf("generation %d is asked for, and %d is done", o.Spec.RotationGeneration, t.claim.generation))
+		}
+		if raised[id] == 0 {
+			wrong = append(wrong, unchanged(b, w.remember(t))...)
+		}
+		for _, text := range wrong {
+			found = append(found, Violation{t.label(), text})
+		}
+	}
+	return append(found, w.eachTenant(func(t *tenant) string { return s.tenants[t.id].outlived(ctx, t, raised[t.id]) })...)
+}
+
+// answers says which rotations after the first so many rows of the ledger answer nothing: a raised generation does, for the first time
+// (ledgerIsClosed looks at that), and so does what makes a superseded rotation good.
+func (t *tenant) answers(rows int) []string {
+	var wrong []string
+	for i := rows; i < len(t.rotations); i++ {
+		r := t.rotations[i]
+		repairs := i > 0 && t.rotations[i-1].state == "superseded"
+		if r.state == "completed" && r.reason != "GenerationRaised" && !repairs {
+			wrong = append(wrong, fmt.Sprintf("revision %d was made for %s, and nothing before it had to be made good", r.revision, r.reason))
+		}
+	}
+	return wrong
 }
 
 // unchanged says what of a tenant's credentials is another than before, though it had no rotation due.
