@@ -44,7 +44,9 @@ func sharedServer(t testing.TB, version string) *pgserver.Server {
 		return s
 	}
 	s, err := pgserver.Start(context.Background(), pgserver.Options{Version: version, Settings: map[string]string{
-		"shared_preload_libraries": "pg_stat_statements", "log_lock_waits": "on", "deadlock_timeout": "100ms", "log_error_verbosity": "verbose",
+		"shared_preload_libraries": "pg_stat_statements,auto_explain", "log_lock_waits": "on", "deadlock_timeout": "100ms",
+		"log_error_verbosity": "verbose", "log_parameter_max_length": "-1", "log_parameter_max_length_on_error": "-1",
+		"auto_explain.log_min_duration": "0", "auto_explain.log_verbose": "on", "auto_explain.log_analyze": "on",
 	}})
 	require.NoError(t, err)
 	if servers.running == nil {

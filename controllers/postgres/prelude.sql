@@ -18,5 +18,12 @@ grant select on pg_catalog.pg_authid to tenant_credentials_owner;
 grant pg_read_all_stats, pg_signal_backend to tenant_credentials_owner;
 -- So that the bound verifier is not logged where the server logs statements with their parameters.
 grant set on parameter log_parameter_max_length to tenant_credentials_owner;
+do $$
+begin
+  if current_setting('server_version_num')::integer >= 160000 then -- before, auto_explain prints no parameters
+    grant set on parameter auto_explain.log_parameter_max_length to tenant_credentials_owner;
+  end if;
+end
+$$;
 alter default privileges for role tenant_credentials_owner revoke execute on functions from public;
 create schema if not exists tenant_credentials authorization tenant_credentials_owner;

@@ -12,8 +12,13 @@ begin
       message = format('The isolation level has to be read committed, it is %s.', current_setting('transaction_isolation'));
   end if;
   perform set_config('lock_timeout', '3s', true);
-  -- A verifier is a parameter of a later statement of the transaction: log_statement and the like shall not print it.
+  -- A verifier is a parameter of a later statement of the transaction: neither log_statement and the like, nor the context of an
+  -- error, nor auto_explain (which prints parameters from PostgreSQL 16 on) shall print it.
   perform set_config('log_parameter_max_length', '0', true);
+  perform set_config('log_parameter_max_length_on_error', '0', true);
+  if current_setting('server_version_num')::integer >= 160000 then
+    perform set_config('auto_explain.log_parameter_max_length', '0', true);
+  end if;
   if current_setting('synchronous_commit') <> 'remote_apply' then
     perform set_config('synchronous_commit', 'on', true);
   end if;
