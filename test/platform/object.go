@@ -23,7 +23,7 @@ spec:
   tenantID: %s
 `, x.Name, x.ID)
 	if !strings.Contains(strings.Join(more, ""), "environmentRef") {
-		more = append(more, "environmentRef: {name: sandbox}")
+		more = append(more, "environmentRef: {name: "+x.environment.Name+"}")
 	}
 	for _, line := range more {
 		text += "  " + line + "\n"

@@ -22,9 +22,25 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
 )
 
+// Environment is a server with the management table, and the TenantEnvironment that names it.
+type Environment struct {
+	// Name is the TenantEnvironment's.
+	Name string
+	// URL leads a superuser to the database with the management table.
+	URL string
+	// Port is the server's on 127.0.0.1.
+	Port string
+}
+
+// Sandbox is the playground's.
+func Sandbox() Environment {
+	return Environment{Name: "sandbox", URL: os.Getenv("PLAYGROUND_SANDBOX_URL"), Port: os.Getenv("PGPORT")}
+}
+
 // Tenant is one that a test made for itself, as the platform would make it.
 type Tenant struct {
 	t               *testing.T
+	environment     Environment
 	ID, Name, Short string
 }
 
@@ -37,14 +53,22 @@ func (x Tenant) App() string { return "sp-" + x.Short }
 // NewTenant makes a row, a role and a database in sandbox, and an app with a Machine in each of the states; without any, no app.
 func NewTenant(t *testing.T, machines ...string) Tenant {
 	t.Helper()
-	x := NewRow(t)
+	return NewTenantIn(t, Sandbox(), machines...)
+}
+
+// NewTenantIn is NewTenant in another environment.
+func NewTenantIn(t *testing.T, e Environment, machines ...string) Tenant {
+	t.Helper()
+	id := uuid.NewString()
+	x := Tenant{t: t, environment: e, ID: id, Name: "t-" + id[:8], Short: id[:8]}
+	x.insertRow()
 	password := "initial" + x.Short
 	x.SQL("CREATE ROLE " + x.Role() + " LOGIN PASSWORD '" + password + "'")
 	x.SQL("CREATE DATABASE site_" + x.Short + " OWNER " + x.Role())
 	x.SQL("UPDATE management.tenants SET password_hash = (SELECT rolpassword FROM pg_authid WHERE rolname = '" + x.Role() + "') WHERE id = '" + x.ID + "'")
 	x.Bind()
 	if len(machines) > 0 {
-		x.MakeApp(fmt.Sprintf("postgres://%s:%s@127.0.0.1:%s/site_%s", x.Role(), password, os.Getenv("PGPORT"), x.Short), machines...)
+		x.MakeApp(fmt.Sprintf("postgres://%s:%s@127.0.0.1:%s/site_%s", x.Role(), password, e.Port, x.Short), machines...)
 	}
 	return x
 }
@@ -59,9 +83,14 @@ func NewRow(t *testing.T) Tenant {
 // NewNamedRow is NewRow for an ID and a name of the caller's choice.
 func NewNamedRow(t *testing.T, id, name string) Tenant {
 	t.Helper()
-	x := Tenant{t: t, ID: id, Short: id[:8], Name: name}
-	x.SQL("INSERT INTO management.tenants (id, name, password_hash) VALUES ('" + x.ID + "', '" + x.Name + "', '')")
+	x := Tenant{t: t, environment: Sandbox(), ID: id, Short: id[:8], Name: name}
+	x.insertRow()
 	return x
+}
+
+func (x Tenant) insertRow() {
+	x.t.Helper()
+	x.SQL("INSERT INTO management.tenants (id, name, password_hash) VALUES ('" + x.ID + "', '" + x.Name + "', '')")
 }
 
 // Bind labels the namespace for the tenant.
@@ -80,19 +109,19 @@ func (x Tenant) MakeApp(url string, machines ...string) {
 	}
 }
 
-// SQL runs a statement as sandbox's superuser.
+// SQL runs a statement as the server's superuser.
 func (x Tenant) SQL(statement string) {
 	x.t.Helper()
-	connection := Connect(x.t)
+	connection := x.environment.Connect(x.t)
 	defer connection.Close(context.Background())
 	_, err := connection.Exec(context.Background(), statement)
 	require.NoError(x.t, err)
 }
 
-// Connect connects to sandbox's database as its superuser.
-func Connect(t *testing.T) *pgx.Conn {
+// Connect connects to the database as its superuser.
+func (e Environment) Connect(t *testing.T) *pgx.Conn {
 	t.Helper()
-	connection, err := pgx.Connect(context.Background(), os.Getenv("PLAYGROUND_SANDBOX_URL"))
+	connection, err := pgx.Connect(context.Background(), e.URL)
 	require.NoError(t, err)
 	return connection
 }
@@ -100,7 +129,7 @@ func Connect(t *testing.T) *pgx.Conn {
 // Rows counts the tenant's ledger rows by state.
 func (x Tenant) Rows() map[string]int {
 	x.t.Helper()
-	connection := Connect(x.t)
+	connection := x.environment.Connect(x.t)
 	defer connection.Close(context.Background())
 	found, err := connection.Query(context.Background(), "SELECT state, count(*)::int FROM tenant_credentials.rotations WHERE tenant_id = $1 GROUP BY 1", x.ID)
 	require.NoError(x.t, err)
@@ -115,7 +144,7 @@ func (x Tenant) Rows() map[string]int {
 // Hashes returns the role's verifier and the stored hash.
 func (x Tenant) Hashes() (verifier, hash string) {
 	x.t.Helper()
-	connection := Connect(x.t)
+	connection := x.environment.Connect(x.t)
 	defer connection.Close(context.Background())
 	err := connection.QueryRow(context.Background(), "SELECT a.rolpassword, t.password_hash FROM pg_authid a, management.tenants t WHERE a.rolname = $1 AND t.id = $2",
 		x.Role(), x.ID).Scan(&verifier, &hash)
