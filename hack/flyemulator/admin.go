@@ -37,6 +37,7 @@ func (e *Emulator) adminRoutes() http.Handler {
 	route("PUT /admin/switches", e.adminSetSwitches)
 	route("GET /admin/requests", func(*http.Request, func(any) error) (any, error) { return e.Requests(), nil })
 	route("DELETE /admin/requests", func(*http.Request, func(any) error) (any, error) { e.ClearRequests(); return done, nil })
+	route("GET /admin/arrivals", func(*http.Request, func(any) error) (any, error) { return e.Arrivals(), nil })
 	route("POST /admin/clock", e.adminClock)
 	return mux
 }

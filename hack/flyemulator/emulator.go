@@ -36,6 +36,7 @@ type Emulator struct {
 	faults   []*activeFault
 	faultSeq int
 	requests []*Request
+	arrivals []Arrival
 	buckets  map[string]*bucket
 }
 

@@ -2,6 +2,7 @@ package flyemulator
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -39,7 +40,7 @@ type Fault struct {
 	// Mode is one of the modes; empty is FaultStatus.
 	Mode    string            `json:"mode"`
 	Status  int               `json:"status,omitempty"`
-	Body    string            `json:"body,omitempty"`
+	Body    string            `json:"body,omitempty"` // {request} in it stands for the request's own body, as a JSON text
 	Headers map[string]string `json:"headers,omitempty"`
 	// DelayMS is how long the request waits before anything else, in milliseconds.
 	DelayMS int `json:"delay_ms,omitempty"`
@@ -171,12 +172,12 @@ func (e *Emulator) suffer(f *activeFault, w *recorder, r *http.Request) {
 		for k, v := range f.Headers {
 			w.Header().Set(k, v)
 		}
-		body := f.Body
-		if body == "" {
-			body = `{"error":"internal: injected fault"}`
+		answer := f.Body
+		if answer == "" {
+			answer = `{"error":"internal: injected fault"}`
 		}
 		w.WriteHeader(f.Status)
-		_, _ = w.Write([]byte(body)) // the client is gone: nobody is left to tell
+		_, _ = io.WriteString(w, strings.ReplaceAll(answer, "{request}", asText(body))) // the client is gone: nobody is left to tell
 	case FaultDelay:
 		e.apiMux.ServeHTTP(w, r)
 	case FaultResetBefore:
@@ -191,6 +192,12 @@ func (e *Emulator) suffer(f *activeFault, w *recorder, r *http.Request) {
 		e.linger(f, r, -1)
 		cut(w, false)
 	}
+}
+
+// asText is a body as a JSON text, with its quotes.
+func asText(body []byte) string {
+	quoted, _ := json.Marshal(string(body)) // a string always can be marshalled
+	return string(quoted)
 }
 
 // linger waits, forever if d is negative, until the fault is removed. False: the client has gone or the emulator is closing.

@@ -144,3 +144,34 @@ func TestRateLimits(t *testing.T) {
 	f.set(func(s *flyemulator.Switches) { s.RateLimits = false })
 	f.call(200, "GET", appPath+"/secrets", "")
 }
+
+// An answer may repeat what was sent; and what was sent is remembered for the admin API, whatever befell it.
+func TestArrivals(t *testing.T) {
+	f := newFixture(t)
+	f.arrange(200, "POST", "/admin/faults", `{`+setRoute+`,"status":422,"body":"{\"error\":{request}}"}`)
+	f.arrange(200, "POST", "/admin/faults", `{`+setRoute+`,"mode":"reset-before"}`)
+	refused, err := f.trySet("refused")
+	require.NoError(t, err)
+	require.Equal(t, 422, refused.status)
+	var answer struct{ Error string }
+	refused.decode(&answer)
+	require.JSONEq(t, `{"values":{"DATABASE_URL":"refused"}}`, answer.Error)
+	_, err = f.trySet("cut off")
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+	_, err = f.try(f.api.URL, "POST", appPath+"/secrets", `{"values":{"DATABASE_URL":"unauthorized"}}`)
+	require.NoError(t, err)
+	_, err = f.try(f.api.URL, "POST", appPath+"/secrets", `{"values":{"DATABASE_URL":"brok`, "Authorization: Bearer "+token)
+	require.NoError(t, err)
+	_, err = f.trySet("set")
+	require.NoError(t, err)
+	f.call(201, "POST", appPath+"/secrets/OTHER", `{"value":"single"}`)
+	require.Equal(t, "set", f.current())
+	require.Equal(t, []flyemulator.Arrival{
+		{App: "acme", Name: "DATABASE_URL", Value: "refused"},
+		{App: "acme", Name: "DATABASE_URL", Value: "cut off"},
+		{App: "acme", Name: "DATABASE_URL", Value: "unauthorized"},
+		{App: "acme", Value: `{"values":{"DATABASE_URL":"brok`},
+		{App: "acme", Name: "DATABASE_URL", Value: "set"},
+		{App: "acme", Name: "OTHER", Value: "single"},
+	}, f.Arrivals())
+}

@@ -58,6 +58,7 @@ func (e *Emulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 	if target.App != "" {
 		http.SetCookie(w, &http.Cookie{Name: "fly_flaps_affinity", Value: "emulator", Path: "/v1/apps/" + target.App})
 	}
+	e.noteArrivals(w, r, target)
 	if f := e.takeFault(target); f != nil {
 		recorded.note(f.ID)
 		e.suffer(f, recorded, r)
