@@ -47,6 +47,9 @@ type Tenant struct {
 // Role is the tenant's login role.
 func (x Tenant) Role() string { return "tenant_" + x.Short }
 
+// For is the tenant as another test uses it, which fails in its place.
+func (x Tenant) For(t *testing.T) Tenant { x.t = t; return x }
+
 // App is the tenant's Fly app.
 func (x Tenant) App() string { return "sp-" + x.Short }
 
