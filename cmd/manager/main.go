@@ -8,23 +8,33 @@ import (
 	"fmt"
 	"os"
 
+	"go.uber.org/zap/zapcore"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
 func main() {
 	ctx := ctrl.SetupSignalHandler()
-	var err error
-	if len(os.Args) > 1 && os.Args[1] == "install-sql" {
-		err = installSQL(ctx, os.Args[2:], os.Stdin, os.Stdout)
-	} else {
-		err = runManager(ctx)
+	err := forbidDumps()
+	if err == nil {
+		err = runCommand(ctx)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "manager:", err)
 		os.Exit(1)
 	}
 }
+
+func runCommand(ctx context.Context) error {
+	if len(os.Args) > 1 && os.Args[1] == "install-sql" {
+		return installSQL(ctx, os.Args[2:], os.Stdin, os.Stdout)
+	}
+	return runManager(ctx)
+}
+
+// mostVerbose is the highest level that is logged. From level 8 on client-go writes down whole answers of the API server, and among them
+// are the Secrets with the Fly tokens and the database logins.
+const mostVerbose = 7
 
 func runManager(ctx context.Context) error {
 	var o options
@@ -34,6 +44,9 @@ func runManager(ctx context.Context) error {
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q: write flags, or install-sql", flag.Arg(0))
+	}
+	if logging.Level != nil && logging.Level.Enabled(-mostVerbose-1) {
+		logging.Level = zapcore.Level(-mostVerbose)
 	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
 	return run(ctx, o)
