@@ -101,6 +101,9 @@ func (s *Server) prepare(version string) error {
 	return err
 }
 
+// DataDir is the server's data directory.
+func (s *Server) DataDir() string { return s.data() }
+
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
 // initialise runs initdb. The superuser's password goes through a file, which is removed at once.

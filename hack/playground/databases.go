@@ -23,13 +23,32 @@ type database struct {
 
 const operatorLogin = "tcred_operator"
 
+// talkative is a server that writes down whatever it can, so that a password which it was told would be found. Both modules come with
+// Debian's package and with npm's. What is left out is what writes down verifiers, as the README says: auto_explain.log_nested_statements
+// and pg_stat_statements.track = all.
+var talkative = map[string]string{
+	"max_connections":                   "300",
+	"shared_preload_libraries":          "pg_stat_statements,auto_explain",
+	"log_statement":                     "all",
+	"log_parameter_max_length":          "-1",
+	"log_parameter_max_length_on_error": "-1",
+	"log_min_error_statement":           "debug5",
+	"log_min_messages":                  "notice",
+	"log_error_verbosity":               "verbose",
+	"log_min_duration_statement":        "0",
+	"log_lock_waits":                    "on",
+	"deadlock_timeout":                  "100ms",
+	"log_connections":                   "on",
+	"log_disconnections":                "on",
+	"auto_explain.log_min_duration":     "0",
+	"auto_explain.log_verbose":          "on",
+	"auto_explain.log_analyze":          "on",
+}
+
 // startDatabase starts a server and makes what the platform has: the management table, the tenants' roles and databases, and a login
 // for the operator that may do nothing yet.
 func startDatabase(ctx context.Context, environment, folder string) (*database, error) {
-	server, err := pgserver.Start(ctx, pgserver.Options{Version: "15", Dir: folder, Settings: map[string]string{
-		"max_connections": "300",
-		"log_statement":   "all", // so that a password in a statement would be found
-	}})
+	server, err := pgserver.Start(ctx, pgserver.Options{Version: "15", Dir: folder, Settings: talkative})
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +65,7 @@ func (d *database) provision(ctx context.Context) error {
 	d.operator = d.server.URL(operatorLogin, operator, "platform")
 	statements := []string{
 		"CREATE ROLE " + operatorLogin + " LOGIN PASSWORD '" + operator + "'",
+		"CREATE EXTENSION pg_stat_statements",
 		"CREATE SCHEMA management",
 		`CREATE TABLE management.tenants (id uuid PRIMARY KEY, name text NOT NULL, password_hash text NOT NULL,
 			db_role text, db_name text, fly_app text)`,

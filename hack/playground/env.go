@@ -36,11 +36,13 @@ func (s *supervisor) writeEnv(ctx context.Context) error {
 		{"PLAYGROUND_METRICS_TOKEN", metricsToken},
 		{"PLAYGROUND_ETCD_DIR", s.files.path("etcd")},
 		{"PLAYGROUND_LOG_DIR", s.files.path("log")},
+		{"PLAYGROUND_MANAGER_DIR", s.files.managerFolder()},
 	}
 	for _, environment := range environments {
 		prefix := "PLAYGROUND_" + strings.ToUpper(environment)
 		d := s.databases[environment]
-		variables = append(variables, [2]string{prefix + "_URL", d.superuser}, [2]string{prefix + "_POSTGRES_LOG", d.server.LogFile})
+		variables = append(variables, [2]string{prefix + "_URL", d.superuser}, [2]string{prefix + "_POSTGRES_LOG", d.server.LogFile},
+			[2]string{prefix + "_POSTGRES_DATA", d.server.DataDir()})
 	}
 	variables = append(variables, libpq(s.databases["sandbox"].superuser)...)
 

@@ -14,6 +14,7 @@ func (f files) processes() string       { return f.path("processes.json") }
 func (f files) socket() string          { return f.path("control.sock") }
 func (f files) kubeconfig() string      { return f.path("kubeconfig") }
 func (f files) kubectlCache() string    { return f.path("kubectl-cache") }
+func (f files) managerFolder() string   { return f.path("manager") }
 func (f files) log(name string) string  { return f.path("log/" + name + ".log") }
 
 // program is the path of one of the project's own programs, which stand beside this one.

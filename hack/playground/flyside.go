@@ -27,7 +27,7 @@ func (s *supervisor) startFly(ctx context.Context) (*flySide, error) {
 		return nil, err
 	}
 	state := s.files.path("fly-emulator.json")
-	if _, err := s.start("fly-emulator", "", nil, "-tenantapp", app, "-state-file", state); err != nil {
+	if _, err := s.start("fly-emulator", "", "", nil, "-tenantapp", app, "-state-file", state); err != nil {
 		return nil, err
 	}
 	fly := &flySide{token: map[string]string{}}

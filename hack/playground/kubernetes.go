@@ -31,6 +31,12 @@ const (
 	year              = int64(365 * 24 * 3600)
 )
 
+// auditPolicy has the API server write down every request and every answer, whole.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+rules: [{level: RequestResponse}]
+`
+
 // cluster is a kube-apiserver with etcd.
 type cluster struct {
 	plane   *envtest.ControlPlane
@@ -88,6 +94,10 @@ func tryCluster(f files) (*cluster, error) {
 			Path: filepath.Join(binaries, "kube-apiserver"), CertDir: f.path("certificates"), Out: serverLog, Err: serverLog,
 		},
 	}
+	if err := os.WriteFile(f.path("audit-policy.yaml"), []byte(auditPolicy), 0o600); err != nil {
+		return nil, err
+	}
+	plane.APIServer.Configure().Set("audit-policy-file", f.path("audit-policy.yaml")).Set("audit-log-path", f.log("audit"))
 	plane.APIServer.SecureServing.Address, plane.APIServer.SecureServing.Port = "127.0.0.1", strconv.Itoa(serverPort)
 	if err := plane.Start(); err != nil {
 		_ = plane.Stop()

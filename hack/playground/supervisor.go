@@ -140,8 +140,8 @@ func (s *supervisor) note() error {
 	return s.files.writeRecord(s.record)
 }
 
-// start runs one of the project's programs, which stop ends.
-func (s *supervisor) start(name, log string, environment []string, arguments ...string) (*exec.Cmd, error) {
+// start runs one of the project's programs, which stop ends, in a folder; "" = where this one runs.
+func (s *supervisor) start(name, log, folder string, environment []string, arguments ...string) (*exec.Cmd, error) {
 	path, err := program(name)
 	if err != nil {
 		return nil, err
@@ -155,13 +155,15 @@ func (s *supervisor) start(name, log string, environment []string, arguments ...
 	}
 	defer output.Close()
 	command := exec.Command(path, arguments...)
+	command.Dir = folder
 	command.Stdout, command.Stderr = output, output
 	command.Env = append(os.Environ(), environment...)
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return command, command.Start()
 }
 
-// startManager runs the manager as its Deployment would: with its service account's rights alone.
+// startManager runs the manager as its Deployment would: with its service account's rights alone. It logs whatever it can, dumps whatever
+// it can when it crashes, and has a folder of its own for what it might leave behind.
 func (s *supervisor) startManager(ctx context.Context) error {
 	kubeconfig, err := s.cluster.operatorKubeconfig(ctx)
 	if err != nil {
@@ -175,9 +177,13 @@ func (s *supervisor) startManager(ctx context.Context) error {
 			return err
 		}
 	}
-	command, err := s.start("manager", "manager", nil, "--kubeconfig", kubeconfig, "--namespace", operatorNamespace, "--leader-elect",
+	folder := s.files.managerFolder()
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	command, err := s.start("manager", "manager", folder, []string{"GOTRACEBACK=crash", "TMPDIR=" + folder}, "--kubeconfig", kubeconfig, "--namespace", operatorNamespace, "--leader-elect",
 		"--health-probe-bind-address", fmt.Sprintf("127.0.0.1:%d", s.ports.probes),
-		"--metrics-bind-address", fmt.Sprintf("127.0.0.1:%d", s.ports.metrics), "-zap-log-level=debug")
+		"--metrics-bind-address", fmt.Sprintf("127.0.0.1:%d", s.ports.metrics), "-zap-log-level=10")
 	if err != nil {
 		return err
 	}
