@@ -1,0 +1,239 @@
+package faultmatrix
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/systempromptio/tenant-credential-operator/test/checker"
+	"github.com/systempromptio/tenant-credential-operator/test/platform"
+)
+
+// patience is how long a tenant may take to be Ready after a fault: a lease at Fly that a dead manager has left runs for 60 s.
+const patience = 100 * time.Second
+
+// cell is one square of the matrix.
+type cell struct {
+	step  step
+	fault fault
+}
+
+func (c cell) name() string { return c.step.name + ": " + c.fault.name }
+
+// exists says whether there is such a thing; the fault says why not.
+func (c cell) exists() bool {
+	if c.step.inside != nil {
+		return c.fault.inServer != nil
+	}
+	return c.fault.onWire != nil
+}
+
+// suspends: where the process dies after the attempt was begun, somebody suspends the object before it is back. What was begun is
+// finished all the same, as an app may be deployed with what Fly holds.
+func (c cell) suspends() bool {
+	return c.fault.dies && (c.step.begun || c.step.name == "open" && c.fault.name == "process dies after it")
+}
+
+// run has the fault happen to one rotation, and judges what became of it.
+func (c cell) run(t *testing.T, l *lane) {
+	x := l.use(t)
+	if c.fault.deposes {
+		l.standby.start(t)
+	}
+	before, err := checker.Take(t.Context(), l.config)
+	require.NoError(t, err)
+	asked := l.get(t, x)
+	generation, _, _ := unstructured.NestedInt64(asked.Object, "spec", "rotationGeneration")
+	w := l.watch(t, x, asked.GetGeneration()+1)
+	changes := l.changes(t, x)
+	i := newIncident(l, c.step, c.fault, x)
+	l.rules.Set(i.choose)
+	t.Cleanup(func() { // whatever has failed: the lane is good for the next cell
+		if t.Failed() {
+			l.explain(t, x)
+			l.abandon(t)
+		}
+		l.rules.Set(nil)
+		w.end()
+		l.mend(t)
+	})
+
+	l.patch(t, x, fmt.Sprintf(`{"spec":{"rotationGeneration":%d,"suspend":false}}`, generation+1))
+	select {
+	case <-i.over:
+	case <-time.After(patience):
+		require.Fail(t, "the step never came")
+	}
+	require.NoError(t, i.trouble)
+	c.recover(t, l, x)
+	l.awaitReady(t, c, x)
+	require.Empty(t, w.end(), "seen meanwhile")
+	l.requireClean(t, c, x, before)
+	committed := l.changes(t, x)
+	require.Equal(t, changes.rows+committed.hashes-changes.hashes, committed.rows, "the stored hash was changed more often, or more seldom, than the ledger has rotations")
+}
+
+// recover brings a manager back, as a Deployment does.
+func (c cell) recover(t *testing.T, l *lane, x platform.Tenant) {
+	t.Helper()
+	switch {
+	case c.fault.dies:
+		if c.suspends() {
+			l.patch(t, x, `{"spec":{"suspend":true}}`)
+		}
+		l.deleteLease(t)
+		l.leader.start(t)
+	case c.fault.deposes:
+		l.leader.awaitEnd(t)
+		l.leader.network.Mend()
+		l.leader, l.standby = l.standby, l.leader
+	}
+}
+
+// mend has one manager lead, and none stand by.
+func (l *lane) mend(t *testing.T) {
+	l.standby.kill()
+	l.standby.network.Mend()
+	l.leader.network.Mend()
+	if t.Failed() {
+		l.leader.kill()
+		l.deleteLease(t)
+		l.leader.start(t)
+	}
+}
+
+func (l *lane) get(t *testing.T, x platform.Tenant) *unstructured.Unstructured {
+	t.Helper()
+	object, err := l.objects.Get(t.Context(), x.Name, metav1.GetOptions{})
+	require.NoError(t, err)
+	return object
+}
+
+func (l *lane) patch(t *testing.T, x platform.Tenant, patch string) {
+	t.Helper()
+	_, err := l.objects.Patch(t.Context(), x.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	require.NoError(t, err)
+}
+
+// awaitReady waits until the object is ready for what is asked for. A lease at Fly that nobody holds any more runs out by itself, after
+// 60 s; once the operator has said that it waits for it, the time is let pass at Fly, but for the one cell that really waits.
+func (l *lane) awaitReady(t *testing.T, c cell, x platform.Tenant) {
+	t.Helper()
+	last := ""
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) { // as kubectl wait would say less
+		object := l.get(t, x)
+		if ready(object) {
+			return
+		}
+		last = message(object)
+		require.True(t, time.Now().Before(deadline), "not Ready after %s:\n%s", patience, last)
+		if strings.Contains(last, "holds the lease") && !c.fault.deposes && c.name() != "roll out: lease: process dies after it" {
+			expireLeases(t, x)
+		}
+	}
+}
+
+func expireLeases(t *testing.T, x platform.Tenant) {
+	t.Helper()
+	for id := range leased(t, x) {
+		platform.Admin(t, http.MethodPost, "/admin/apps/"+x.App()+"/machines/"+id+"/lease", `{"owner":"gone","ttl":0}`, nil)
+	}
+}
+
+func leased(t *testing.T, x platform.Tenant) map[string]bool {
+	t.Helper()
+	var app struct {
+		Machines []struct {
+			ID     string
+			Leased bool
+		}
+	}
+	platform.Admin(t, http.MethodGet, "/admin/apps/"+x.App(), "", &app)
+	held := map[string]bool{}
+	for _, m := range app.Machines {
+		if m.Leased {
+			held[m.ID] = true
+		}
+	}
+	return held
+}
+
+// requireClean asks the checker, and that nothing is left over. A lease at Fly that could not be given back runs out by itself.
+func (l *lane) requireClean(t *testing.T, c cell, x platform.Tenant, before *checker.Snapshot) {
+	t.Helper()
+	if c.step.name == "roll out: release" {
+		expireLeases(t, x)
+	}
+	require.Empty(t, leased(t, x), "a lease at Fly is left")
+	object := l.get(t, x)
+	require.Empty(t, object.GetFinalizers())
+	var found []checker.Violation
+	for _, violation := range checker.Check(t.Context(), l.config, before, map[string]int{x.ID: 1}) {
+		if strings.Contains(violation.Tenant, x.ID) || violation.Tenant == "" {
+			found = append(found, violation)
+		}
+	}
+	require.Empty(t, found)
+	within(t, 5*time.Second, "no transaction of the operator is left open", func() bool {
+		var open int
+		require.NoError(t, l.superuser.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE usename = 'tcred_operator' AND state LIKE 'idle in transaction%'").Scan(&open))
+		return open == 0
+	})
+}
+
+// changes counts the hashes that were ever stored for the tenant, and the rotations that the ledger has committed.
+type changes struct{ hashes, rows int }
+
+func (l *lane) changes(t *testing.T, x platform.Tenant) (c changes) {
+	t.Helper()
+	require.NoError(t, l.superuser.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM faults.hashes WHERE tenant_id = $1),
+		(SELECT count(*) FROM tenant_credentials.rotations WHERE tenant_id = $1 AND committed_at IS NOT NULL)`, x.ID).Scan(&c.hashes, &c.rows))
+	return c
+}
+
+// explain says what is known of a failed cell.
+func (l *lane) explain(t *testing.T, x platform.Tenant) {
+	calls, _ := l.rules.Calls()
+	var names []string
+	for _, call := range calls {
+		names = append(names, call.Name)
+	}
+	t.Log("calls: ", strings.Join(names, ", "))
+	t.Log(x.Describe())
+	t.Log(tail(l.leader.log, 25))
+	t.Log(tail(l.standby.log, 15))
+	rows, err := l.superuser.Query(context.Background(), "SELECT concat_ws(' ', revision, state, generation, reason, opened_at, committed_at, completed_at) FROM tenant_credentials.rotations WHERE tenant_id = $1 ORDER BY revision DESC LIMIT 4", x.ID)
+	if err != nil {
+		return
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var row string
+		if rows.Scan(&row) == nil {
+			t.Log(row)
+		}
+	}
+}
+
+func adminGet(ctx context.Context, path string, into any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, os.Getenv("FLY_EMULATOR_ADMIN_URL")+path, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	return json.NewDecoder(response.Body).Decode(into)
+}

@@ -1,0 +1,153 @@
+package faultmatrix
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/systempromptio/tenant-credential-operator/test/faultproxy"
+	"github.com/systempromptio/tenant-credential-operator/test/platform"
+)
+
+// incident is one fault that happens once, at one step of one rotation.
+type incident struct {
+	lane   *lane
+	step   step
+	fault  fault
+	tenant platform.Tenant
+
+	over chan struct{} // closed when the fault has happened
+
+	mu      sync.Mutex
+	struck  bool
+	trouble error
+}
+
+func newIncident(l *lane, s step, f fault, x platform.Tenant) *incident {
+	return &incident{lane: l, step: s, fault: f, tenant: x, over: make(chan struct{})}
+}
+
+// choose is for the proxies: the first call of the step meets the fault. While the lease is being lost, its repetitions wait too.
+func (i *incident) choose(call faultproxy.Call, former []faultproxy.Call) faultproxy.Fault {
+	if !i.mine(call) {
+		return nil
+	}
+	var before []faultproxy.Call
+	for _, f := range former {
+		if i.mine(f) {
+			before = append(before, f)
+		}
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.struck {
+		if i.fault.deposes && i.step.name == "Fly write" && call.Name == "set secret" && !i.isOver() {
+			return i.wait
+		}
+		return nil
+	}
+	if !i.step.is(call, before) {
+		return nil
+	}
+	i.struck = true
+	return i.strike
+}
+
+// mine says that a call is about the tenant. BEGIN says nothing of whom it is for.
+func (i *incident) mine(call faultproxy.Call) bool {
+	if call.Name == "BEGIN" {
+		return true
+	}
+	for _, name := range []string{i.tenant.ID, i.tenant.Role(), i.tenant.App(), i.tenant.Name} {
+		if strings.Contains(call.About, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (i *incident) strike(p faultproxy.Passage) {
+	happen := i.fault.onWire
+	if i.step.inside != nil {
+		happen = i.fault.inServer
+	}
+	err := happen(i, p)
+	i.mu.Lock()
+	i.trouble = err
+	i.mu.Unlock()
+	close(i.over)
+}
+
+// wait lets a repeated call go on when the first one does; if its caller has gone by then, it never was.
+func (i *incident) wait(p faultproxy.Passage) {
+	select {
+	case <-p.GivenUp():
+	case <-i.over:
+		if p.Forward() == nil {
+			p.Answer()
+		}
+	}
+}
+
+func (i *incident) isOver() bool {
+	select {
+	case <-i.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// handOver cuts the leader off from the API server, and returns when the other manager leads.
+func (i *incident) handOver() error {
+	leases := i.lane.cluster.CoordinationV1().Leases(operatorNamespace)
+	ctx, cancel := context.WithTimeout(context.Background(), handover)
+	defer cancel()
+	const name = "tenant-credential-operator"
+	former, err := leases.Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	i.lane.leader.network.Cut()
+	if err := leases.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+		return err
+	}
+	for {
+		lease, err := leases.Get(ctx, name, metav1.GetOptions{})
+		if err == nil && lease.Spec.HolderIdentity != nil && *lease.Spec.HolderIdentity != "" && *lease.Spec.HolderIdentity != *former.Spec.HolderIdentity {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return errors.New("the other manager does not lead")
+		}
+		time.Sleep(20 * time.Millisecond) // as a lease tells nobody
+	}
+}
+
+// awaitSuccessor returns when the new leader has come to the tenant: to its lock where the former one holds that, or else to the look
+// at it. Every call meanwhile is the new leader's, as the former one waits. One that does not come in time is not waited for.
+func (i *incident) awaitSuccessor() {
+	sign := "observe"
+	if i.step.locked {
+		sign = "lock"
+	}
+	timeout := time.After(handover / 2)
+	calls, more := i.lane.rules.Calls()
+	for passed := len(calls); ; {
+		calls, more = i.lane.rules.Calls()
+		for ; passed < len(calls); passed++ {
+			if calls[passed].Name == sign && i.mine(calls[passed]) {
+				return
+			}
+		}
+		select {
+		case <-more:
+		case <-timeout:
+			return
+		}
+	}
+}

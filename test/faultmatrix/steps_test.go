@@ -1,0 +1,115 @@
+package faultmatrix
+
+import (
+	"strings"
+
+	"github.com/systempromptio/tenant-credential-operator/test/faultproxy"
+)
+
+// step is a row of the matrix: one call of a rotation on the wire, or a place inside the SQL function stage.
+type step struct {
+	name string
+	// is recognizes the call, of which former are those before it, all about the tenant, since the generation was raised.
+	is func(call faultproxy.Call, former []faultproxy.Call) bool
+	// inside is where the server is held in the call; nil = the call itself is what the fault happens to.
+	inside gate
+	// begun: by this step the ledger has an open row, and the rotation is finished whatever becomes of the spec.
+	begun bool
+	// locked: the transaction holds the tenant's lock when the call is made.
+	locked bool
+}
+
+// steps are those of a rotation in their order, from the look at the tenant to the last report. The places inside stage come
+// before the answer to stage.
+var steps = []step{
+	{name: "observe", is: first("observe")},
+	{name: "get app", is: first("get app")},
+	{name: "list secrets", is: first("list secrets")},
+	{name: "read object", is: first("read object")},
+	{name: "probe Machines", is: first("list machines")},
+	{name: "add finalizer", is: all(first("patch object"), says(`"finalizers":[`))},
+	{name: "open", is: first("open")},
+	{name: "BEGIN", is: first("BEGIN"), begun: true},
+	{name: "lock", is: first("lock"), begun: true},
+	{name: "guard", is: first("stage"), inside: guardGate{}, begun: true, locked: true},
+	{name: "alter", is: first("stage"), inside: alterGate{}, begun: true, locked: true},
+	{name: "hash", is: first("stage"), inside: triggerGate("hash"), begun: true, locked: true},
+	{name: "ledger", is: first("stage"), inside: triggerGate("ledger"), begun: true, locked: true},
+	{name: "stage", is: first("stage"), begun: true, locked: true},
+	{name: "Fly write", is: first("set secret"), begun: true, locked: true},
+	{name: "commit()", is: first("commit"), begun: true, locked: true},
+	{name: "COMMIT", is: first("COMMIT"), begun: true, locked: true},
+	{name: "observe commit", is: first("observe", "COMMIT"), begun: true},
+	{name: "verify", is: first("login", "COMMIT"), begun: true},
+	{name: "status: committed", is: first("patch status", "COMMIT"), begun: true},
+	{name: "roll out: get app", is: first("get app", "COMMIT", "list secrets"), begun: true},
+	{name: "roll out: list", is: first("list machines", "COMMIT"), begun: true},
+	{name: "roll out: lease", is: first("lease machine"), begun: true},
+	{name: "roll out: get", is: first("get machine"), begun: true},
+	{name: "roll out: update", is: first("update machine"), begun: true},
+	{name: "roll out: wait", is: first("wait for machine"), begun: true},
+	{name: "roll out: release", is: first("release machine"), begun: true},
+	{name: "status: rolling", is: first("patch status", "release machine"), begun: true},
+	{name: "complete: digest", is: all(later("COMMIT"), right("list machines"), named("list secrets")), begun: true},
+	{name: "complete", is: first("complete"), begun: true},
+	{name: "observe done", is: first("observe", "complete"), begun: true},
+	{name: "remove finalizer", is: all(named("patch object"), says(`"finalizers":null`)), begun: true},
+	{name: "status: Ready", is: all(named("patch status"), says(`"reason":"Rotated"`)), begun: true},
+}
+
+type recognition = func(call faultproxy.Call, former []faultproxy.Call) bool
+
+// first is the first call of a name after those calls, one after the other.
+func first(name string, after ...string) recognition {
+	return func(call faultproxy.Call, former []faultproxy.Call) bool {
+		waiting := after
+		for _, f := range former {
+			switch {
+			case len(waiting) > 0 && f.Name == waiting[0]:
+				waiting = waiting[1:]
+			case len(waiting) == 0 && f.Name == name:
+				return false
+			}
+		}
+		return len(waiting) == 0 && call.Name == name
+	}
+}
+
+func named(name string) recognition {
+	return func(call faultproxy.Call, _ []faultproxy.Call) bool { return call.Name == name }
+}
+
+// says looks into the body of a change to the object.
+func says(text string) recognition {
+	return func(call faultproxy.Call, _ []faultproxy.Call) bool { return strings.Contains(string(call.Body), text) }
+}
+
+// later is any call after one of that name.
+func later(name string) recognition {
+	return func(_ faultproxy.Call, former []faultproxy.Call) bool {
+		for _, f := range former {
+			if f.Name == name {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// right is the call right after one of that name.
+func right(name string) recognition {
+	return func(_ faultproxy.Call, former []faultproxy.Call) bool {
+		return len(former) > 0 && former[len(former)-1].Name == name
+	}
+}
+
+func all(parts ...recognition) recognition {
+	return func(call faultproxy.Call, former []faultproxy.Call) bool {
+		for _, part := range parts {
+			if !part(call, former) {
+				return false
+			}
+		}
+		return true
+	}
+}
