@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -98,6 +99,9 @@ func tryCluster(f files) (*cluster, error) {
 		return nil, err
 	}
 	plane.APIServer.Configure().Set("audit-policy-file", f.path("audit-policy.yaml")).Set("audit-log-path", f.log("audit"))
+	for _, timeout := range []*time.Duration{&plane.Etcd.StartTimeout, &plane.Etcd.StopTimeout, &plane.APIServer.StartTimeout, &plane.APIServer.StopTimeout} {
+		*timeout = 2 * time.Minute // also on a machine that is busy
+	}
 	plane.APIServer.SecureServing.Address, plane.APIServer.SecureServing.Port = "127.0.0.1", strconv.Itoa(serverPort)
 	if err := plane.Start(); err != nil {
 		_ = plane.Stop()
