@@ -138,7 +138,7 @@ func newTenant(random *rand.Rand) tenant {
 	}
 	t := tenant{id: id.String()}
 	for range random.IntN(4) {
-		t.machines = append(t.machines, pick(random, []weighted[string]{{25, "started"}, {50, "stopped"}, {25, "suspended"}}))
+		t.machines = append(t.machines, pick(random, []weighted[string]{{12, "started"}, {60, "stopped"}, {28, "suspended"}}))
 	}
 	return t
 }

@@ -43,7 +43,7 @@ func (p *probes) run(ctx context.Context, look func(context.Context, int, *pgx.C
 		if err != nil && connection != nil && connection.IsClosed() {
 			connection = nil // the server was down
 		}
-		time.Sleep(50 * time.Millisecond) // the machine has other things to do
+		time.Sleep(100 * time.Millisecond) // the machine has other things to do
 	}
 	if connection != nil {
 		_ = connection.Close(context.Background()) // it has only read

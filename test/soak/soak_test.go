@@ -85,10 +85,8 @@ func TestSoak(t *testing.T) {
 	require.NoError(t, err)
 
 	watching := &probes{system: s, tenants: p.tenants}
-	for range 2 {
-		beside.Go(func() { watching.run(ctx, watching.password) })
-		beside.Go(func() { watching.run(ctx, watching.status) })
-	}
+	beside.Go(func() { watching.run(ctx, watching.password) })
+	beside.Go(func() { watching.run(ctx, watching.status) })
 	acts := &performance{system: s, plan: p, managers: m, recovery: r, log: log, began: time.Now(), done: map[string]int{}}
 	acts.perform(ctx)
 	require.Empty(t, acts.errors, "a step could not be carried out")
