@@ -104,28 +104,24 @@ func (i *incident) isOver() bool {
 
 // handOver cuts the leader off from the API server, and returns when the other manager leads.
 func (i *incident) handOver() error {
-	leases := i.lane.cluster.CoordinationV1().Leases(operatorNamespace)
-	ctx, cancel := context.WithTimeout(context.Background(), handover)
-	defer cancel()
-	const name = "tenant-credential-operator"
-	former, err := leases.Get(ctx, name, metav1.GetOptions{})
+	former, err := i.lane.lease(context.Background())
 	if err != nil {
 		return err
 	}
 	i.lane.leader.network.Cut()
-	if err := leases.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
-		return err
-	}
-	for {
-		lease, err := leases.Get(ctx, name, metav1.GetOptions{})
-		if err == nil && lease.Spec.HolderIdentity != nil && *lease.Spec.HolderIdentity != "" && *lease.Spec.HolderIdentity != *former.Spec.HolderIdentity {
+	err = i.lane.cluster.CoordinationV1().Leases(operatorNamespace).Delete(context.Background(), leaseName, metav1.DeleteOptions{})
+	return errors.Join(err, i.lane.awaitOther(former, handover))
+}
+
+// awaitOther returns when another manager leads.
+func (l *lane) awaitOther(former string, patience time.Duration) error {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if holder, err := l.lease(context.Background()); err == nil && holder != "" && holder != former {
 			return nil
 		}
-		if ctx.Err() != nil {
-			return errors.New("the other manager does not lead")
-		}
-		time.Sleep(20 * time.Millisecond) // as a lease tells nobody
+		time.Sleep(20 * time.Millisecond) // a lease tells nobody
 	}
+	return errors.New("the other manager does not lead")
 }
 
 // awaitSuccessor returns when the new leader has come to the tenant: to its lock where the former one holds that, or else to the look

@@ -144,24 +144,33 @@ func (l *lane) abandon(t *testing.T) {
 	}
 }
 
-// holder is the identity of the manager that leads; "" = nobody does.
+const leaseName = "tenant-credential-operator"
+
+// lease returns who leads; "" = nobody does.
+func (l *lane) lease(ctx context.Context) (holder string, err error) {
+	lease, err := l.cluster.CoordinationV1().Leases(operatorNamespace).Get(ctx, leaseName, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return "", nil
+	case err != nil:
+		return "", err
+	case lease.Spec.HolderIdentity == nil:
+		return "", nil
+	}
+	return *lease.Spec.HolderIdentity, nil
+}
+
 func (l *lane) holder(t *testing.T) string {
 	t.Helper()
-	lease, err := l.cluster.CoordinationV1().Leases(operatorNamespace).Get(t.Context(), "tenant-credential-operator", metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return ""
-	}
+	holder, err := l.lease(context.Background())
 	require.NoError(t, err)
-	if lease.Spec.HolderIdentity == nil {
-		return ""
-	}
-	return *lease.Spec.HolderIdentity
+	return holder
 }
 
 // deleteLease has nobody wait for the end of a lease of whom is known to be dead, or cut off.
 func (l *lane) deleteLease(t *testing.T) {
 	t.Helper()
-	err := l.cluster.CoordinationV1().Leases(operatorNamespace).Delete(context.Background(), "tenant-credential-operator", metav1.DeleteOptions{})
+	err := l.cluster.CoordinationV1().Leases(operatorNamespace).Delete(context.Background(), leaseName, metav1.DeleteOptions{})
 	if !apierrors.IsNotFound(err) {
 		require.NoError(t, err)
 	}
@@ -203,4 +212,13 @@ func tail(path string, lines int) string {
 	}
 	all := strings.Split(strings.TrimSpace(string(content)), "\n")
 	return fmt.Sprintf("%s:\n%s", path, strings.Join(all[max(0, len(all)-lines):], "\n"))
+}
+
+func contains(text string, parts ...string) bool {
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			return false
+		}
+	}
+	return true
 }

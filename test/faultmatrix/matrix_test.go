@@ -22,12 +22,6 @@ func cells() []cell {
 	return all
 }
 
-// incidents are what has no place in the matrix.
-var incidents = []struct {
-	name string
-	run  func(*testing.T, *lane)
-}{}
-
 // everything is the name of whatever can be run.
 func everything() []string {
 	var names []string

@@ -1,0 +1,76 @@
+package faultmatrix
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/systempromptio/tenant-credential-operator/test/checker"
+	"github.com/systempromptio/tenant-credential-operator/test/faultproxy"
+	"github.com/systempromptio/tenant-credential-operator/test/platform"
+)
+
+// trial is one rotation that something happens to, from the look at what is so before to the judgement.
+type trial struct {
+	lane    *lane
+	tenant  platform.Tenant
+	next    int64 // the generation that is asked for
+	before  *checker.Snapshot
+	changes changes
+	witness *witness
+}
+
+// begin remembers what is so, and watches from now on. Whatever fails, the lane is good for another trial afterwards.
+func (l *lane) begin(t *testing.T) *trial {
+	t.Helper()
+	x := l.use(t)
+	before, err := checker.Take(t.Context(), l.config)
+	require.NoError(t, err)
+	object := l.get(t, x)
+	generation, _, _ := unstructured.NestedInt64(object.Object, "spec", "rotationGeneration")
+	tr := &trial{lane: l, tenant: x, next: generation + 1, before: before, changes: l.changes(t, x), witness: l.watch(t, x, object.GetGeneration()+1)}
+	t.Cleanup(func() {
+		if t.Failed() {
+			l.explain(t, x)
+			l.abandon(t)
+		}
+		l.rules.Set(nil)
+		tr.witness.end()
+		l.mend(t)
+	})
+	return tr
+}
+
+// raise asks for the rotation, whose calls choose judges.
+func (tr *trial) raise(t *testing.T, choose func(faultproxy.Call, []faultproxy.Call) faultproxy.Fault) {
+	t.Helper()
+	tr.lane.rules.Set(choose)
+	tr.lane.patch(t, tr.tenant, fmt.Sprintf(`{"spec":{"rotationGeneration":%d,"suspend":false}}`, tr.next))
+}
+
+// finish asks the witness and the checker, and that nothing is left over. So many rotations were due.
+func (tr *trial) finish(t *testing.T, due int) {
+	t.Helper()
+	l, x := tr.lane, tr.tenant
+	require.Empty(t, tr.witness.end(), "seen meanwhile")
+	require.Empty(t, leased(t, x), "a lease at Fly is left")
+	require.Empty(t, l.get(t, x).GetFinalizers())
+	var found []checker.Violation
+	for _, violation := range checker.Check(t.Context(), l.config, tr.before, map[string]int{x.ID: due}) {
+		if strings.Contains(violation.Tenant, x.ID) || violation.Tenant == "" {
+			found = append(found, violation)
+		}
+	}
+	require.Empty(t, found)
+	within(t, 5*time.Second, "no transaction of the operator is left open", func() bool {
+		var open int
+		require.NoError(t, l.superuser.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE usename = 'tcred_operator' AND state LIKE 'idle in transaction%'").Scan(&open))
+		return open == 0
+	})
+	after := l.changes(t, x)
+	require.Equal(t, after.rows-tr.changes.rows, after.hashes-tr.changes.hashes, "the stored hash was changed as often as the ledger has rotations")
+}
