@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// Config says where to look. What is empty among LogFiles, EtcdDir and MetricsURL is not searched for passwords.
+// Config says where to look. What is empty among LogFiles, ManagerLog, ManagerDir, EtcdDir and MetricsURL is not searched for passwords.
 type Config struct {
 	// Environments are those of the TenantEnvironments to look at.
 	Environments []Environment
@@ -18,8 +18,12 @@ type Config struct {
 	Kubeconfig string
 	// FlyAdminURL is the address of the Fly emulator's admin API.
 	FlyAdminURL string
-	// LogFiles are the logs of every program that takes part.
+	// LogFiles are the logs of every program that takes part, but the manager's.
 	LogFiles []string
+	// ManagerLog is the manager's, with what it printed when it crashed. No login or token of the operator's own may stand in it either.
+	ManagerLog string
+	// ManagerDir is the folder that the manager runs in, and its temporary one.
+	ManagerDir string
 	// EtcdDir is etcd's data directory.
 	EtcdDir string
 	// MetricsURL is the manager's; its certificate is not verified.
@@ -34,6 +38,10 @@ type Environment struct {
 	Name string
 	// SuperuserURL leads a superuser to the database that has the management table and the ledger.
 	SuperuserURL string
+	// LogFile is the server's log; "" = it is not searched for passwords.
+	LogFile string
+	// DataDir is the server's data directory; "" = it is not searched for passwords.
+	DataDir string
 	// Organization owns the tenants' Fly apps; "" = it is not checked.
 	Organization string
 	// Naming says how the management table and what belongs to a tenant are called.
@@ -128,6 +136,7 @@ type world struct {
 	config       Config
 	tenants      []*tenant
 	apps         map[string]*app
+	arrivals     []arrival
 	objects      []*object
 	environments map[string]environmentObject
 }
@@ -147,7 +156,10 @@ func look(ctx context.Context, config Config) (*world, error) {
 		w.tenants = append(w.tenants, tenants...)
 	}
 	var err error
-	if w.apps, err = readApps(ctx, config.FlyAdminURL); err != nil {
+	if w.apps, err = readApps(ctx, config.FlyAdminURL); err == nil {
+		err = getJSON(ctx, config.FlyAdminURL+"/admin/arrivals", &w.arrivals)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("the Fly emulator can not be looked at: %w", err)
 	}
 	if err := w.readObjects(ctx); err != nil {

@@ -3,6 +3,7 @@ package checker
 import (
 	"context"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"testing"
@@ -164,6 +165,15 @@ func TestPasswordsFound(t *testing.T) {
 		{"ledger, as bytes", "stands in table tenant_credentials.rotations of sandbox", func(f *fixture) {
 			f.sql("UPDATE tenant_credentials.rotations SET delivery_digest = '" + acmeFirst + "'")
 		}},
+		{"log of PostgreSQL", "stands in log ", func(f *fixture) { f.write(f.config.Environments[0].LogFile, "statement: "+acmeFirst) }},
+		{"one that Fly refused", "a password that was sent to app sp-7dd06cd6 stands in log ", func(f *fixture) { f.write(f.config.ManagerLog, f.url(acme, acmeRefused)) }},
+		{"crash output", "stands in log ", func(f *fixture) { f.write(f.config.ManagerLog, fmt.Sprintf("panic: %v", []byte(acmeFirst))) }},
+		{"hex dump", "stands in log ", func(f *fixture) { f.write(f.config.LogFiles[0], hex.Dump([]byte("body "+f.url(acme, acmeFirst)))) }},
+		{"the manager's folder", "stands in file ", func(f *fixture) { f.write(f.config.ManagerDir+"/core", "\x00"+acmeFirst) }},
+		{"files of PostgreSQL", "stands in PostgreSQL's file ", func(f *fixture) {
+			f.write(f.config.Environments[0].DataDir+"/pg_wal/000000010000000000000001", "\x00"+acmeFirst)
+		}},
+		{"the emulator's requests", "stands in the Fly emulator's list of requests", func(f *fixture) { f.requests = []string{"/v1?password=" + acmeFirst} }},
 		{"a statement", "stands in table pg_catalog.pg_stat_activity of sandbox", func(f *fixture) { remember(f.t, "SELECT '"+acmeFirst+"'") }},
 		{"the operator's Secret", "stands in Secret n/s, which the operator made", func(f *fixture) {
 			secret(f, map[string]string{"apiVersion": "credentials.systemprompt.io/v1alpha1"})
@@ -179,6 +189,37 @@ func TestPasswordsFound(t *testing.T) {
 			require.Contains(t, said[0], test.says)
 		})
 	}
+	t.Run("the operator's own", func(t *testing.T) {
+		for _, place := range []func(*fixture, string){
+			func(f *fixture, text string) { f.write(f.config.ManagerLog, text) },
+			func(f *fixture, text string) { f.metrics = text },
+		} {
+			f := newFixture(t)
+			place(f, "Authorization: "+operatorToken+", password="+operatorPassword)
+			said := f.check(nil, nil)
+			require.Len(t, said, 2)
+			require.Contains(t, said[0], "the operator's own login or token from Secret system/fly stands in ")
+			require.Contains(t, said[1], "the operator's own login or token from Secret system/postgres stands in ")
+		}
+	})
+	t.Run("the operator's own, where whoever made it has it", func(t *testing.T) {
+		f := newFixture(t)
+		for _, file := range []string{f.config.LogFiles[0], f.config.Environments[0].LogFile, f.config.EtcdDir + "/snap"} {
+			f.write(file, operatorToken+" "+operatorPassword)
+		}
+		require.Empty(t, f.check(nil, nil))
+	})
+	t.Run("one that was thrown away before it was sent", func(t *testing.T) {
+		f := newFixture(t)
+		f.write(f.config.ManagerLog, "a line\n"+`{"error":"connect: postgres://u:k3JxQ9vWm2TzR7bNfH5sYc8LpD4gAe6U@h/d"}`)
+		f.write(f.config.Environments[0].LogFile, "base64: k3JxQ9vWm2TzR7bNfH5sYc8LpD4gAe6U= and /k3JxQ9vWm2TzR7bNfH5sYc8LpD4gAe6U and k3JxQ9vWm2TzR7bNfH5sYc8LpD4gAe6U1")
+		require.Equal(t, []string{"what looks like a password stands in line 2 of log " + f.config.ManagerLog}, f.check(nil, nil))
+	})
+	t.Run("files of the tenants' databases", func(t *testing.T) {
+		f := newFixture(t)
+		f.write(f.config.Environments[0].DataDir+"/base/1/1259", acmeFirst)
+		require.Empty(t, f.check(nil, nil))
+	})
 	t.Run("what the platform had set is the platform's affair", func(t *testing.T) {
 		f := newFixture(t)
 		f.write(f.config.LogFiles[0], f.url(acme, acmeFound)+f.url(beta, betaFirst))
@@ -223,6 +264,9 @@ func TestCanNotLook(t *testing.T) {
 		says string
 	}{
 		"log":     {func(f *fixture) { f.config.LogFiles[0] += "-missing" }, "can not be searched for passwords"},
+		"manager": {func(f *fixture) { f.config.ManagerLog += "-missing" }, "can not be searched for passwords"},
+		"folder":  {func(f *fixture) { f.config.ManagerDir += "-missing" }, "can not be searched for passwords"},
+		"data":    {func(f *fixture) { f.config.Environments[0].DataDir += "-missing" }, "can not be searched for passwords"},
 		"etcd":    {func(f *fixture) { f.config.EtcdDir = f.t.TempDir() }, "has no file"},
 		"metrics": {func(f *fixture) { f.config.MetricsURL += "-missing" }, "the metrics can not be searched"},
 		"Fly":     {func(f *fixture) { f.config.FlyAdminURL += "/x" }, "the Fly emulator can not be looked at"},

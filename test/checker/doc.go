@@ -11,8 +11,11 @@
 //   - the TenantCredential's status agrees with the ledger;
 //   - exactly the rotations that were due since a Snapshot have a completed row, and where none was due nothing was changed.
 //
-// And that no password that was ever generated and reached Fly, in force or not, stands in a log, an object of the cluster, etcd's
-// files, a metric, a table of the ledger or a statement that PostgreSQL remembers, raw or encoded. Nor does a verifier in force.
+// And that no password that was ever generated and sent to Fly, taken or not, in force or not, stands anywhere but in the app's secret: in
+// a log, the manager's crash output or a file that it left, an object of the cluster, the API server's audit log, etcd's files, a metric,
+// the emulator's list of requests, a file or a table of PostgreSQL or a statement that it remembers; raw, encoded or dumped. Nor does a
+// verifier in force stand outside of PostgreSQL's files, or a login or token of the operator's own in what the operator writes. Of a
+// password that was thrown away before it was sent, only its looks are known: nothing in the logs looks like it.
 //
 // The system has to be at rest while it is checked: what is read at different moments is compared.
 package checker

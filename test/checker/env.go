@@ -33,13 +33,15 @@ func FromEnvironment() (Config, error) {
 	if config.LogFiles, err = filepath.Glob(filepath.Join(need("PLAYGROUND_LOG_DIR"), "*")); err != nil {
 		return Config{}, fmt.Errorf("PLAYGROUND_LOG_DIR: %w", err)
 	}
-	config.LogFiles = append(config.LogFiles, need("MANAGER_LOG"))
+	config.ManagerLog, config.ManagerDir = need("MANAGER_LOG"), need("PLAYGROUND_MANAGER_DIR")
+	config.LogFiles = slices.DeleteFunc(config.LogFiles, func(file string) bool { return file == config.ManagerLog })
 	for _, name := range environmentNames() {
 		variable := "PLAYGROUND_" + strings.ToUpper(name)
-		config.LogFiles = append(config.LogFiles, need(variable+"_POSTGRES_LOG"))
 		config.Environments = append(config.Environments, Environment{
 			Name:         name,
 			SuperuserURL: need(variable + "_URL"),
+			LogFile:      need(variable + "_POSTGRES_LOG"),
+			DataDir:      need(variable + "_POSTGRES_DATA"),
 			Organization: "example-" + name,
 			Naming:       Naming{Role: "db_role", Database: "db_name", FlyApp: "fly_app"},
 		})
@@ -48,8 +50,6 @@ func FromEnvironment() (Config, error) {
 		return Config{}, errors.New("no playground: source bin/playground/env first; missing: " +
 			cmp.Or(strings.Join(missing, ", "), "PLAYGROUND_<environment>_POSTGRES_LOG"))
 	}
-	slices.Sort(config.LogFiles)
-	config.LogFiles = slices.Compact(config.LogFiles)
 	return config, nil
 }
 

@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/url"
 	"strings"
@@ -51,11 +53,19 @@ func (f *finder) add(pattern string, secret int) {
 
 func hash(head uint32) uint32 { return head * 2654435761 >> (32 - headBits) } // Knuth's multiplicative hashing
 
-// forms are the secret itself, in a URL, in hexadecimal, and in base64 at each of the three places at which it can begin.
+// forms are the secret itself, in a URL, in JSON, in hexadecimal, as Go prints a slice of bytes, in the rows of a hex dump, and in base64
+// at each of the three places at which it can begin.
 func forms(secret string) []string {
-	found := []string{secret, hex.EncodeToString([]byte(secret))}
-	if escaped := url.QueryEscape(secret); escaped != secret {
-		found = append(found, escaped)
+	plain := []byte(secret)
+	found := []string{secret, hex.EncodeToString(plain), strings.ToUpper(hex.EncodeToString(plain)), numbers(plain, " "), numbers(plain, ",")}
+	quoted, _ := json.Marshal(secret) // a string always can be marshalled
+	for _, escaped := range []string{url.QueryEscape(secret), url.PathEscape(secret), string(quoted[1 : len(quoted)-1])} {
+		if escaped != secret {
+			found = append(found, escaped)
+		}
+	}
+	for i := range len(plain) - dumped + 1 {
+		found = append(found, fmt.Sprintf("% x", plain[i:i+dumped]))
 	}
 	for skipped := range 3 {
 		encoded := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", skipped) + secret))
@@ -68,6 +78,13 @@ func forms(secret string) []string {
 		}
 	}
 	return found
+}
+
+// dumped is how many bytes of a hex dump stand side by side without a gap, wherever its rows begin.
+const dumped = 8
+
+func numbers(plain []byte, separator string) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(plain), " ", separator), "[]")
 }
 
 // in marks the secrets that stand in a text.

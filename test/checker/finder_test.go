@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -19,6 +20,10 @@ func TestFinderSeesEveryForm(t *testing.T) {
 		"itself":              "password=" + planted + "\n",
 		"at the end":          planted,
 		"hexadecimal":         `\x00` + hex.EncodeToString([]byte(planted)),
+		"HEXADECIMAL":         strings.ToUpper(hex.EncodeToString([]byte(planted))),
+		"a slice of bytes":    fmt.Sprint("body=", []byte("x"+planted+"x")),
+		"a list of numbers":   strings.ReplaceAll(fmt.Sprint([]byte(planted)), " ", ","),
+		"a hex dump":          hex.Dump([]byte("seven: " + planted)),
 		"in a base64 URL":     base64.StdEncoding.EncodeToString([]byte("postgres://u:" + planted + "@h/d")),
 		"shifted by one":      base64.StdEncoding.EncodeToString([]byte("postgres://uu:" + planted + "@h/d")),
 		"shifted by two":      base64.StdEncoding.EncodeToString([]byte("postgres://uuu:" + planted + "@h/d")),
@@ -36,6 +41,9 @@ func TestFinderSeesEveryForm(t *testing.T) {
 	found := map[int]bool{}
 	f.in([]byte("postgres://u:p%40ss%2Fw%2Brd%26%25%3F%23@h/d "+planted[:31]+"V"), found)
 	require.Equal(t, map[int]bool{2: true}, found, "escaped, and one that only begins like a password")
+	clear(found)
+	newFinder([]string{`a"quoted\password`}).in([]byte(`{"password":"a\"quoted\\password"}`), found)
+	require.Len(t, found, 1, "escaped for JSON")
 }
 
 func TestFinderReadsAcrossItsBuffer(t *testing.T) {

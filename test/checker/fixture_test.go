@@ -27,6 +27,9 @@ const (
 	acmeFirst        = "fI1rstOneOfAcmeAAAAAAAAAAAAAAAAAA"
 	acmeSecond       = "sEcondOneOfAcmeBBBBBBBBBBBBBBBBBB"
 	betaFirst        = "fI1rstOneOfBetaCCCCCCCCCCCCCCCCCC"
+	acmeRefused      = "rEfusedOneOfAcmeDDDDDDDDDDDDDDDDD" // Fly never took it
+	operatorToken    = "oPeratorsOwnTokenAtFlyEEEEEEEEEEEEEE"
+	operatorPassword = "oPeratorsOwnPasswordFFFFFFFFFFFF"
 	acmeUID, betaUID = "uid-of-acme", "uid-of-beta"
 )
 
@@ -67,6 +70,9 @@ type fixture struct {
 	events  []map[string]any
 	secrets []map[string]any
 	metrics string
+	// arrivals and requests are the emulator's lists.
+	arrivals []arrival
+	requests []string
 }
 
 var server *pgserver.Server
@@ -128,18 +134,27 @@ func newFixture(t *testing.T) *fixture {
 		"sp-7dd06cd6": f.app(acme, acmeFound, acmeFirst, acmeSecond),
 		"sp-b1e0c0de": f.app(beta, betaFirst),
 	}
+	f.arrivals = []arrival{{"sp-7dd06cd6", "DATABASE_URL", f.url(acme, acmeSecond)}, {"sp-7dd06cd6", "DATABASE_URL", f.url(acme, acmeRefused)}}
+	f.secrets = []map[string]any{
+		{"metadata": map[string]any{"namespace": "system", "name": "fly"}, "data": map[string][]byte{"token": []byte(operatorToken)}},
+		{"metadata": map[string]any{"namespace": "system", "name": "postgres"}, "data": map[string][]byte{"uri": []byte("postgres://o:" + operatorPassword + "@h/d")}},
+	}
 	f.objects = []*object{f.object("acme", acme, acmeUID, 2), f.object("beta", beta, betaUID, 0)}
 	web := httptest.NewServer(f.web())
 	t.Cleanup(web.Close)
 	folder := t.TempDir()
-	f.write(folder+"/log", "nothing to see\n")
+	for _, file := range []string{"log", "manager.log", "manager/core", "postgres.log", "data/pg_wal/000000010000000000000001", "data/base/1/1259"} {
+		f.write(folder+"/"+file, "nothing to see\n")
+	}
 	f.write(folder+"/etcd/member/wal", "nothing to see\n")
 	t.Setenv(pretend, web.URL)
 	program, err := os.Executable()
 	require.NoError(t, err)
 	f.config = Config{
-		Environments: []Environment{{Name: "sandbox", SuperuserURL: server.SuperuserURL(), Organization: "example", Naming: Naming{Role: "db_role"}}},
-		Kubectl:      program, FlyAdminURL: web.URL, LogFiles: []string{folder + "/log"}, EtcdDir: folder + "/etcd",
+		Environments: []Environment{{Name: "sandbox", SuperuserURL: server.SuperuserURL(), Organization: "example", Naming: Naming{Role: "db_role"},
+			LogFile: folder + "/postgres.log", DataDir: folder + "/data"}},
+		ManagerLog: folder + "/manager.log", ManagerDir: folder + "/manager",
+		Kubectl: program, FlyAdminURL: web.URL, LogFiles: []string{folder + "/log"}, EtcdDir: folder + "/etcd",
 		MetricsURL: web.URL + "/metrics", MetricsToken: "token",
 	}
 	return f
@@ -206,6 +221,8 @@ func (f *fixture) web() http.Handler {
 		}
 		return names
 	})
+	answer("/admin/arrivals", func(*http.Request) any { return f.arrivals })
+	answer("/admin/requests", func(*http.Request) any { return f.requests })
 	answer("/admin/apps/{app}", func(r *http.Request) any { return f.apps[r.PathValue("app")] })
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(f.metrics)) })
 	mux.HandleFunc("GET /kubectl", func(w http.ResponseWriter, r *http.Request) {
@@ -233,7 +250,10 @@ func (f *fixture) list(kinds []string) []any {
 		case "tenantenvironments.credentials.systemprompt.io":
 			for _, name := range []string{"sandbox", "sandbox-again"} {
 				items = append(items, map[string]any{"metadata": map[string]any{"name": name},
-					"spec": map[string]any{"postgres": map[string]any{"internal": map[string]any{"host": "127.0.0.1", "port": f.port}}}})
+					"spec": map[string]any{
+						"fly":      map[string]any{"tokenSecretRef": map[string]any{"name": "fly"}},
+						"postgres": map[string]any{"loginSecretRef": map[string]any{"name": "postgres", "key": "uri"}, "internal": map[string]any{"host": "127.0.0.1", "port": f.port}},
+					}})
 			}
 		case "events":
 			for _, e := range f.events {
@@ -257,7 +277,7 @@ func (f *fixture) check(since *Snapshot, due map[string]int) []string {
 	for _, v := range Check(ctx, f.config, since, due) {
 		said = append(said, v.String())
 	}
-	for _, password := range []string{acmeFound, acmeFirst, acmeSecond, betaFirst} {
+	for _, password := range []string{acmeFound, acmeFirst, acmeSecond, acmeRefused, betaFirst, operatorToken, operatorPassword} {
 		require.NotContains(f.t, strings.Join(said, "\n"), password, "the checker itself shows a password")
 	}
 	return said

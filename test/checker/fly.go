@@ -33,6 +33,13 @@ type change struct {
 	Value   *string `json:"value"`
 }
 
+// arrival is a value that somebody meant to set, whatever became of the request.
+type arrival struct {
+	App   string `json:"app"`
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
 type machine struct {
 	ID    string            `json:"id"`
 	State string            `json:"state"`

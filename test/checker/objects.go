@@ -72,12 +72,21 @@ type environmentObject struct {
 	Metadata metadata `json:"metadata"`
 	Spec     struct {
 		Postgres struct {
-			Internal struct {
+			LoginSecretRef secretKey `json:"loginSecretRef"`
+			Internal       struct {
 				Host string `json:"host"`
 				Port int    `json:"port"`
 			} `json:"internal"`
 		} `json:"postgres"`
+		Fly struct {
+			TokenSecretRef secretKey `json:"tokenSecretRef"`
+		} `json:"fly"`
 	} `json:"spec"`
+}
+
+type secretKey struct {
+	Name string `json:"name"`
+	Key  string `json:"key"`
 }
 
 // address is the host and port that a DATABASE_URL has to name.

@@ -1,16 +1,20 @@
 package checker
 
 import (
+	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -19,56 +23,99 @@ import (
 
 // hoard is every secret that must not be found, and what to call it.
 type hoard struct {
-	finder *finder
-	names  []Violation // whose it is, and in Text what it is
-	found  []Violation
+	finder    *finder
+	secrets   []string
+	known     map[string]int // where each stands in secrets
+	names     []Violation  // whose it is, and in Text what it is
+	own       map[int]bool // logins and tokens of the operator's own: whoever gave them to it has them elsewhere, too
+	verifiers map[int]bool // PostgreSQL is their home
+	found     []Violation
 }
 
-// searchPasswords looks everywhere for every password that was ever generated, in force or not, and for the verifiers that rotations made: of these
-// PostgreSQL is the only home.
+// searchPasswords looks everywhere for every password that was ever generated, in force or not, and whether or not Fly took it; for the
+// verifiers that rotations made, of which PostgreSQL is the only home; and, where the operator writes, for its own logins and tokens.
 func (w *world) searchPasswords(ctx context.Context) []Violation {
-	h := w.hoard()
+	h := &hoard{known: map[string]int{}, own: map[int]bool{}, verifiers: map[int]bool{}}
+	secrets := h.readSecrets(ctx, w.config)
+	w.fill(h, secrets)
+	usersOwn := h.searchSecrets(secrets)
 	for _, file := range w.config.LogFiles {
-		h.file(file, "log "+file, nil)
+		h.file(file, "log "+file, h.own)
 	}
-	usersOwn := h.secrets(ctx, w.config)
+	if w.config.ManagerLog != "" {
+		h.file(w.config.ManagerLog, "log "+w.config.ManagerLog, nil)
+		h.lookalikes(w.config.ManagerLog)
+	}
+	if w.config.ManagerDir != "" {
+		h.folder(w.config.ManagerDir, "file", nil, nil)
+	}
 	if w.config.EtcdDir != "" {
-		h.folder(w.config.EtcdDir, usersOwn)
+		if h.folder(w.config.EtcdDir, "etcd's file", union(usersOwn, h.own), nil) == 0 {
+			h.found = append(h.found, Violation{Text: "etcd's folder " + w.config.EtcdDir + " has no file"})
+		}
 	}
 	h.objects(ctx, w.config)
-	h.metrics(ctx, w.config)
+	h.address(ctx, "the metrics", w.config.MetricsURL, w.config.MetricsToken)
+	h.address(ctx, "the Fly emulator's list of requests", w.config.FlyAdminURL+"/admin/requests", "")
 	for _, e := range w.config.Environments {
 		h.server(ctx, e)
 	}
 	return h.found
 }
 
-func (w *world) hoard() *hoard {
-	h := &hoard{}
-	owner, known := map[string]string{}, map[string]bool{}
-	var secrets []string
-	add := func(secret, owner, what string) {
-		if secret != "" && !known[secret] {
-			known[secret] = true
-			secrets = append(secrets, secret)
-			h.names = append(h.names, Violation{owner, what})
-		}
+// add adds a secret, and returns where it stands; one that is there already keeps its place and its name.
+func (h *hoard) add(secret, owner, what string) int {
+	if _, known := h.known[secret]; !known {
+		h.known[secret] = len(h.secrets)
+		h.secrets = append(h.secrets, secret)
+		h.names = append(h.names, Violation{owner, what})
 	}
+	return h.known[secret]
+}
+
+// fill gathers everything that is searched for.
+func (w *world) fill(h *hoard, secrets []kubernetesSecret) {
+	owner := map[string]string{}
 	for _, t := range w.tenants {
 		owner[t.app] = t.label()
 		if parts := strings.Split(t.verifier, "$"); t.last() != nil && len(parts) == 3 {
-			add(parts[2], t.label(), "the present verifier of role "+t.role)
+			h.verifiers[h.add(parts[2], t.label(), "the present verifier of role "+t.role)] = true
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.apps)) {
 		for _, c := range w.generated(name) {
 			if l, readable := parseURL(*c.Value); readable {
-				add(l.password, owner[name], fmt.Sprintf("the password that version %s of %s of app %s has", c.Version, c.Name, name))
+				h.add(l.password, owner[name], fmt.Sprintf("the password that version %s of %s of app %s has", c.Version, c.Name, name))
 			}
 		}
 	}
-	h.finder = newFinder(secrets)
-	return h
+	for _, a := range w.arrivals {
+		if l, readable := parseURL(a.Value); readable {
+			h.add(l.password, owner[a.App], "a password that was sent to app "+a.App)
+		}
+	}
+	for _, s := range secrets {
+		for _, value := range w.operatorsOwn(s) {
+			h.own[h.add(value, "", "the operator's own login or token from Secret "+s.name())] = true
+		}
+	}
+	h.finder = newFinder(h.secrets)
+}
+
+// operatorsOwn are the values of a Secret that an environment names: a login's password, a Fly token. One so short that it may be a word
+// is left out.
+func (w *world) operatorsOwn(s kubernetesSecret) []string {
+	var values []string
+	for _, e := range w.environments {
+		if s.Metadata.Name == e.Spec.Fly.TokenSecretRef.Name {
+			values = append(values, string(s.Data[cmp.Or(e.Spec.Fly.TokenSecretRef.Key, "token")]))
+		}
+		if s.Metadata.Name == e.Spec.Postgres.LoginSecretRef.Name {
+			l, _ := parseURL(string(s.Data[cmp.Or(e.Spec.Postgres.LoginSecretRef.Key, "url")]))
+			values = append(values, l.password)
+		}
+	}
+	return slices.DeleteFunc(values, func(value string) bool { return len(value) < 16 })
 }
 
 // generated are the values that an app's secrets ever had, without the first of each, which the platform had set before the operator
@@ -127,38 +174,78 @@ func (h *hoard) file(path, place string, allowed map[int]bool) {
 	h.report(place, found, allowed)
 }
 
-// folder searches every file of a folder, as bytes.
-func (h *hoard) folder(folder string, allowed map[int]bool) {
+// folder searches every file of a folder, as bytes, and returns how many there are. left says which folders to leave out.
+func (h *hoard) folder(folder, what string, allowed map[int]bool, left func(path string) bool) int {
 	searched := 0
 	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && path != folder { // PostgreSQL removes files of its own while it runs
+			return nil
+		}
+		if err == nil && entry.IsDir() && left != nil && left(path) {
+			return fs.SkipDir
+		}
 		if err == nil && entry.Type().IsRegular() {
-			h.file(path, "etcd's file "+path, allowed)
+			h.file(path, what+" "+path, allowed)
 			searched++
 		}
 		return err
 	})
 	if err != nil {
-		h.unread("etcd's folder "+folder, err)
-	} else if searched == 0 {
-		h.found = append(h.found, Violation{Text: "etcd's folder " + folder + " has no file"})
+		h.unread("folder "+folder, err)
+	}
+	return searched
+}
+
+// passwordLike is what looks like a password of the operator's making. A longer word, or a piece of base64, does not.
+var passwordLike = regexp.MustCompile(`(?:^|[^A-Za-z0-9+/=_-])([A-Za-z0-9]{32})(?:$|[^A-Za-z0-9+/=_-])`)
+
+// lookalikes searches a log for passwords that nobody knows, because they were thrown away before they were sent anywhere.
+func (h *hoard) lookalikes(path string) {
+	file, err := os.Open(path)
+	if err != nil {
+		h.unread("log "+path, err)
+		return
+	}
+	defer file.Close() //nolint:errcheck // it is only read
+	lines := bufio.NewReader(file)
+	for number := 1; ; number++ {
+		line, err := lines.ReadBytes('\n')
+		for _, match := range passwordLike.FindAllSubmatch(line, -1) {
+			if _, known := h.known[string(match[1])]; mixed(match[1]) && !known {
+				h.found = append(h.found, Violation{Text: fmt.Sprintf("what looks like a password stands in line %d of log %s", number, path)})
+			}
+		}
+		if err != nil {
+			return
+		}
 	}
 }
 
-// secrets searches the Secrets of the cluster. It returns what stands in those that the operator did not make: whoever made them
-// meant to.
-func (h *hoard) secrets(ctx context.Context, config Config) map[int]bool {
-	usersOwn := map[int]bool{}
-	var list struct {
-		Items []struct {
-			Metadata metadata          `json:"metadata"`
-			Data     map[string][]byte `json:"data"`
-		} `json:"items"`
-	}
+// mixed says that a word has capital letters, small ones and digits; one password in seventy lacks one of these.
+func mixed(word []byte) bool {
+	return bytes.ContainsAny(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") && bytes.ContainsAny(word, "abcdefghijklmnopqrstuvwxyz") && bytes.ContainsAny(word, "0123456789")
+}
+
+type kubernetesSecret struct {
+	Metadata metadata          `json:"metadata"`
+	Data     map[string][]byte `json:"data"`
+}
+
+func (s kubernetesSecret) name() string { return s.Metadata.Namespace + "/" + s.Metadata.Name }
+
+// readSecrets reads the Secrets of the cluster.
+func (h *hoard) readSecrets(ctx context.Context, config Config) []kubernetesSecret {
+	var list struct{ Items []kubernetesSecret }
 	if err := config.kubectlJSON(ctx, &list, "get", "secrets", "-A", "-o", "json"); err != nil {
 		h.unread("Secrets", err)
-		return usersOwn
 	}
-	for _, s := range list.Items {
+	return list.Items
+}
+
+// searchSecrets returns what stands in the Secrets that the operator did not make: whoever made them meant to.
+func (h *hoard) searchSecrets(secrets []kubernetesSecret) map[int]bool {
+	usersOwn := map[int]bool{}
+	for _, s := range secrets {
 		found := map[int]bool{}
 		for _, value := range s.Data {
 			h.finder.in(value, found)
@@ -166,12 +253,18 @@ func (h *hoard) secrets(ctx context.Context, config Config) map[int]bool {
 		if slices.ContainsFunc(s.Metadata.OwnerReferences, func(o ownerReference) bool {
 			return strings.HasPrefix(o.APIVersion, "credentials.systemprompt.io/")
 		}) {
-			h.report("Secret "+s.Metadata.Namespace+"/"+s.Metadata.Name+", which the operator made", found, nil)
+			h.report("Secret "+s.name()+", which the operator made", found, nil)
 		} else {
 			maps.Copy(usersOwn, found)
 		}
 	}
 	return usersOwn
+}
+
+func union(a, b map[int]bool) map[int]bool {
+	both := maps.Clone(a)
+	maps.Copy(both, b)
+	return both
 }
 
 // objects searches every object of every kind but Secret.
@@ -201,38 +294,45 @@ func (h *hoard) objects(ctx context.Context, config Config) {
 	}
 }
 
-func (h *hoard) metrics(ctx context.Context, config Config) {
-	if config.MetricsURL == "" {
+// address searches what a web server answers. A certificate is not verified: the manager makes its own.
+func (h *hoard) address(ctx context.Context, place, url, token string) {
+	if url == "" {
 		return
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, config.MetricsURL, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		h.unread("the metrics", err)
+		h.unread(place, err)
 		return
 	}
-	request.Header.Set("Authorization", "Bearer "+config.MetricsToken)
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
 	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	defer client.CloseIdleConnections()
 	response, err := client.Do(request)
 	if err != nil {
-		h.unread("the metrics", err)
+		h.unread(place, err)
 		return
 	}
 	defer response.Body.Close() //nolint:errcheck // it is only read
 	if response.StatusCode != http.StatusOK {
-		h.unread("the metrics", fmt.Errorf("the manager answers %s", response.Status))
+		h.unread(place, fmt.Errorf("the answer is %s", response.Status))
 		return
 	}
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		h.unread("the metrics", err)
+	found := map[int]bool{}
+	if err := h.finder.read(response.Body, found); err != nil {
+		h.unread(place, err)
 	}
-	h.text("the metrics", text)
+	h.report(place, found, nil)
 }
 
-// server searches the ledger's tables, row by row, and the statements that PostgreSQL remembers.
+// server searches a server's log, its files, the ledger's tables row by row, and the statements that PostgreSQL remembers.
 func (h *hoard) server(ctx context.Context, e Environment) {
 	place := "PostgreSQL of " + e.Name
+	if e.LogFile != "" {
+		h.file(e.LogFile, "log "+e.LogFile, h.own)
+		h.lookalikes(e.LogFile)
+	}
 	connection, err := connect(ctx, e.SuperuserURL)
 	if err != nil {
 		h.unread(place, err)
@@ -248,6 +348,7 @@ func (h *hoard) server(ctx context.Context, e Environment) {
 		h.unread(place, translate("the catalogue", err))
 		return
 	}
+	h.data(ctx, e, connection)
 	for _, table := range tables {
 		found := map[int]bool{}
 		rows, _ := connection.Query(ctx, "SELECT t::text FROM "+table+" t")
@@ -255,6 +356,23 @@ func (h *hoard) server(ctx context.Context, e Environment) {
 		if _, err := pgx.ForEachRow(rows, []any{&row}, func() error { h.finder.in([]byte(row), found); return nil }); err != nil {
 			h.unread("table "+table+" of "+e.Name, translate("it", err))
 		}
-		h.report("table "+table+" of "+e.Name, found, nil)
+		h.report("table "+table+" of "+e.Name, found, h.own)
 	}
+}
+
+// data searches the files of the server, its write-ahead log among them, as bytes. The databases of the tenants are left out: they are
+// many, and the operator writes nothing into them.
+func (h *hoard) data(ctx context.Context, e Environment, connection *pgx.Conn) {
+	if e.DataDir == "" {
+		return
+	}
+	var database string
+	if err := connection.QueryRow(ctx, "SELECT oid::text FROM pg_database WHERE datname = current_database()").Scan(&database); err != nil {
+		h.unread("the files of "+e.Name, translate("the catalogue", err))
+		return
+	}
+	base := filepath.Join(e.DataDir, "base")
+	h.folder(e.DataDir, "PostgreSQL's file", union(h.verifiers, h.own), func(path string) bool {
+		return filepath.Dir(path) == base && filepath.Base(path) != database
+	})
 }
