@@ -31,6 +31,18 @@ test: packages build $(BIN)/k8s/.built postgres postgres-18 ## everything that m
 	go test -p 2 ./...
 	@echo "test: ok"
 
+FAULT_MATRIX ?= .
+FAULT_MATRIX_LANES ?= 3
+.PHONY: fault-matrix
+fault-matrix: packages build $(BIN)/k8s/.built postgres ## every fault at every step of a rotation; FAULT_MATRIX='^COMMIT: ' runs some
+	go test -c -o $(BIN)/faultmatrix.test ./test/faultmatrix
+	cd test/faultmatrix && FAULT_MATRIX='$(FAULT_MATRIX)' FAULT_MATRIX_LANES=$(FAULT_MATRIX_LANES) \
+		$(BIN)/faultmatrix.test -test.run '^TestMatrix$$' -test.timeout 2h
+
+.PHONY: fault-mutants
+fault-mutants: packages build $(BIN)/k8s/.built postgres ## the protocol broken on purpose: which cells fail
+	test/faultmatrix/mutants/run.sh
+
 .PHONY: bench
 bench: postgres postgres-18 ## rotations a second through the SQL API, on PostgreSQL 15 and 18
 	go test ./controllers/postgres -run NONE -bench Rotation
