@@ -26,9 +26,9 @@ type hoard struct {
 	finder    *finder
 	secrets   []string
 	known     map[string]int // where each stands in secrets
-	names     []Violation  // whose it is, and in Text what it is
-	own       map[int]bool // logins and tokens of the operator's own: whoever gave them to it has them elsewhere, too
-	verifiers map[int]bool // PostgreSQL is their home
+	names     []Violation    // whose it is, and in Text what it is
+	own       map[int]bool   // logins and tokens of the operator's own: whoever gave them to it has them elsewhere, too
+	verifiers map[int]bool   // PostgreSQL is their home
 	found     []Violation
 }
 
