@@ -43,6 +43,14 @@ fault-matrix: packages build $(BIN)/k8s/.built postgres ## every fault at every 
 fault-mutants: packages build $(BIN)/k8s/.built postgres ## the protocol broken on purpose: which cells fail
 	test/faultmatrix/mutants/run.sh
 
+.PHONY: soak
+soak: packages build $(BIN)/k8s/.built postgres ## 200 tenants under faults (DURATION=10m, SEED=<a number> replays a run), then the checker
+	SOAK=1 DURATION="$(DURATION)" SEED="$(SEED)" go test ./test/soak -run TestSoak -count=1 -v -timeout 3h
+
+.PHONY: outage
+outage: packages build $(BIN)/k8s/.built postgres ## 1,000 tenants due while PostgreSQL is down for two minutes
+	OUTAGE=1 go test ./test/soak -run TestOutage -count=1 -v -timeout 1h
+
 .PHONY: bench
 bench: postgres postgres-18 ## rotations a second through the SQL API, on PostgreSQL 15 and 18
 	go test ./controllers/postgres -run NONE -bench Rotation
