@@ -44,7 +44,7 @@ func (r *recovery) see(o *v1alpha1.TenantCredential, present bool) {
 	case !present || o.Spec.Suspend:
 		*c = clock{}
 	case !settled(o):
-		c.unfinished = true
+		c.unfinished = c.unfinished || rotating(o)
 	default:
 		if !c.first.IsZero() {
 			r.fromFirst = append(r.fromFirst, now.Sub(c.first))
@@ -52,6 +52,13 @@ func (r *recovery) see(o *v1alpha1.TenantCredential, present bool) {
 		}
 		*c = clock{}
 	}
+}
+
+// rotating says that a rotation is asked for, or under way. An object that is not Ready because the server is away, with nothing to do, is
+// none of those that recover.
+func rotating(o *v1alpha1.TenantCredential) bool {
+	last := o.Status.LastRotation
+	return o.AskedGeneration() > o.Status.RotationGeneration || (last != nil && last.CompletionTime == nil)
 }
 
 // faultEnded begins the clocks of all that are unfinished, or of one tenant (-1 = all).
