@@ -34,6 +34,7 @@ const (
 
 // Reasons of Reconciling.
 const (
+	ReasonRotating             = "Rotating"             // the next rotation starts at once: it became due during the last one
 	ReasonRollingOut           = "RollingOut"           // the rotation is committed and the Machines are being moved
 	ReasonRetryingAfterFailure = "RetryingAfterFailure" // the last attempt failed and is made again
 )

@@ -24,6 +24,8 @@ type Survey struct {
 	ServerVersion string
 	// SystemIdentifier names the cluster's data for life: after a restore elsewhere it is another (pg_control_system).
 	SystemIdentifier string
+	// Started is when the server was started. A server that was restarted, or that took another one's place, may have lost commits.
+	Started time.Time
 	// Clock is the server's time.
 	Clock time.Time
 	// LedgerVersion is the newest migration that has been installed.

@@ -128,6 +128,8 @@ func (s *scope) summary(m messages) (metav1.Condition, *metav1.Condition) {
 		return s.atStandstill(m)
 	case s.decision.Step == rotation.Hold:
 		return notReady(v1alpha1.StalledCondition, v1alpha1.ReasonSuspended, v1alpha1.ReasonSuspended, m.suspended())
+	case s.decision.Step == rotation.Start && !s.attempted:
+		return notReady(v1alpha1.ReconcilingCondition, v1alpha1.ReasonProgressing, v1alpha1.ReasonRotating, m.next())
 	case unfinished(s.tenant):
 		return notReady(v1alpha1.ReconcilingCondition, v1alpha1.ReasonProgressing, v1alpha1.ReasonRollingOut, m.rolling())
 	case passwordDrifted(s.tenant):

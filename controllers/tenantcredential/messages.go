@@ -55,6 +55,10 @@ func (m messages) regressed() string {
 	return fmt.Sprintf("PostgreSQL has lost revision %d of this tenant (its ledger knows %s), so the app may be refused", m.before.Status.Revision, known)
 }
 
+func (m messages) next() string {
+	return fmt.Sprintf("Revision %d is in force everywhere. The rotation that became due meanwhile (%s) starts next.", m.tenant.Last.Revision, m.decision.Cause)
+}
+
 func (m messages) rolling() string {
 	text := fmt.Sprintf("Revision %d is in force in Postgres and at Fly", m.tenant.Last.Revision)
 	if m.progress == nil {

@@ -81,7 +81,7 @@ func (s *scope) nextLook() time.Duration {
 		return rollingPeriod
 	case s.obstacle != nil:
 		return max(time.Until(s.object.Status.Failure.RetryTime.Time), time.Millisecond)
-	case s.attempted:
+	case s.attempted, s.decision.Step == rotation.Start:
 		return time.Millisecond
 	case s.tenant != nil && unfinished(s.tenant):
 		return rollingPeriod

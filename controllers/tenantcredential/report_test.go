@@ -74,6 +74,9 @@ func TestReport(t *testing.T) {
 			s.tenant.Last.State = postgres.StateCommitted
 			s.progress = &fly.Progress{Total: 3, Updated: 1}
 		}, "False/Progressing", "Reconciling/RollingOut", "Revision 1 is in force in Postgres and at Fly; 1 of 3 Machines run with it.", status.InProgressStatus},
+		{"completed, and raised meanwhile", func(s *scope) {
+			s.decision = rotation.Decision{Step: rotation.Start, Cause: rotation.GenerationRaised}
+		}, "False/Progressing", "Reconciling/Rotating", "Revision 1 is in force everywhere. The rotation that became due meanwhile (GenerationRaised) starts next.", status.InProgressStatus},
 		{"password changed by somebody else", func(s *scope) { s.tenant.VerifierDigest = "v9" },
 			"False/DriftDetected", "Stalled/DriftDetected", "raise spec.rotationGeneration to 2", status.FailedStatus},
 		{"hash changed by somebody else", func(s *scope) { s.tenant.HashDigest = "" },

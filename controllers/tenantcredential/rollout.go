@@ -51,5 +51,8 @@ func (r *Reconciler) complete(ctx context.Context, s *scope, last *postgres.Rota
 	if err := s.connection.Postgres.Complete(ctx, s.id(), s.uid(), last.Revision); err != nil {
 		return postgresObstacle(err)
 	}
-	return r.observePostgres(ctx, s)
+	if err := r.observePostgres(ctx, s); err != nil {
+		return err
+	}
+	return r.decide(ctx, s) // what was asked for meanwhile has waited for this
 }

@@ -1,6 +1,9 @@
 package tenantenvironment
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // Pause says whether rotations of one environment may start. The environments' controller decides it, the tenants' controller asks.
 // The zero value is not paused, and has counted nothing.
@@ -9,6 +12,7 @@ type Pause struct {
 	paused  bool
 	counted map[string]bool
 	asked   bool
+	started time.Time // the server's, at the last look
 }
 
 // Paused says whether somebody has to acknowledge what happened to the server before a rotation starts.
@@ -27,21 +31,24 @@ func (p *Pause) Counted(tenantID string) bool {
 	return p.counted[tenantID]
 }
 
-// wanted says whether the regressed tenants have to be counted.
-func (p *Pause) wanted() bool {
+// wanted says whether the regressed tenants have to be counted: one asked, or the server was started since the last look, and what it
+// lost nobody has noticed yet.
+func (p *Pause) wanted(started time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.asked = p.asked || !p.started.IsZero() && !p.started.Equal(started)
+	p.started = started
 	return p.asked
 }
 
-// set takes over what a look found, and returns whether that is news for the tenants.
-func (p *Pause) set(paused bool, regressed []string) (changed bool) {
+// set takes over what a look found, and returns whether the tenants have to be told.
+func (p *Pause) set(paused bool, regressed []string) (tell bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	changed = p.paused != paused || p.asked
+	tell = p.paused != paused || p.asked && len(regressed) > 0
 	p.paused, p.asked, p.counted = paused, false, map[string]bool{}
 	for _, id := range regressed {
 		p.counted[id] = true
 	}
-	return changed
+	return tell
 }

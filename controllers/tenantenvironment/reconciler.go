@@ -72,10 +72,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 // look finds out whether the environment can be used, and returns what the server says about itself, or why not. Tenants are told of
 // every change between the two, of other connections, of a pause that begins or ends, and of an edited spec.
 func (r *Reconciler) look(ctx context.Context, environment *v1alpha1.TenantEnvironment) (survey postgres.Survey, err error) {
-	var remade, paused bool
+	var remade, regressed bool
 	edited := environment.Status.ObservedGeneration != environment.Generation
 	defer func() {
-		if r.Connections.setUsable(environment.Name, err == nil) || remade || paused || edited {
+		if r.Connections.setUsable(environment.Name, err == nil) || remade || regressed || edited {
 			r.tellTenants(ctx, environment.Name)
 		}
 	}()
@@ -94,7 +94,7 @@ func (r *Reconciler) look(ctx context.Context, environment *v1alpha1.TenantEnvir
 	if err := checkServer(environment, survey); err != nil {
 		return survey, err
 	}
-	paused, err = r.checkPause(ctx, environment, connection)
+	regressed, err = r.checkPause(ctx, environment, connection, survey)
 	return survey, err
 }
 

@@ -40,12 +40,12 @@ func checkServer(environment *v1alpha1.TenantEnvironment, survey postgres.Survey
 }
 
 // checkPause decides whether rotations may start, writes the condition, and returns whether the tenants have to be told. Regressed
-// tenants are counted when one asks, and until a pause is over.
-func (r *Reconciler) checkPause(ctx context.Context, environment *v1alpha1.TenantEnvironment, connection *Connection) (changed bool, err error) {
+// tenants are counted when one asks, after a restart of the server, and until a pause is over.
+func (r *Reconciler) checkPause(ctx context.Context, environment *v1alpha1.TenantEnvironment, connection *Connection, survey postgres.Survey) (tell bool, err error) {
 	status := &environment.Status
 	before := meta.FindStatusCondition(status.Conditions, v1alpha1.RotationsPausedCondition)
 	var regressed []string
-	if connection.Pause.wanted() || before != nil && before.Reason != v1alpha1.ReasonNotPaused {
+	if connection.Pause.wanted(survey.Started) || before != nil && before.Reason != v1alpha1.ReasonNotPaused {
 		if regressed, err = r.regressed(ctx, environment.Name, connection); err != nil {
 			return false, err
 		}

@@ -106,6 +106,18 @@ func TestSuspend(t *testing.T) {
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
 }
 
+// What is asked for during a roll-out follows it at once, and until then nobody reads that all is done.
+func TestRaisedDuringARollOut(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "started")
+	x.Apply("rotationGeneration: 1")
+	x.WaitReason("Progressing")
+	x.Apply("rotationGeneration: 2")
+	x.WaitReady()
+	require.EqualValues(t, 2, x.Get().Status.RotationGeneration)
+	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
+}
+
 // Another variable is another delivery: nobody has the password, so a new one is made.
 func TestChangedVariableRotates(t *testing.T) {
 	t.Parallel()

@@ -54,12 +54,13 @@ $$;
 
 -- What the server says about itself.
 create function tenant_credentials.survey()
-returns table (server_version text, system_identifier text, clock timestamptz, ledger_version bigint, settings jsonb)
+returns table (server_version text, system_identifier text, started timestamptz, clock timestamptz, ledger_version bigint, settings jsonb)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 begin
   return query
-    select current_setting('server_version'), (select c.system_identifier::text from pg_control_system() c), clock_timestamp(),
+    select current_setting('server_version'), (select c.system_identifier::text from pg_control_system() c),
+           pg_postmaster_start_time(), clock_timestamp(),
            (select coalesce(max(g.version_id), 0) from tenant_credentials.goose_db_version g where g.is_applied),
            (select to_jsonb(s) from tenant_credentials.settings s);
 end

@@ -1,0 +1,157 @@
+package failover
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
+	"github.com/systempromptio/tenant-credential-operator/test/checker"
+	"github.com/systempromptio/tenant-credential-operator/test/harness"
+	"github.com/systempromptio/tenant-credential-operator/test/platform"
+)
+
+// environment is a server of the test's own and the TenantEnvironment that names it.
+type environment struct {
+	platform.Environment
+	t      *testing.T
+	server *pgserver.Server
+}
+
+// newEnvironment does what the README tells people to do: a login for the operator, the ledger, the Secret, the environment. A failover
+// may catch one rotation under way, and no more.
+func newEnvironment(t *testing.T) *environment {
+	t.Helper()
+	server, err := pgserver.Start(t.Context(), pgserver.Options{Version: "15"})
+	require.NoError(t, err)
+	e := &environment{t: t, server: server}
+	t.Cleanup(func() { e.server.Stop() })
+	e.Name, e.Port = "failover-"+uuid.NewString()[:8], strconv.Itoa(server.Port)
+	e.URL = server.SuperuserURL()
+	e.sql("CREATE DATABASE platform")
+	e.URL = strings.Replace(e.URL, "/postgres?", "/platform?", 1)
+	e.sql("CREATE ROLE tcred_operator LOGIN PASSWORD 'operator'")
+	e.sql("CREATE SCHEMA management")
+	e.sql("CREATE TABLE management.tenants (id uuid PRIMARY KEY, name text NOT NULL, password_hash text NOT NULL, db_role text, db_name text, fly_app text)")
+
+	sample, err := os.ReadFile(filepath.Join(os.Getenv("PLAYGROUND_DIR"), "environment-sandbox.yaml"))
+	require.NoError(t, err)
+	manifest := strings.NewReplacer("name: sandbox\n", "name: "+e.Name+"\n", "name: postgres-sandbox", "name: "+e.Name,
+		"port: "+os.Getenv("PGPORT"), "port: "+e.Port, "spec:\n", "spec:\n  maxConcurrent: 1\n").Replace(string(sample))
+	install := exec.Command(filepath.Join(harness.Repository, "bin", "manager"), "install-sql", "--environment", "-", "--operator-login", "tcred_operator")
+	install.Env = append(os.Environ(), "DATABASE_URL="+e.URL)
+	install.Stdin = strings.NewReader(manifest)
+	output, err := install.CombinedOutput()
+	require.NoError(t, err, "%s", output)
+	harness.Kubectl(t, "", "-n", "tcred-system", "create", "secret", "generic", e.Name, "--from-literal=url="+server.URL("tcred_operator", "operator", "platform"))
+	harness.Kubectl(t, manifest, "apply", "-f", "-")
+	t.Cleanup(func() { harness.Kubectl(t, "", "delete", "tenv", e.Name) })
+	e.waitFor("Ready", "True")
+	return e
+}
+
+func (e *environment) sql(statement string) {
+	e.t.Helper()
+	connection := e.Connect(e.t)
+	defer connection.Close(context.Background())
+	_, err := connection.Exec(context.Background(), statement)
+	require.NoError(e.t, err)
+}
+
+// rotated makes a tenant with a stopped Machine and rotates it once.
+func (e *environment) rotated() platform.Tenant {
+	e.t.Helper()
+	x := platform.NewTenantIn(e.t, e.Environment, "stopped")
+	x.Apply("rotationGeneration: 1")
+	e.t.Cleanup(x.Delete)
+	x.WaitReady()
+	return x
+}
+
+// replaceServer has another server take the place, and the port, of the present one.
+func (e *environment) replaceServer(other *pgserver.Server) {
+	e.t.Helper()
+	e.server.Down()
+	other.Down()
+	other.Port = e.server.Port
+	require.NoError(e.t, other.Up(e.t.Context()))
+	former := e.server
+	e.t.Cleanup(former.Stop)
+	e.server = other
+}
+
+// waitFor waits until a condition of the environment has a status, and returns its message.
+func (e *environment) waitFor(condition, status string) string {
+	e.t.Helper()
+	output, err := harness.Try("", "wait", "tenv", e.Name, "--for=condition="+condition+"="+status, "--timeout=60s")
+	require.NoError(e.t, err, output)
+	return harness.Kubectl(e.t, "", "get", "tenv", e.Name, "-o", `jsonpath={.status.conditions[?(@.type=="`+condition+`")].message}`)
+}
+
+// look has the operator look at the environment now.
+func (e *environment) look() {
+	e.t.Helper()
+	harness.Kubectl(e.t, "", "annotate", "--overwrite", "tenv", e.Name, "test.example.com/poke="+uuid.NewString())
+}
+
+// obey runs the command that a message names.
+func obey(t *testing.T, message string) {
+	t.Helper()
+	_, command, found := strings.Cut(message, "kubectl ")
+	require.True(t, found, message)
+	command, _, found = strings.Cut(command, ". ")
+	require.True(t, found, message)
+	output, err := exec.Command("sh", "-c", "kubectl "+command).CombinedOutput()
+	require.NoError(t, err, "%s", output)
+}
+
+// requireSound has the checker look at everything. What it says of other tests' tenants, which are in the middle of something, does not
+// count.
+func (e *environment) requireSound() {
+	e.t.Helper()
+	config, err := checker.FromEnvironment()
+	require.NoError(e.t, err)
+	config.Environments = append(config.Environments, checker.Environment{Name: e.Name, SuperuserURL: e.URL, Organization: "example-sandbox",
+		Naming: checker.Naming{Role: "db_role", Database: "db_name", FlyApp: "fly_app"}})
+	config.LogFiles = append(config.LogFiles, e.server.LogFile)
+	for _, violation := range checker.Check(e.t.Context(), config, nil, nil) {
+		id, _, _ := strings.Cut(violation.Tenant, " ")
+		if id == "" || e.one("SELECT count(*) = 1 FROM management.tenants WHERE id::text = '"+id+"'") {
+			e.t.Error(violation)
+		}
+	}
+}
+
+// ready says whether the object is Ready, and why.
+func ready(x platform.Tenant) (bool, string) {
+	condition := x.Get().Condition("Ready")
+	return condition.Status == "True", condition.Reason
+}
+
+// eventually polls; what is waited for has no command of its own that waits.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	require.Eventually(t, is, time.Minute, 200*time.Millisecond, what)
+}
+
+// revisions lists the ledger's rows of a tenant as "revision state reason".
+func (e *environment) revisions(x platform.Tenant) []string {
+	e.t.Helper()
+	connection := e.Connect(e.t)
+	defer connection.Close(context.Background())
+	var rows []string
+	var content []byte
+	require.NoError(e.t, connection.QueryRow(context.Background(),
+		"SELECT coalesce(json_agg(concat_ws(' ', revision, state, reason) ORDER BY revision), '[]') FROM tenant_credentials.rotations WHERE tenant_id = $1", x.ID).Scan(&content))
+	require.NoError(e.t, json.Unmarshal(content, &rows))
+	return rows
+}
