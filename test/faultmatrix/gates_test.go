@@ -11,35 +11,44 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
-// layGates makes the places at which the SQL function stage can be held or refused: triggers, as a platform may have them. The one on
-// the management table also notes each change of a hash that is committed.
+// layGates makes the places at which the SQL function stage can be held or refused, by what a platform may have: row security on the
+// management table, which is read just before the guard, and triggers. The one on the management table also notes each change of a hash
+// that is committed.
 func (l *lane) layGates(t *testing.T) {
 	t.Helper()
 	_, err := l.superuser.Exec(t.Context(), `
 		CREATE SCHEMA faults;
 		CREATE TABLE faults.gates (step text PRIMARY KEY, refuse boolean NOT NULL);
 		CREATE TABLE faults.hashes (tenant_id uuid NOT NULL, hash text NOT NULL);
-		CREATE FUNCTION faults.pass() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+		CREATE FUNCTION faults.pass(wanted text) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 		DECLARE
 		  refused boolean;
 		BEGIN
 		  LOOP
-		    SELECT g.refuse INTO refused FROM faults.gates g WHERE g.step = TG_ARGV[0];
+		    SELECT g.refuse INTO refused FROM faults.gates g WHERE g.step = wanted;
 		    IF NOT FOUND THEN
-		      EXIT;
+		      RETURN true;
 		    ELSIF refused THEN
-		      RAISE EXCEPTION 'refused at %', TG_ARGV[0];
+		      RAISE EXCEPTION 'refused at %', wanted;
 		    END IF;
 		    PERFORM pg_sleep(0.02);
 		  END LOOP;
+		END
+		$$;
+		CREATE FUNCTION faults.trigger() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+		BEGIN
+		  PERFORM faults.pass(TG_ARGV[0]);
 		  IF TG_ARGV[0] = 'hash' THEN
 		    INSERT INTO faults.hashes VALUES (NEW.id, NEW.password_hash);
 		  END IF;
 		  RETURN NEW;
 		END
 		$$;
-		CREATE TRIGGER gate BEFORE UPDATE OF password_hash ON management.tenants FOR EACH ROW EXECUTE FUNCTION faults.pass('hash');
-		CREATE TRIGGER zz_gate BEFORE UPDATE ON tenant_credentials.rotations FOR EACH ROW WHEN (NEW.state = 'staged') EXECUTE FUNCTION faults.pass('ledger');`)
+		GRANT USAGE ON SCHEMA faults TO PUBLIC;
+		ALTER TABLE management.tenants ENABLE ROW LEVEL SECURITY;
+		CREATE POLICY gate ON management.tenants USING (faults.pass('guard'));
+		CREATE TRIGGER gate BEFORE UPDATE OF password_hash ON management.tenants FOR EACH ROW EXECUTE FUNCTION faults.trigger('hash');
+		CREATE TRIGGER zz_gate BEFORE UPDATE ON tenant_credentials.rotations FOR EACH ROW WHEN (NEW.state = 'staged') EXECUTE FUNCTION faults.trigger('ledger');`)
 	require.NoError(t, err)
 }
 
@@ -51,7 +60,7 @@ type gate interface {
 	open(ctx context.Context, c *pgx.Conn, x platform.Tenant) error
 }
 
-// triggerGate is one of the triggers.
+// triggerGate is one of the triggers, or the row security.
 type triggerGate string
 
 func (g triggerGate) close(ctx context.Context, c *pgx.Conn, _ platform.Tenant) error {
@@ -66,20 +75,16 @@ func (g triggerGate) open(ctx context.Context, c *pgx.Conn, _ platform.Tenant) e
 	return execute(ctx, c, "DELETE FROM faults.gates WHERE step = '"+string(g)+"'")
 }
 
-// guardGate locks the settings, which are read just before the guard, or gives the role an attribute that the guard refuses.
-type guardGate struct{}
+// guardGate is the row security, behind which the role may have an attribute that the guard refuses.
+type guardGate struct{ triggerGate }
 
-func (guardGate) close(ctx context.Context, c *pgx.Conn, _ platform.Tenant) error {
-	return execute(ctx, c, "BEGIN", "LOCK TABLE tenant_credentials.settings IN ACCESS EXCLUSIVE MODE")
+func (g guardGate) refuse(ctx context.Context, c *pgx.Conn, x platform.Tenant) error {
+	return execute(ctx, c, "ALTER ROLE "+x.Role()+" CREATEDB", "DELETE FROM faults.gates")
 }
 
-func (guardGate) refuse(ctx context.Context, c *pgx.Conn, x platform.Tenant) error {
-	return execute(ctx, c, "ALTER ROLE "+x.Role()+" CREATEDB", "COMMIT")
-}
-
-func (guardGate) open(ctx context.Context, c *pgx.Conn, x platform.Tenant) error {
-	if c.PgConn().TxStatus() == 'T' {
-		return execute(ctx, c, "ROLLBACK")
+func (g guardGate) open(ctx context.Context, c *pgx.Conn, x platform.Tenant) error {
+	if err := g.triggerGate.open(ctx, c, x); err != nil {
+		return err
 	}
 	var refused bool
 	if err := c.QueryRow(ctx, "SELECT rolcreatedb FROM pg_roles WHERE rolname = $1", x.Role()).Scan(&refused); err != nil || !refused {

@@ -132,9 +132,9 @@ func (i *incident) awaitSuccessor() {
 		sign = "lock"
 	}
 	timeout := time.After(handover / 2)
-	calls, more := i.lane.rules.Calls()
-	for passed := len(calls); ; {
-		calls, more = i.lane.rules.Calls()
+	former, _ := i.lane.rules.Calls()
+	for passed := len(former); ; {
+		calls, more := i.lane.rules.Calls()
 		for ; passed < len(calls); passed++ {
 			if calls[passed].Name == sign && i.mine(calls[passed]) {
 				return

@@ -81,8 +81,3 @@ func (s *seat) awaitEnd(t *testing.T) {
 		require.Fail(t, "manager "+s.name+" has lost its lease, and does not end")
 	}
 }
-
-func (s *seat) signal(t *testing.T, number syscall.Signal) {
-	t.Helper()
-	require.NoError(t, s.process.Signal(number))
-}

@@ -31,7 +31,7 @@ var steps = []step{
 	{name: "open", is: first("open")},
 	{name: "BEGIN", is: first("BEGIN"), begun: true},
 	{name: "lock", is: first("lock"), begun: true},
-	{name: "guard", is: first("stage"), inside: guardGate{}, begun: true, locked: true},
+	{name: "guard", is: first("stage"), inside: guardGate{"guard"}, begun: true, locked: true},
 	{name: "alter", is: first("stage"), inside: alterGate{}, begun: true, locked: true},
 	{name: "hash", is: first("stage"), inside: triggerGate("hash"), begun: true, locked: true},
 	{name: "ledger", is: first("stage"), inside: triggerGate("ledger"), begun: true, locked: true},
