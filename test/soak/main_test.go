@@ -3,8 +3,12 @@
 package soak
 
 import (
+	"io"
 	"os"
 	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
 )
@@ -13,5 +17,6 @@ func TestMain(m *testing.M) {
 	if os.Getenv("SOAK") == "" && os.Getenv("OUTAGE") == "" {
 		os.Exit(m.Run()) // every test skips itself
 	}
+	log.SetLogger(zap.New(zap.WriteTo(io.Discard))) // the client's own, which complains where nobody sets it
 	os.Exit(harness.Run(m))
 }
