@@ -33,7 +33,7 @@ import (
 const (
 	namespace   = "tenants-sandbox"
 	environment = "sandbox"
-	patience    = time.Minute // of a single call that is made until it works
+	patience    = 5 * time.Minute // of a single call that is made until it works: the API server comes back slowly on a busy machine
 )
 
 // system is how the tests reach the playground.
@@ -156,7 +156,7 @@ func (a app) value(version string) string {
 	return ""
 }
 
-// until calls f until it works, ctx ends, or a minute has passed: the API server may be down.
+// until calls f until it works, ctx ends, or the patience: the API server may be down.
 func until(ctx context.Context, f func() error) error {
 	deadline := time.Now().Add(patience)
 	for {
