@@ -21,6 +21,7 @@ var incidents = []struct {
 	{"leader frozen in its transaction for longer than its lease, and continued", frozenLeader},
 	{"deposed leader's Fly write lands during the next roll-out", func(t *testing.T, l *lane) { lateWrite(t, l, duringRollOut) }},
 	{"deposed leader's Fly write lands after completion", func(t *testing.T, l *lane) { lateWrite(t, l, afterCompletion) }},
+	{"deposed leader's status lands after completion", lateStatus},
 }
 
 // leaseTime is for how long a leader that is silent is still believed to lead, and then some.
@@ -80,7 +81,7 @@ func lateWrite(t *testing.T, l *lane, when moment) {
 	tr.raise(t, func(call faultproxy.Call, former []faultproxy.Call) faultproxy.Fault {
 		switch {
 		case !i.mine(call):
-		case call.Name == "ROLLBACK":
+		case call.Name == "stage" && struck.Load(): // the new leader's: the former one has given its lock back
 			given.Store(true)
 		case call.Name == "set secret" && struck.CompareAndSwap(false, true):
 			return func(p faultproxy.Passage) {
@@ -136,4 +137,31 @@ func (l *lane) requireDrift(t *testing.T, x platform.Tenant, valid string) {
 		object := l.get(t, x)
 		return !ready(object) && contains(message(object), "FlySecretSynced=False DriftDetected", "raise spec.rotationGeneration to")
 	})
+}
+
+// lateStatus keeps the deposed leader's report of the roll-out on its way until the new one has reported that all is done. It must not
+// stand then.
+func lateStatus(t *testing.T, l *lane) {
+	tr := l.begin(t)
+	l.standby.start(t)
+	i := newIncident(l, step{}, fault{}, tr.tenant)
+	var struck atomic.Bool
+	land, landed, trouble := make(chan struct{}), make(chan error, 1), make(chan error, 1)
+	tr.raise(t, func(call faultproxy.Call, former []faultproxy.Call) faultproxy.Fault {
+		if !i.mine(call) || !first("patch status", "COMMIT")(call, former) || !struck.CompareAndSwap(false, true) {
+			return nil
+		}
+		return func(p faultproxy.Passage) {
+			trouble <- i.handOver()
+			<-land
+			landed <- p.Forward()
+		}
+	})
+	require.NoError(t, <-trouble)
+	l.awaitReady(t, tr.tenant, false)
+	close(land)
+	require.NoError(t, <-landed)
+	l.succeed(t)
+	require.True(t, ready(l.get(t, tr.tenant)), message(l.get(t, tr.tenant)))
+	tr.finish(t, 1)
 }
