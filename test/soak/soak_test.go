@@ -28,8 +28,8 @@ import (
 const (
 	soakTenants = 200
 	// quietBound is how long after the last fault every object may take to be Ready: an attempt that failed often is made again after two
-	// minutes and a half at the latest, and a lease that a killed process left on a Machine ends after one.
-	quietBound = 5 * time.Minute
+	// minutes and a half at the latest, a lease that a killed process left on a Machine ends after one, and the machine may be busy.
+	quietBound = 10 * time.Minute
 )
 
 // figures are what a run prints and leaves in bin/soak.json.

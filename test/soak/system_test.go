@@ -156,7 +156,7 @@ func (a app) value(version string) string {
 	return ""
 }
 
-// until calls f until it works, ctx ends, or the patience: the API server may be down.
+// until calls f until it works, ctx ends, or patience does: the API server may be down.
 func until(ctx context.Context, f func() error) error {
 	deadline := time.Now().Add(patience)
 	for {
