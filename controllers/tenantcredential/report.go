@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -83,5 +84,29 @@ func (r *Reconciler) patchStatus(ctx context.Context, s *scope) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
-	return client.IgnoreNotFound(r.Client.Status().Patch(ctx, s.object, client.MergeFrom(s.before)))
+	err := r.writeStatus(ctx, s)
+	if apierrors.IsConflict(err) && r.onlyOthersChanged(ctx, s) {
+		err = r.writeStatus(ctx, s)
+	}
+	return client.IgnoreNotFound(err)
+}
+
+// writeStatus refuses to write over what this pass has not read: the report of a leader that was deposed meanwhile may land after the last
+// one of its successor, and would stand.
+func (r *Reconciler) writeStatus(ctx context.Context, s *scope) error {
+	return r.Client.Status().Patch(ctx, s.object, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{}))
+}
+
+// onlyOthersChanged says that the object has changed since, and not its status: what this pass has seen is still to be said, as nobody
+// else can say that a login was refused.
+func (r *Reconciler) onlyOthersChanged(ctx context.Context, s *scope) bool {
+	var live v1alpha1.TenantCredential
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(s.object), &live); err != nil {
+		return false
+	}
+	if live.UID != s.object.UID || !equality.Semantic.DeepEqual(live.Status, s.before.Status) {
+		return false
+	}
+	s.before.ResourceVersion, s.object.ResourceVersion = live.ResourceVersion, live.ResourceVersion
+	return true
 }

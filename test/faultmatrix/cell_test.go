@@ -116,7 +116,7 @@ func (l *lane) patch(t *testing.T, x platform.Tenant, patch string) {
 // 60 s; once the operator has said that it waits for it, lapse lets that time pass at Fly.
 func (l *lane) awaitReady(t *testing.T, x platform.Tenant, lapse bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) { // as kubectl wait would say less
+	for deadline := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) { // as kubectl wait would say less
 		object := l.get(t, x)
 		if ready(object) {
 			return

@@ -99,6 +99,9 @@ func (i *incident) atGate(p faultproxy.Passage, f func(ctx context.Context, c *p
 		return err
 	}
 	defer watch.Close(ctx)
+	if err := quieten(ctx, watch); err != nil {
+		return err
+	}
 	if err := i.step.inside.close(ctx, c, i.tenant); err != nil {
 		return fmt.Errorf("close the gate: %w", err)
 	}

@@ -119,7 +119,7 @@ func (l *lane) awaitOther(former string, patience time.Duration) error {
 		if holder, err := l.lease(context.Background()); err == nil && holder != "" && holder != former {
 			return nil
 		}
-		time.Sleep(20 * time.Millisecond) // a lease tells nobody
+		time.Sleep(50 * time.Millisecond) // a lease tells nobody
 	}
 	return errors.New("the other manager does not lead")
 }

@@ -199,7 +199,7 @@ func (l *lane) newSeat(t *testing.T, name string) *seat {
 // within asks until it is so.
 func within(t *testing.T, patience time.Duration, what string, so func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !so(); time.Sleep(50 * time.Millisecond) { // nobody tells
+	for deadline := time.Now().Add(patience); !so(); time.Sleep(100 * time.Millisecond) { // nobody tells
 		require.True(t, time.Now().Before(deadline), "%s: not within %s", what, patience)
 	}
 }
