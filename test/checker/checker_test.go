@@ -120,6 +120,15 @@ func TestReadoptedMayRepeatAGeneration(t *testing.T) {
 	require.Empty(t, f.check(nil, nil))
 }
 
+// The fly command does not tell the version of what it set.
+func TestRotatedByHand(t *testing.T) {
+	f := newFixture(t)
+	f.sql("UPDATE tenant_credentials.rotations SET fly_secret_version = NULL WHERE revision = 2")
+	require.Len(t, f.check(nil, nil), 1)
+	f.objects[0].Status.Fly.SecretVersion = "0"
+	require.Empty(t, f.check(nil, nil))
+}
+
 // Two environments may lead to one server.
 func TestAnotherEnvironmentOfTheServer(t *testing.T) {
 	f := newFixture(t)

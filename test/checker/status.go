@@ -1,6 +1,9 @@
 package checker
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // statusAgrees compares the status of every object that names the tenant with the ledger.
 func statusAgrees(w *world, t *tenant) []string {
@@ -64,7 +67,7 @@ func (o *object) agrees(t *tenant) []string {
 	if fly := status.Fly; fly == nil {
 		say(true, "status.fly is missing, and revision %d was delivered", last.revision)
 	} else {
-		say(fly.SecretVersion != last.secretVersion, "status.fly.secretVersion is %q, and the ledger's is %s", fly.SecretVersion, last.secretVersion)
+		say(fly.SecretVersion != cmp.Or(last.secretVersion, "0"), "status.fly.secretVersion is %q, and the ledger's is %s", fly.SecretVersion, last.secretVersion)
 		say(fly.SecretDigest != last.digest, "status.fly.secretDigest is %q, and the ledger's is %s", fly.SecretDigest, last.digest)
 	}
 	return wrong

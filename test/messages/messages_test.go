@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
+	"github.com/systempromptio/tenant-credential-operator/test/literate"
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Run(m)) }
@@ -178,21 +179,9 @@ func requireSampleTenantsReady(t *testing.T) {
 // readMessages reads the page: an entry's first sh block provokes, those after its messages heal.
 func readMessages(t *testing.T) page {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(harness.Repository, "docs", "messages.md"))
-	require.NoError(t, err)
 	var p page
 	r := messageReader{page: &p}
-	lines := strings.Split(string(content), "\n")
-	for i := 0; i < len(lines); i++ {
-		if language, fenced := strings.CutPrefix(lines[i], "```"); fenced {
-			begin := i + 1
-			for i++; i < len(lines) && lines[i] != "```"; i++ {
-			}
-			r.block(language, strings.Join(lines[begin:min(i, len(lines))], "\n"))
-			continue
-		}
-		r.line(lines[i])
-	}
+	require.NoError(t, literate.Read(filepath.Join(harness.Repository, "docs", "messages.md"), r.line, r.block))
 	require.NotEmpty(t, p.entries)
 	for _, e := range p.entries {
 		require.NotEmpty(t, e.provoke, "%s: no command", e.heading)
