@@ -142,7 +142,7 @@ func (r *Reconciler) patchStatus(ctx context.Context, before, after *v1alpha1.Te
 	if equality.Semantic.DeepEqual(before.Status, after.Status) {
 		return nil
 	}
-	return client.IgnoreNotFound(r.Client.Status().Patch(ctx, after, client.MergeFrom(before)))
+	return client.IgnoreNotFound(r.Client.Status().Patch(ctx, after, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})))
 }
 
 // tellTenants has every tenant of the environment looked at again.
