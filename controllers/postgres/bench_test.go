@@ -57,7 +57,7 @@ func (f *fixture) rotateAndComplete(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	err = f.server.InTransaction(ctx, id, "uid", func(ctx context.Context, tx *Transaction) error {
+	err = f.server.InTransaction(ctx, id, "uid", func(ctx context.Context, tx Transaction) error {
 		if err := tx.Stage(ctx, opened.Revision, verifier, ""); err != nil {
 			return err
 		}

@@ -201,7 +201,7 @@ func newestOf(t Tenant) int64 {
 func (f *fixture) rotate(id string, revision int64) credential.Secret {
 	f.t.Helper()
 	password := credential.NewPassword()
-	require.NoError(f.t, f.server.InTransaction(f.t.Context(), id, "uid", func(ctx context.Context, tx *Transaction) error {
+	require.NoError(f.t, f.server.InTransaction(f.t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
 		if err := tx.Stage(ctx, revision, f.verifier(password), ""); err != nil {
 			return err
 		}

@@ -52,7 +52,7 @@ func TestRoleGuard(t *testing.T) {
 				f.exec(expand(v.sql))
 				before := f.observe(id)
 				require.Equal(t, expand(v.says), before.RoleViolation)
-				err := f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx *Transaction) error {
+				err := f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
 					return tx.Stage(ctx, 1, f.verifier(credential.NewPassword()), "")
 				})
 				e := requireFailure(t, err, failure.Stall, failure.RoleNotAllowed)

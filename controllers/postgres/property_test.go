@@ -108,7 +108,7 @@ func (m *machine) rotate(r *rapid.T) {
 	givesUp := rapid.Bool().Draw(r, "gives up")
 	gaveUp := errors.New("gave up")
 	verifier := m.f.verifier(credential.NewPassword())
-	err := m.f.server.InTransaction(m.f.t.Context(), m.id, uid, func(ctx context.Context, tx *Transaction) error {
+	err := m.f.server.InTransaction(m.f.t.Context(), m.id, uid, func(ctx context.Context, tx Transaction) error {
 		if err := tx.Stage(ctx, revision, verifier, ""); err != nil {
 			return err
 		}

@@ -43,7 +43,7 @@ func TestRotationEndToEnd(t *testing.T) {
 		password := credential.NewPassword()
 		delivery := strings.Repeat("ab", 32)
 		write := FlyWrite{App: "sp-" + id[:8], Version: math.MaxUint64, Digest: "digest"}
-		require.NoError(t, f.server.InTransaction(ctx, id, "uid", func(ctx context.Context, tx *Transaction) error {
+		require.NoError(t, f.server.InTransaction(ctx, id, "uid", func(ctx context.Context, tx Transaction) error {
 			require.Equal(t, opened, *tx.Tenant().Open)
 			if err := tx.Stage(ctx, 1, f.verifier(password), delivery); err != nil {
 				return err

@@ -170,7 +170,7 @@ func (f *fixture) rotateOnce(id string) error {
 	if err != nil {
 		return err
 	}
-	return f.server.InTransaction(f.t.Context(), id, "uid", func(ctx context.Context, tx *Transaction) error {
+	return f.server.InTransaction(f.t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
 		if err := tx.Stage(ctx, opened.Revision, f.verifier(credential.NewPassword()), ""); err != nil {
 			return err
 		}
@@ -197,7 +197,7 @@ func TestVerifierStaysOutOfLogsAndErrors(t *testing.T) {
 			verifier := f.verifier(credential.NewPassword())
 			verifiers = append(verifiers, verifier)
 			f.open(id, 1)
-			return f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx *Transaction) error {
+			return f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
 				if err := tx.Stage(ctx, tx.Tenant().Open.Revision, verifier, ""); err != nil {
 					return err
 				}

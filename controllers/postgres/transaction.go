@@ -19,8 +19,22 @@ const (
 	terminateAfter = time.Second
 )
 
-// Transaction is the stretch under the tenant's lock. It is not safe for concurrent use.
-type Transaction struct {
+// Transaction is the stretch under the tenant's lock. It is not safe for concurrent use. It is an interface, so that a model of the
+// ledger can take the server's place in tests.
+type Transaction interface {
+	// Tenant is what was read under the lock.
+	Tenant() Tenant
+	// Stage guards the role, sets its verifier, writes the same string as the stored hash, and has every constraint checked now.
+	// deliveryDigest is the hex SHA-256 of where the password goes; "" = none. Sessions of the tenant's own role that keep its row
+	// locked are ended. Retry/Superseded: the revision is not open.
+	Stage(ctx context.Context, revision int64, verifier, deliveryDigest string) error
+	// Commit records Fly's answer to the secret that was set. The row is committed when the function that has the Transaction returns
+	// nil. Retry/Superseded: nothing was staged.
+	Commit(ctx context.Context, w FlyWrite) error
+}
+
+// transaction is a Transaction of a server.
+type transaction struct {
 	server *Server
 	tx     pgx.Tx
 	tenant Tenant
@@ -30,7 +44,7 @@ type Transaction struct {
 // InTransaction locks the tenant, reads it again and calls f; when f returns nil it commits. f's own error is returned as it is, and
 // nothing has changed then. Unknown/Busy: the lock was not granted in 3 s. Unknown/OutcomeUnknown: the answer to COMMIT was lost, so
 // that only the ledger, read under the lock, knows. COMMIT and ROLLBACK are sent even if ctx has ended meanwhile.
-func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func(context.Context, *Transaction) error) error {
+func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func(context.Context, Transaction) error) error {
 	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 	if err != nil {
 		return translate(err)
@@ -48,7 +62,7 @@ func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func
 	if len(tenants) != 1 {
 		return unreadable()
 	}
-	if err := f(ctx, &Transaction{server: s, tx: tx, tenant: tenants[0]}); err != nil {
+	if err := f(ctx, &transaction{server: s, tx: tx, tenant: tenants[0]}); err != nil {
 		return err
 	}
 	ended = true
@@ -60,13 +74,9 @@ func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func
 	return nil
 }
 
-// Tenant is what was read under the lock.
-func (t *Transaction) Tenant() Tenant { return t.tenant }
+func (t *transaction) Tenant() Tenant { return t.tenant }
 
-// Stage guards the role, sets its verifier, writes the same string as the stored hash, and has every constraint checked now.
-// deliveryDigest is the hex SHA-256 of where the password goes; "" = none. Sessions of the tenant's own role that keep its row
-// locked are ended. Retry/Superseded: the revision is not open.
-func (t *Transaction) Stage(ctx context.Context, revision int64, verifier, deliveryDigest string) error {
+func (t *transaction) Stage(ctx context.Context, revision int64, verifier, deliveryDigest string) error {
 	digest, err := hex.DecodeString(deliveryDigest)
 	if err != nil {
 		return failure.New(failure.Retry, failure.Unexpected, "The delivery digest is not hexadecimal.")
@@ -85,7 +95,7 @@ func (t *Transaction) Stage(ctx context.Context, revision int64, verifier, deliv
 
 // endBlockers ends the sessions of the tenant's role that this transaction waits for, should it still wait after a second. The
 // function that it returns stops that.
-func (t *Transaction) endBlockers(ctx context.Context) func() {
+func (t *transaction) endBlockers(ctx context.Context) func() {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	pid := t.tx.Conn().PgConn().PID()
@@ -102,9 +112,7 @@ func (t *Transaction) endBlockers(ctx context.Context) func() {
 	}
 }
 
-// Commit records Fly's answer to the secret that was set. The row is committed when the function that has the Transaction returns
-// nil. Retry/Superseded: nothing was staged.
-func (t *Transaction) Commit(ctx context.Context, w FlyWrite) error {
+func (t *transaction) Commit(ctx context.Context, w FlyWrite) error {
 	version := ""
 	if w.Version != 0 {
 		version = strconv.FormatUint(w.Version, 10)

@@ -52,9 +52,9 @@ func TestStagedRotationCanNotBeCommitted(t *testing.T) {
 		f.open(id, 1)
 		before := f.observe(id)
 		for _, trick := range []string{"select", "set constraints all deferred", "savepoint a; release savepoint a"} {
-			err := f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx *Transaction) error {
+			err := f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
 				require.NoError(t, tx.Stage(ctx, 1, f.verifier(credential.NewPassword()), ""))
-				_, err := tx.tx.Exec(ctx, trick)
+				_, err := tx.(*transaction).tx.Exec(ctx, trick)
 				return err
 			})
 			requireFailure(t, err, failure.Retry, failure.Unexpected)
@@ -69,7 +69,7 @@ func TestRolledBackTransactionChangesNothing(t *testing.T) {
 		f.open(id, 1)
 		before := f.observe(id)
 		mine := errors.New("the caller's own error")
-		err := f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx *Transaction) error {
+		err := f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
 			require.NoError(t, tx.Stage(ctx, 1, f.verifier(credential.NewPassword()), ""))
 			require.NoError(t, tx.Commit(ctx, FlyWrite{App: "a", Version: 1}))
 			return mine
@@ -83,14 +83,14 @@ func TestStepsOutOfOrderAreSuperseded(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, _ := f.adoptedTenant()
 		f.open(id, 1)
-		within := func(step func(context.Context, *Transaction) error) error {
+		within := func(step func(context.Context, Transaction) error) error {
 			return f.server.InTransaction(t.Context(), id, "uid", step)
 		}
 		verifier := f.verifier(credential.NewPassword())
-		requireFailure(t, within(func(ctx context.Context, tx *Transaction) error { return tx.Stage(ctx, 2, verifier, "") }), failure.Retry, failure.Superseded)
-		requireFailure(t, within(func(ctx context.Context, tx *Transaction) error { return tx.Commit(ctx, FlyWrite{}) }), failure.Retry, failure.Superseded)
+		requireFailure(t, within(func(ctx context.Context, tx Transaction) error { return tx.Stage(ctx, 2, verifier, "") }), failure.Retry, failure.Superseded)
+		requireFailure(t, within(func(ctx context.Context, tx Transaction) error { return tx.Commit(ctx, FlyWrite{}) }), failure.Retry, failure.Superseded)
 		requireFailure(t, f.server.Complete(t.Context(), id, "uid", 1), failure.Retry, failure.Superseded)
-		requireFailure(t, within(func(ctx context.Context, tx *Transaction) error { return tx.Stage(ctx, 1, "a plaintext password", "") }), failure.Retry, failure.Unexpected)
+		requireFailure(t, within(func(ctx context.Context, tx Transaction) error { return tx.Stage(ctx, 1, "a plaintext password", "") }), failure.Retry, failure.Unexpected)
 
 		require.NoError(t, f.server.Discard(t.Context(), id, "uid", 1))
 		require.NoError(t, f.server.Discard(t.Context(), id, "uid", 1), "twice is the same as once")
@@ -112,9 +112,9 @@ func TestTransactionsOnOneTenantFollowEachOther(t *testing.T) {
 		f.open(id, 1)
 		var seen Tenant
 		second := make(chan error, 1)
-		require.NoError(t, f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx *Transaction) error {
+		require.NoError(t, f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
 			go func() {
-				second <- f.server.InTransaction(t.Context(), id, "uid", func(_ context.Context, tx *Transaction) error {
+				second <- f.server.InTransaction(t.Context(), id, "uid", func(_ context.Context, tx Transaction) error {
 					seen = tx.Tenant()
 					return nil
 				})
@@ -137,7 +137,7 @@ func TestLockThatIsNotGrantedIsUnknown(t *testing.T) {
 		require.NoError(t, err)
 		_, err = tx.Exec(t.Context(), "select from management.tenants where id = $1 for update", id)
 		require.NoError(t, err)
-		err = f.server.InTransaction(t.Context(), id, "uid", func(context.Context, *Transaction) error {
+		err = f.server.InTransaction(t.Context(), id, "uid", func(context.Context, Transaction) error {
 			t.Error("entered without the lock")
 			return nil
 		})
@@ -172,14 +172,14 @@ func TestLostAnswerToCommitIsUnknown(t *testing.T) {
 		server, err := Connect(t.Context(), Config{URL: strings.Replace(f.operatorURL(), fmt.Sprintf(":%d/", f.pg.Port), relay.port+"/", 1)})
 		require.NoError(t, err)
 		defer server.Close()
-		err = server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx *Transaction) error {
+		err = server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
 			require.NoError(t, tx.Stage(ctx, 1, f.verifier(credential.NewPassword()), ""))
 			require.NoError(t, tx.Commit(ctx, FlyWrite{}))
 			relay.dropAnswerTo("commit")
 			return nil
 		})
 		requireFailure(t, err, failure.Unknown, failure.OutcomeUnknown)
-		require.NoError(t, f.server.InTransaction(t.Context(), id, "uid", func(_ context.Context, tx *Transaction) error {
+		require.NoError(t, f.server.InTransaction(t.Context(), id, "uid", func(_ context.Context, tx Transaction) error {
 			require.Equal(t, StateCommitted, tx.Tenant().Last.State, "the ledger, read under the lock, knows")
 			return nil
 		}))
@@ -191,7 +191,7 @@ func TestCommitIsSentWhenTheCallerIsShuttingDown(t *testing.T) {
 		id, _ := f.adoptedTenant()
 		f.open(id, 1)
 		ctx, cancel := context.WithCancel(t.Context())
-		require.NoError(t, f.server.InTransaction(ctx, id, "uid", func(_ context.Context, tx *Transaction) error {
+		require.NoError(t, f.server.InTransaction(ctx, id, "uid", func(_ context.Context, tx Transaction) error {
 			require.NoError(t, tx.Stage(ctx, 1, f.verifier(credential.NewPassword()), ""))
 			require.NoError(t, tx.Commit(ctx, FlyWrite{}))
 			cancel()

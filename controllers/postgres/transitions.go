@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -36,6 +37,12 @@ var transitions = []transition{
 	{StateCommitted, StateCompleted, "complete", "Every consumer has the new value; the claim's generation is the row's."},
 	{StateCommitted, StateSuperseded, "commit", "A newer rotation was committed first, so this one's consumers are moved by the newer one."},
 	{StateOpen, StateDiscarded, "discard", "The rotation is given up. Nothing had changed."},
+}
+
+// Allowed says whether a rotation may go from one state to another; "" is before it is there. It is what the trigger on the ledger goes
+// by, for whoever stands in for it.
+func Allowed(from, to string) bool {
+	return slices.ContainsFunc(transitions, func(t transition) bool { return t.from == from && t.to == to })
 }
 
 // transitionsSQL is the migration that fills the table which the ledger's trigger reads.

@@ -119,7 +119,7 @@ func (r *Reconciler) commit(ctx context.Context, s *scope, password credential.S
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), transactionDeadline)
 	defer cancel()
 
-	err = s.connection.Postgres.InTransaction(ctx, s.id(), s.uid(), func(ctx context.Context, tx *postgres.Transaction) error {
+	err = s.connection.Postgres.InTransaction(ctx, s.id(), s.uid(), func(ctx context.Context, tx postgres.Transaction) error {
 		locked := tx.Tenant()
 		if !s.stillDue(&locked) {
 			return postgresObstacle(failure.New(failure.Retry, failure.Superseded, "another process went on with this rotation"))

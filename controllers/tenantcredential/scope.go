@@ -19,7 +19,7 @@ type Postgres interface {
 	Observe(ctx context.Context, tenantIDs []string) ([]postgres.Tenant, error)
 	Adopt(ctx context.Context, adoption postgres.Adoption) (postgres.Claim, error)
 	OpenRotation(ctx context.Context, opening postgres.Opening) (postgres.Rotation, error)
-	InTransaction(ctx context.Context, tenantID, uid string, f func(context.Context, *postgres.Transaction) error) error
+	InTransaction(ctx context.Context, tenantID, uid string, f func(context.Context, postgres.Transaction) error) error
 	VerifyLogin(ctx context.Context, role, database, password string) error
 	Complete(ctx context.Context, tenantID, uid string, revision int64) error
 	Discard(ctx context.Context, tenantID, uid string, revision int64) error
