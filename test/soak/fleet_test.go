@@ -115,7 +115,7 @@ func (s *system) adopt(t *testing.T, v *view, tenants []tenant) {
 		group.Go(func() error { return s.client.Create(ctx, object(objectName(i), x.id, 0)) })
 	}
 	require.NoError(t, group.Wait())
-	v.awaitSettled(t, len(tenants), 5*time.Minute)
+	v.awaitSettled(t, len(tenants), outageBound)
 }
 
 func describe(o *v1alpha1.TenantCredential) string {
