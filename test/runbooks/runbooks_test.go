@@ -10,7 +10,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -112,10 +114,20 @@ func TestByHand(t *testing.T) {
 		})
 	}
 	each("arranged", func(t *testing.T, _ string, c *trial) { c.prepare(t) })
-	require.NoError(t, harness.Playground("manager-down").Run())
+	killOperator(t)
 	each("by hand", func(t *testing.T, name string, c *trial) { c.follow(t, manual, name, fly) })
 	require.NoError(t, harness.Playground("manager-up").Run())
 	each("the operator is back", func(t *testing.T, _ string, c *trial) { c.requireLeftAlone(t) })
+}
+
+// killOperator kills it in whatever it does.
+func killOperator(t *testing.T) {
+	t.Helper()
+	pid, err := strconv.Atoi(os.Getenv("MANAGER_PID"))
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	require.NoError(t, harness.Playground("manager-down").Run())
+	harness.Kubectl(t, "", "-n", "tcred-system", "delete", "lease", "tenant-credential-operator") // a dead process has no use for it
 }
 
 // trial is one page on its way through the test.
