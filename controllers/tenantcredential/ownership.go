@@ -41,7 +41,18 @@ func (r *Reconciler) claim(ctx context.Context, s *scope) error {
 	if _, err := s.connection.Postgres.Adopt(ctx, adoption); err != nil {
 		return postgresObstacle(err)
 	}
-	return r.observePostgres(ctx, s)
+	return r.observeAgain(ctx, s, 0)
+}
+
+// observeAgain reads what this pass has changed. A failover in between may have lost it: the claim, or the revision that was committed.
+func (r *Reconciler) observeAgain(ctx context.Context, s *scope, committed int64) error {
+	if err := r.observePostgres(ctx, s); err != nil {
+		return err
+	}
+	if s.tenant.Claim == nil || committed > 0 && (s.tenant.Last == nil || s.tenant.Last.Revision < committed) {
+		return postgresObstacle(failure.New(failure.Retry, failure.Superseded, "PostgreSQL does not know any more what was just done"))
+	}
+	return nil
 }
 
 // holderIsGone asks the API server itself: the cache may not have seen the holder yet, or not any more.

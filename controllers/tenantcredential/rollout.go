@@ -51,7 +51,7 @@ func (r *Reconciler) complete(ctx context.Context, s *scope, last *postgres.Rota
 	if err := s.connection.Postgres.Complete(ctx, s.id(), s.uid(), last.Revision); err != nil {
 		return postgresObstacle(err)
 	}
-	if err := r.observePostgres(ctx, s); err != nil {
+	if err := r.observeAgain(ctx, s, last.Revision); err != nil {
 		return err
 	}
 	return r.decide(ctx, s) // what was asked for meanwhile has waited for this

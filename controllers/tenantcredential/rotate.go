@@ -59,7 +59,7 @@ func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
 		s.lookAgain(ctx)
 		return err
 	}
-	if err := r.observePostgres(ctx, s); err != nil {
+	if err := r.observeAgain(ctx, s, s.tenant.Open.Revision); err != nil {
 		return err
 	}
 	s.flySeen, s.flyDigest = true, s.tenant.Last.FlyDigest

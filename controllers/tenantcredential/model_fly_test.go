@@ -1,0 +1,187 @@
+package tenantcredential_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/url"
+	"time"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
+)
+
+const (
+	setSecret = "set secret"
+	smokeTime = 10 * time.Second // as in controllers/fly
+)
+
+var (
+	flySide    = side{"Fly", failure.New(failure.Retry, failure.ConnectionFailed, "refused"), failure.New(failure.Retry, failure.ConnectionFailed, "lost")}
+	secretSide = side{"Fly", failure.New(failure.Retry, failure.RateLimited, "refused"), failure.New(failure.Unknown, failure.OutcomeUnknown, "lost")}
+)
+
+// flyApp is one app at Fly.
+type flyApp struct {
+	missing  bool
+	version  uint64
+	secrets  map[string]string
+	machines []*machine
+}
+
+// machine runs with the secrets that its last update brought, whatever they are by now.
+type machine struct {
+	id              string
+	env             map[string]string
+	revision        int64
+	version         uint64
+	running         bool
+	since           time.Time
+	refused         bool // at its start, and it tries again and again
+	sick            bool // of itself
+	leased          bool // by somebody else
+	onNextStart     bool
+	unhealthyBefore bool
+}
+
+func newApp(name string) *flyApp {
+	a := &flyApp{version: 1 << 60, secrets: map[string]string{}}
+	for i := range 2 {
+		a.machines = append(a.machines, &machine{id: fmt.Sprintf("%s-%d", name, i), running: true, env: map[string]string{}})
+	}
+	return a
+}
+
+func (a *flyApp) set(variable, value string) fly.Secret {
+	a.version++
+	a.secrets[variable] = value
+	return fly.Secret{Digest: a.digest(variable), Version: a.version}
+}
+
+func (a *flyApp) digest(variable string) string {
+	if value, set := a.secrets[variable]; set {
+		return digest("fly " + value)[:16]
+	}
+	return ""
+}
+
+// passwordOf is the password in a DATABASE_URL.
+func passwordOf(value string) string {
+	u, err := url.Parse(value)
+	if err != nil || u.User == nil {
+		return ""
+	}
+	password, _ := u.User.Password()
+	return password
+}
+
+// works says whether an app with this DATABASE_URL can log in now.
+func (w *world) works(value string) bool { return matches(w.ledger.now.verifier, passwordOf(value)) }
+
+func (w *world) failing(m *machine, variable string) bool {
+	m.refused = m.refused && !w.works(m.env[variable])
+	return m.running && (m.sick || m.refused)
+}
+
+// boot starts a Machine.
+func (w *world) boot(m *machine, variable string) {
+	m.running, m.since = true, time.Now()
+	m.refused = !w.works(m.env[variable])
+}
+
+// flyOf is Fly as a process sees it.
+type flyOf struct{ p *process }
+
+// ask is a call about an app.
+func (c flyOf) ask(ctx context.Context, s side, name, app string, f func(*flyApp) error) error {
+	return c.p.call(ctx, s, name, func() error {
+		a := c.p.w.apps[app]
+		if a == nil || a.missing {
+			return failure.New(failure.Wait, failure.FlyAppNotFound, "404")
+		}
+		return f(a)
+	})
+}
+
+func (c flyOf) App(ctx context.Context, name string) (app fly.App, err error) {
+	err = c.ask(ctx, flySide, "app", name, func(a *flyApp) error {
+		app = fly.App{Name: name, MachineCount: len(a.machines)}
+		return nil
+	})
+	return app, err
+}
+
+func (c flyOf) SecretDigest(ctx context.Context, app, variable string) (d string, err error) {
+	err = c.ask(ctx, flySide, "secret digest", app, func(a *flyApp) error {
+		d = a.digest(variable)
+		return nil
+	})
+	return d, err
+}
+
+func (c flyOf) SetSecret(ctx context.Context, app, variable, value string) (secret fly.Secret, err error) {
+	c.p.w.passwords[passwordOf(value)] = true
+	err = c.ask(ctx, secretSide, setSecret, app, func(a *flyApp) error {
+		c.p.w.secretArrived(app, value)
+		secret = a.set(variable, value)
+		return nil
+	})
+	return secret, err
+}
+
+func (c flyOf) Probe(ctx context.Context, app, variable string) (p fly.Progress, err error) {
+	err = c.ask(ctx, flySide, "probe", app, func(a *flyApp) error {
+		for _, m := range a.machines {
+			if m.leased {
+				return failure.New(failure.Wait, failure.LeaseHeld, "leased")
+			}
+			c.p.unwell[m.id] = c.p.w.failing(m, variable)
+		}
+		p.Total = len(a.machines)
+		return nil
+	})
+	return p, err
+}
+
+// Advance looks at every Machine and moves at most one, by the rules of controllers/fly.
+func (c flyOf) Advance(ctx context.Context, r fly.RollOut) (p fly.Progress, err error) {
+	err = c.ask(ctx, flySide, "advance", r.App, func(a *flyApp) error {
+		p = c.advance(a, r)
+		return nil
+	})
+	return p, err
+}
+
+func (c flyOf) advance(a *flyApp, r fly.RollOut) (p fly.Progress) {
+	var next *machine
+	for _, m := range a.machines {
+		p.Total++
+		switch reached := m.revision == r.Revision && m.version == r.SecretVersion; {
+		case !reached && m.leased:
+			p.Waiting = "a lease"
+		case !reached:
+			if next == nil {
+				next = m
+			}
+		case m.onNextStart && !m.running:
+			p.OnNextStart++
+		case !c.p.w.failing(m, r.Variable) && m.running && time.Since(m.since) < smokeTime:
+			p.Waiting = m.id + " has only just started"
+		case c.p.w.failing(m, r.Variable) && !m.unhealthyBefore:
+			p.Failed++
+			p.Halted = m.id + " is unhealthy"
+		default:
+			p.Updated++
+		}
+	}
+	if next == nil || p.Waiting != "" || p.Halted != "" {
+		return p
+	}
+	next.revision, next.version, next.env = r.Revision, r.SecretVersion, maps.Clone(a.secrets)
+	next.onNextStart, next.unhealthyBefore = !next.running, next.running && c.p.unwell[next.id]
+	if next.running {
+		c.p.w.boot(next, r.Variable)
+	}
+	p.Waiting = next.id + " has been updated"
+	return p
+}

@@ -1,0 +1,155 @@
+package tenantcredential_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+)
+
+const (
+	tenantID = "7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01"
+	cluster  = "cluster-1"
+)
+
+var (
+	key     = client.ObjectKey{Namespace: "tenants", Name: "acme"}
+	apiSide = side{"Kubernetes", apierrors.NewServiceUnavailable("refused"), apierrors.NewTimeoutError("lost", 1)}
+)
+
+var scheme = func() *runtime.Scheme {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(s); err != nil {
+			panic(err)
+		}
+	}
+	return s
+}()
+
+// newAPI is an API server with the environment and the namespace.
+func newAPI() client.WithWatch {
+	environment := &v1alpha1.TenantEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "sandbox"}}
+	environment.Spec.AllowedNamespaces.From = v1alpha1.NamespacesFromAll
+	environment.Spec.TenantBinding = v1alpha1.TenantBindingNone
+	environment.Spec.Postgres.Internal.Host, environment.Spec.Postgres.Internal.Port = "db", 5432
+	return fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.TenantCredential{}).
+		WithObjects(environment, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: key.Namespace}}).Build()
+}
+
+// object is the TenantCredential as the API server has it, nil where there is none.
+func (w *world) object() *v1alpha1.TenantCredential {
+	var object v1alpha1.TenantCredential
+	err := w.api.Get(context.Background(), key, &object)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	w.must(err)
+	return &object
+}
+
+// create makes the object, with the status that the CRD's default gives it.
+func (w *world) create(generation int64) {
+	w.created++
+	object := &v1alpha1.TenantCredential{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, Generation: 1,
+		UID: types.UID(fmt.Sprintf("uid-%d", w.created))}}
+	object.Spec = v1alpha1.TenantCredentialSpec{TenantID: tenantID, EnvironmentRef: v1alpha1.EnvironmentReference{Name: "sandbox"},
+		RotationGeneration: &generation, Delivery: v1alpha1.Delivery{Fly: &v1alpha1.FlyDelivery{Variable: "DATABASE_URL"}}}
+	w.must(w.api.Create(context.Background(), object))
+	object.Status = v1alpha1.TenantCredentialStatus{ObservedGeneration: -1, Conditions: []metav1.Condition{{
+		Type: v1alpha1.ReadyCondition, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonPending, Message: "Waiting for controller",
+		LastTransitionTime: metav1.Unix(0, 0)}}}
+	w.must(w.api.Status().Update(context.Background(), object))
+	for _, p := range w.processes {
+		p.held = false
+	}
+	w.wake()
+}
+
+// edit changes the object's spec as a user does.
+func (w *world) edit(change func(*v1alpha1.TenantCredential)) {
+	object := w.object()
+	change(object)
+	object.Generation++
+	w.must(w.api.Update(context.Background(), object))
+	for _, p := range w.processes {
+		p.held = p.held && (object.Spec.Suspend || !object.DeletionTimestamp.IsZero())
+	}
+	w.wake()
+}
+
+func (w *world) delete() {
+	w.must(w.api.Delete(context.Background(), w.object()))
+	if w.object() != nil {
+		w.edit(func(*v1alpha1.TenantCredential) {}) // the API server raises metadata.generation, too
+	}
+	w.wake()
+}
+
+// cacheClient reads the object as it was when the pass began, or before. Writes go to the API server.
+func (p *process) cacheClient() client.Client {
+	return interceptor.NewClient(p.w.api, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, k client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			into, is := o.(*v1alpha1.TenantCredential)
+			if !is {
+				return c.Get(ctx, k, o, opts...)
+			}
+			if p.cached == nil {
+				return apierrors.NewNotFound(schema.GroupResource{}, k.Name)
+			}
+			p.cached.DeepCopyInto(into)
+			return nil
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			return p.write(ctx, "patch object", o, func(o client.Object) error { return c.Patch(ctx, o, patch, opts...) })
+		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, _ string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			return p.write(ctx, "patch status", o, func(o client.Object) error { return c.Status().Patch(ctx, o, patch, opts...) })
+		},
+	})
+}
+
+// write is a call whose answer is the object; where it is lost, the caller keeps what he had.
+func (p *process) write(ctx context.Context, name string, o client.Object, effect func(client.Object) error) error {
+	answer := o.DeepCopyObject().(*v1alpha1.TenantCredential)
+	err := p.call(ctx, apiSide, name, func() error { return effect(answer) })
+	if err == nil {
+		answer.DeepCopyInto(o.(*v1alpha1.TenantCredential))
+	}
+	return err
+}
+
+func (p *process) liveReader() client.Reader {
+	return interceptor.NewClient(p.w.api, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, k client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			return p.call(ctx, apiSide, "get live", func() error { return c.Get(ctx, k, o, opts...) })
+		},
+	})
+}
+
+// recorder keeps the text of events, to search it.
+type recorder struct{ w *world }
+
+func (r recorder) Eventf(_, _ runtime.Object, _, _, _, note string, args ...any) {
+	r.w.written(fmt.Sprintf(note, args...))
+}
+
+func asJSON(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}

@@ -1,0 +1,375 @@
+package tenantcredential_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/xdg-go/scram"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+)
+
+// The times of the server: those that controllers/postgres and its SQL functions set.
+const (
+	lockTimeout = 3 * time.Second
+	idleTimeout = 30 * time.Second
+)
+
+var (
+	postgresSide = side{"Postgres", failure.New(failure.Retry, failure.ConnectionFailed, "refused"), failure.New(failure.Retry, failure.ConnectionFailed, "lost")}
+	commitSide   = side{"Postgres", failure.New(failure.Unknown, failure.OutcomeUnknown, "lost"), failure.New(failure.Unknown, failure.OutcomeUnknown, "lost")}
+	superseded   = failure.New(failure.Retry, failure.Superseded, "the ledger does not allow it")
+)
+
+// facts are what PostgreSQL knows of the tenant at one moment.
+type facts struct {
+	role, database, app string
+	verifier, hash      string
+	claim               *postgres.Claim
+	rows                []postgres.Rotation
+}
+
+func (f *facts) clone() *facts {
+	c := *f
+	c.rows = slices.Clone(f.rows)
+	if f.claim != nil {
+		claim := *f.claim
+		c.claim = &claim
+	}
+	return &c
+}
+
+func (f *facts) find(state ...string) *postgres.Rotation {
+	for i := len(f.rows) - 1; i >= 0; i-- {
+		if slices.Contains(state, f.rows[i].State) {
+			return &f.rows[i]
+		}
+	}
+	return nil
+}
+
+func (f *facts) open() *postgres.Rotation { return f.find(postgres.StateOpen, postgres.StateStaged) }
+func (f *facts) last() *postgres.Rotation {
+	return f.find(postgres.StateCommitted, postgres.StateCompleted)
+}
+
+func (f *facts) tenant() postgres.Tenant {
+	t := postgres.Tenant{ID: tenantID, Found: true, Role: f.role, Database: f.database, FlyApp: f.app, RoleExists: true,
+		VerifierDigest: digest(f.verifier), HashDigest: digest(f.hash), Clock: time.Now()}
+	c := f.clone()
+	t.Claim, t.Open, t.Last = c.claim, c.open(), c.last()
+	return t
+}
+
+// move is the trigger on the ledger.
+func move(row *postgres.Rotation, to string) error {
+	if row == nil || !postgres.Allowed(row.State, to) {
+		return superseded
+	}
+	row.State = to
+	return nil
+}
+
+// hold is the SQL function of that name.
+func (f *facts) hold(uid string) error {
+	switch {
+	case f.claim == nil:
+		return superseded
+	case f.claim.UID != uid:
+		return failure.New(failure.Stall, failure.OwnershipConflict, "held by another object")
+	}
+	return nil
+}
+
+func (f *facts) at(revision int64) *postgres.Rotation {
+	for i := range f.rows {
+		if f.rows[i].Revision == revision {
+			return &f.rows[i]
+		}
+	}
+	return nil
+}
+
+// ledger is the server: what is committed, what was committed before, and who holds the tenant's lock.
+type ledger struct {
+	now  *facts
+	past []*facts // for a failover, the newest last
+	lock chan struct{}
+}
+
+func (l *ledger) commit(f *facts) {
+	l.past, l.now = append(l.past, l.now), f
+}
+
+// failOver loses the last commits, and every session.
+func (l *ledger) failOver(lost int) {
+	lost = min(lost, len(l.past))
+	if lost > 0 {
+		l.now = l.past[len(l.past)-lost]
+		l.past = l.past[:len(l.past)-lost]
+	}
+	l.lock = make(chan struct{}, 1)
+}
+
+// session holds the tenant's lock and sees its own changes; nobody else does.
+type session struct {
+	p      *process
+	l      *ledger
+	lock   chan struct{}
+	f      *facts
+	staged int64
+	reaper *time.Timer
+	over   bool
+}
+
+func (l *ledger) begin(ctx context.Context, p *process) (*session, error) {
+	select {
+	case l.lock <- struct{}{}:
+	case <-time.After(lockTimeout):
+		return nil, failure.New(failure.Unknown, failure.Busy, "the lock was not granted")
+	case <-ctx.Done():
+		return nil, postgresSide.refused
+	}
+	s := &session{p: p, l: l, lock: l.lock, f: l.now.clone()}
+	s.reaper = time.AfterFunc(idleTimeout, s.end)
+	return s, nil
+}
+
+// alive says whether the server still has the session: it ends one that idles, and a failover ends them all.
+func (s *session) alive() bool {
+	s.reaper.Reset(idleTimeout)
+	return !s.over && s.lock == s.l.lock
+}
+
+func (s *session) commit() error {
+	if !s.alive() {
+		return commitSide.lost
+	}
+	s.l.commit(s.f)
+	return nil
+}
+
+func (s *session) end() {
+	s.reaper.Stop()
+	if !s.over {
+		s.over = true
+		<-s.lock
+	}
+}
+
+// postgresOf is the server as a process sees it.
+type postgresOf struct{ p *process }
+
+func (c postgresOf) Observe(ctx context.Context, ids []string) (tenants []postgres.Tenant, err error) {
+	err = c.p.call(ctx, postgresSide, "observe", func() error {
+		for range ids {
+			tenants = append(tenants, c.p.w.ledger.now.tenant())
+		}
+		return nil
+	})
+	return tenants, err
+}
+
+// change is a call that is a transaction of its own.
+func (c postgresOf) change(ctx context.Context, name string, f func(*facts) error) error {
+	return c.p.call(ctx, postgresSide, name, func() error {
+		s, err := c.p.w.ledger.begin(ctx, c.p)
+		if err != nil {
+			return err
+		}
+		defer s.end()
+		if err := f(s.f); err != nil {
+			return err
+		}
+		return s.commit()
+	})
+}
+
+func (c postgresOf) Adopt(ctx context.Context, a postgres.Adoption) (claim postgres.Claim, err error) {
+	err = c.change(ctx, "adopt", func(f *facts) error {
+		generation := int64(0)
+		if f.claim != nil && f.claim.UID != a.UID {
+			if f.claim.UID != a.ReplacesUID {
+				return failure.New(failure.Stall, failure.OwnershipConflict, "held by another object")
+			}
+			generation = min(f.claim.Generation, a.Generation)
+		}
+		if f.claim == nil || f.claim.UID != a.UID {
+			f.claim = &postgres.Claim{UID: a.UID, Cluster: a.Cluster, Environment: a.Environment, Namespace: a.Namespace, Name: a.Name,
+				Generation: generation, VerifierDigest: digest(f.verifier), HashDigest: digest(f.hash), AdoptedAt: time.Now()}
+		}
+		claim = *f.claim
+		return nil
+	})
+	return claim, err
+}
+
+func (c postgresOf) OpenRotation(ctx context.Context, o postgres.Opening) (row postgres.Rotation, err error) {
+	err = c.change(ctx, "open", func(f *facts) error {
+		if err := f.hold(o.UID); err != nil {
+			return err
+		}
+		if open := f.open(); open != nil {
+			row = *open
+			return nil
+		}
+		newest, highest := int64(0), o.Above
+		if last := f.last(); last != nil {
+			newest = last.Revision
+		}
+		if o.After != newest {
+			return superseded
+		}
+		for _, r := range f.rows {
+			highest = max(highest, r.Revision)
+		}
+		row = postgres.Rotation{Revision: highest + 1, Generation: o.Generation, Reason: o.Reason, FieldManager: o.FieldManager, OpenedAt: time.Now()}
+		c.p.w.rotationOpened(c.p, f, &row)
+		if err := move(&row, postgres.StateOpen); err != nil {
+			return err
+		}
+		f.rows = append(f.rows, row)
+		return nil
+	})
+	return row, err
+}
+
+func (c postgresOf) InTransaction(ctx context.Context, _, uid string, f func(context.Context, postgres.Transaction) error) error {
+	var s *session
+	err := c.p.call(ctx, postgresSide, "lock", func() (err error) {
+		if s, err = c.p.w.ledger.begin(ctx, c.p); err != nil {
+			return err
+		}
+		return s.f.hold(uid)
+	})
+	if s != nil {
+		defer s.end()
+	}
+	if err != nil {
+		return err
+	}
+	if err := f(ctx, s); err != nil {
+		return err
+	}
+	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return c.p.call(detached, commitSide, "COMMIT", s.commit)
+}
+
+func (s *session) Tenant() postgres.Tenant { return s.f.tenant() }
+
+func (s *session) Stage(ctx context.Context, revision int64, verifier, deliveryDigest string) error {
+	return s.p.call(ctx, postgresSide, "stage", func() error {
+		row := s.f.at(revision)
+		if !s.alive() {
+			return postgresSide.lost
+		}
+		if err := move(row, postgres.StateStaged); err != nil {
+			return err
+		}
+		s.f.verifier, s.f.hash, s.staged = verifier, verifier, revision
+		row.VerifierDigest, row.HashDigest, row.DeliveryDigest = digest(verifier), digest(verifier), deliveryDigest
+		return nil
+	})
+}
+
+func (s *session) Commit(ctx context.Context, w postgres.FlyWrite) error {
+	return s.p.call(ctx, postgresSide, "commit", func() error {
+		if !s.alive() {
+			return postgresSide.lost
+		}
+		for i := range s.f.rows {
+			if s.f.rows[i].State == postgres.StateCommitted {
+				_ = move(&s.f.rows[i], postgres.StateSuperseded)
+			}
+		}
+		row := s.f.at(s.staged)
+		if err := move(row, postgres.StateCommitted); err != nil {
+			return err
+		}
+		row.CommittedAt, row.FlyApp, row.FlyVersion, row.FlyDigest = time.Now(), w.App, w.Version, w.Digest
+		return nil
+	})
+}
+
+func (c postgresOf) VerifyLogin(ctx context.Context, _, _, password string) error {
+	return c.p.call(ctx, postgresSide, "login", func() error {
+		c.p.w.passwords[password] = true
+		if c.p.w.pooled || !matches(c.p.w.ledger.now.verifier, password) {
+			return failure.New(failure.Retry, failure.VerificationFailed, "refused")
+		}
+		return nil
+	})
+}
+
+func (c postgresOf) Complete(ctx context.Context, _, uid string, revision int64) error {
+	return c.change(ctx, "complete", func(f *facts) error {
+		if err := f.hold(uid); err != nil {
+			return err
+		}
+		row := f.at(revision)
+		if row != nil && row.State == postgres.StateCompleted {
+			return nil
+		}
+		if err := move(row, postgres.StateCompleted); err != nil {
+			return err
+		}
+		row.CompletedAt = time.Now()
+		f.claim.Generation = max(f.claim.Generation, row.Generation)
+		return nil
+	})
+}
+
+func (c postgresOf) Discard(ctx context.Context, _, uid string, revision int64) error {
+	return c.change(ctx, "discard", func(f *facts) error {
+		if err := f.hold(uid); err != nil {
+			return err
+		}
+		row := f.at(revision)
+		if row != nil && row.State == postgres.StateDiscarded {
+			return nil
+		}
+		return move(row, postgres.StateDiscarded)
+	})
+}
+
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// foreignVerifier begins what somebody else has set; the password itself follows.
+const foreignVerifier = "foreign:"
+
+// known are answers of matches: a verifier is meant to be slow.
+var known = map[string]bool{}
+
+// matches says whether a role with this verifier lets the password in.
+func matches(verifier, password string) bool {
+	id := verifier + " " + password
+	if answer, is := known[id]; is {
+		return answer
+	}
+	if raw, foreign := strings.CutPrefix(verifier, foreignVerifier); foreign {
+		return raw == password
+	}
+	head, keys, _ := strings.Cut(strings.TrimPrefix(verifier, "SCRAM-SHA-256$"), "$")
+	iterations, salt, _ := strings.Cut(head, ":")
+	count, _ := strconv.Atoi(iterations)
+	raw, err := base64.StdEncoding.DecodeString(salt)
+	client, clientErr := scram.SHA256.NewClient("", password, "")
+	if err != nil || clientErr != nil || count == 0 {
+		return false
+	}
+	stored, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(raw), Iters: count})
+	encode := base64.StdEncoding.EncodeToString
+	known[id] = err == nil && keys == encode(stored.StoredKey)+":"+encode(stored.ServerKey)
+	return known[id]
+}
