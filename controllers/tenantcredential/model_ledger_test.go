@@ -153,6 +153,9 @@ func (s *session) commit() error {
 		return commitSide.lost
 	}
 	s.l.commit(s.f)
+	if s.staged > 0 {
+		s.p.w.foreign = false // what others have changed before is no more
+	}
 	return nil
 }
 

@@ -155,11 +155,23 @@ func (p *process) requeue(o outcome) {
 		p.due = time.Now().Add(min(5*time.Millisecond<<p.errors, 15*time.Minute))
 		return
 	case o.result.RequeueAfter > 0:
-		p.due = time.Now().Add(o.result.RequeueAfter)
+		p.due = time.Now().Add(steady(o.result.RequeueAfter))
 	default:
 		p.never = true
 	}
 	p.errors = 0
+}
+
+// steady rounds a wait up, so that the jitter in it does not decide what happens, and a sequence can be repeated.
+func steady(wait time.Duration) time.Duration {
+	if wait > 10*time.Minute {
+		return time.Hour
+	}
+	rounded := time.Millisecond
+	for rounded < wait {
+		rounded *= 2
+	}
+	return rounded
 }
 
 func (p *process) wake() {
