@@ -166,6 +166,11 @@ func (h *hoard) file(path, place string, allowed map[int]bool) {
 		h.unread(place, err)
 		return
 	}
+	h.opened(file, place, allowed)
+}
+
+// opened searches a file and closes it.
+func (h *hoard) opened(file *os.File, place string, allowed map[int]bool) {
 	defer file.Close() //nolint:errcheck // it is only read
 	found := map[int]bool{}
 	if err := h.finder.read(file, found); err != nil {
@@ -184,8 +189,15 @@ func (h *hoard) folder(folder, what string, allowed map[int]bool, left func(path
 		if err == nil && entry.IsDir() && left != nil && left(path) {
 			return fs.SkipDir
 		}
-		if err == nil && entry.Type().IsRegular() {
-			h.file(path, what+" "+path, allowed)
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		file, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil {
+			h.opened(file, what+" "+path, allowed)
 			searched++
 		}
 		return err
