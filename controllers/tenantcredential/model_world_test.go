@@ -43,13 +43,14 @@ type world struct {
 
 	logging   context.Context
 	log       bytes.Buffer
-	passwords map[string]bool
+	passwords map[string]bool // all that were ever made, and said to anybody
+	delivered map[string]bool // those that Fly has had
 	trace     []string
 	violation string
 }
 
 func newWorld(rt *rapid.T) *world {
-	w := &world{rt: rt, api: newAPI(), usable: true, down: map[string]bool{}, passwords: map[string]bool{},
+	w := &world{rt: rt, api: newAPI(), usable: true, down: map[string]bool{}, passwords: map[string]bool{}, delivered: map[string]bool{},
 		apps: map[string]*flyApp{"sp-7dd06cd6": newApp("sp-7dd06cd6"), "renamed": newApp("renamed")}}
 	w.logging = ctrl.LoggerInto(context.Background(), zap.New(zap.WriteTo(&w.log), zap.Level(zapcore.Level(-9))))
 	w.ledger = &ledger{lock: make(chan struct{}, 1), now: &facts{role: "tenant_7dd06cd6", database: "site_7dd06cd6", app: "sp-7dd06cd6"}}
@@ -126,7 +127,7 @@ func (w *world) secretArrived(app, value string) {
 	if app != w.ledger.now.app {
 		w.violated("a password was sent to app %s, which is not the tenant's", app)
 	}
-	w.passwords[passwordOf(value)] = true
+	w.delivered[passwordOf(value)] = true
 }
 
 // written searches what anybody may read.
@@ -207,15 +208,15 @@ func (w *world) checkConditions(o *v1alpha1.TenantCredential) {
 	if o.Status.ObservedGeneration < 0 {
 		return
 	}
-	true1 := 0
+	trueNow := 0
 	for _, kind := range []string{v1alpha1.ReadyCondition, v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition} {
 		c := meta.FindStatusCondition(o.Status.Conditions, kind)
 		if c != nil && c.Status == metav1.ConditionTrue {
-			true1++
+			trueNow++
 		}
 	}
-	if true1 != 1 {
-		w.violated("%d of Ready, Reconciling and Stalled are true", true1)
+	if trueNow != 1 {
+		w.violated("%d of Ready, Reconciling and Stalled are true", trueNow)
 	}
 }
 
@@ -226,7 +227,7 @@ func (w *world) checkPassword() {
 	if last == nil || digest(f.verifier) != last.VerifierDigest {
 		return
 	}
-	for password := range w.passwords {
+	for password := range w.delivered {
 		if matches(f.verifier, password) {
 			return
 		}
