@@ -27,8 +27,8 @@ playground-down: ## end the playground, and nothing else
 
 .PHONY: test
 test: packages build $(BIN)/k8s/.built postgres postgres-18 ## everything that must pass
-	@echo "running the tests (about 5 minutes)"
-	go test -p 2 ./...
+	@echo "running the tests (about 10 minutes)"
+	go test -p 3 ./...
 	@echo "test: ok"
 
 FAULT_MATRIX ?= .
