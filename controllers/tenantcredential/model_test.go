@@ -70,6 +70,7 @@ func (w *world) actions(rt *rapid.T) map[string]func(*rapid.T) {
 		}
 	}
 	add("raise", w.drawRaise)
+	add("raise, and meet a fault", w.drawFaultyRotation)
 	add("work", w.drawWork)
 	add("work more", w.drawWork)
 	for _, name := range some {
@@ -83,8 +84,8 @@ const callsOfAPass = 20
 
 var verdicts = []verdict{failsBefore, losesAnswer, landsLate, hangs, diesBefore, diesAfter}
 
-func drawFaults(rt *rapid.T) map[int]verdict {
-	return rapid.MapOfN(rapid.IntRange(1, callsOfAPass), rapid.SampledFrom(verdicts), 0, 2).Draw(rt, "faults")
+func drawFaults(rt *rapid.T, atLeast int) map[int]verdict {
+	return rapid.MapOfN(rapid.IntRange(1, callsOfAPass), rapid.SampledFrom(verdicts), atLeast, 2).Draw(rt, "faults")
 }
 
 // drawProcess draws a process that is, or is not, in the middle of a pass.
@@ -102,7 +103,18 @@ func (w *world) drawProcess(rt *rapid.T, running bool) *process {
 
 func (w *world) drawPass(rt *rapid.T) {
 	p := w.drawProcess(rt, false)
-	p.pass(script{faults: drawFaults(rt), stale: rapid.Bool().Draw(rt, "stale")})
+	p.pass(script{faults: drawFaults(rt, 0), stale: rapid.Bool().Draw(rt, "stale")})
+}
+
+// drawFaultyRotation makes a rotation due, and something goes wrong with it.
+func (w *world) drawFaultyRotation(rt *rapid.T) {
+	w.theObject(rt)
+	p := w.drawProcess(rt, false)
+	w.edit(func(o *v1alpha1.TenantCredential) {
+		generation := o.AskedGeneration() + 1
+		o.Spec.RotationGeneration = &generation
+	})
+	p.pass(script{faults: drawFaults(rt, 1)})
 }
 
 func (w *world) drawDuePass(rt *rapid.T) {
@@ -111,7 +123,7 @@ func (w *world) drawDuePass(rt *rapid.T) {
 		rt.SkipNow()
 	}
 	sleepUntil(p.due)
-	p.pass(script{faults: drawFaults(rt)})
+	p.pass(script{faults: drawFaults(rt, 0)})
 }
 
 // drawWork makes undisturbed passes, as they are asked for.
@@ -129,10 +141,10 @@ func (w *world) drawWork(rt *rapid.T) {
 
 func (w *world) drawFreeze(rt *rapid.T) {
 	p := w.drawProcess(rt, false)
-	p.pass(script{faults: drawFaults(rt), stale: rapid.Bool().Draw(rt, "stale"), pauseAt: rapid.IntRange(1, callsOfAPass).Draw(rt, "at")})
+	p.pass(script{faults: drawFaults(rt, 0), stale: rapid.Bool().Draw(rt, "stale"), pauseAt: rapid.IntRange(1, callsOfAPass).Draw(rt, "at")})
 }
 
-func (w *world) drawThaw(rt *rapid.T) { w.drawProcess(rt, true).proceed(drawFaults(rt)) }
+func (w *world) drawThaw(rt *rapid.T) { w.drawProcess(rt, true).proceed(drawFaults(rt, 0)) }
 
 func (w *world) drawKill(rt *rapid.T) {
 	p := w.processes[rapid.IntRange(0, 1).Draw(rt, "process")]
