@@ -44,7 +44,7 @@ func newAPI() client.WithWatch {
 	environment.Spec.AllowedNamespaces.From = v1alpha1.NamespacesFromAll
 	environment.Spec.TenantBinding = v1alpha1.TenantBindingNone
 	environment.Spec.Postgres.Internal.Host, environment.Spec.Postgres.Internal.Port = "db", 5432
-	return fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.TenantCredential{}).
+	return fake.NewClientBuilder().WithScheme(scheme).WithGlobalResourceVersionCounter().WithStatusSubresource(&v1alpha1.TenantCredential{}).
 		WithObjects(environment, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: key.Namespace}}).Build()
 }
 
