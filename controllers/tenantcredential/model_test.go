@@ -1,6 +1,7 @@
 package tenantcredential_test
 
 import (
+	"flag"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,6 +20,9 @@ import (
 // in-memory systems that keep to the ledger's and Fly's rules, in virtual time. What never may be is judged after every step; then
 // everything heals, and the object has to become Ready by the passes that the Reconciler itself asks for.
 func TestModel(t *testing.T) {
+	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
+		_ = flag.Set("rapid.checks", "40") // each of these is a long story
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		inBubble(t, func() {
 			w := newWorld(rt)
