@@ -26,9 +26,13 @@ func (m messages) secret() string {
 	return fmt.Sprintf("Secret %s of app %s", m.destination.Variable, m.tenant.FlyApp)
 }
 
-// nextGeneration is the number to write for a rotation.
+// nextGeneration is the number to write for a rotation, also where a halted one has a higher number than an object that was made again.
 func (s *scope) nextGeneration() int64 {
-	return max(s.object.AskedGeneration(), s.tenant.Claim.Generation) + 1
+	highest := max(s.object.AskedGeneration(), s.tenant.Claim.Generation)
+	if s.tenant.Last != nil {
+		highest = max(highest, s.tenant.Last.Generation)
+	}
+	return highest + 1
 }
 
 func (m messages) rotated() string {
