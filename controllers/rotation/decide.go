@@ -101,8 +101,7 @@ func Decide(f Facts) Decision {
 }
 
 // underWay decides about a committed rotation that is not completed. What makes it impossible to finish makes a new one due at
-// once, suspended or not; a raised generation waits for the completion unless the roll-out is halted. A deleted object goes when what was
-// begun is finished, so that what replaces a halted rotation may start on it, too.
+// once, suspended or not; a raised generation waits for the completion unless the roll-out is halted.
 func underWay(f Facts) Decision {
 	switch {
 	case f.Regressed:
@@ -111,7 +110,7 @@ func underWay(f Facts) Decision {
 		return Decision{Start, VerificationFailed}
 	case f.Last.Superseded:
 		return Decision{Start, FlySuperseded}
-	case f.Last.Halted && f.Asked > f.Last.Generation && !f.Suspended:
+	case f.Last.Halted && f.Asked > f.Last.Generation && !f.Suspended && !f.Deleted:
 		return Decision{Start, GenerationRaised}
 	default:
 		return Decision{Step: Finish}

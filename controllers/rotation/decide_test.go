@@ -47,7 +47,6 @@ func TestDecide(t *testing.T) {
 		{"rolling out, other variable meanwhile, waits", Facts{Asked: 1, Last: done(rolling), DeliveryDigest: "e"}, Decision{Step: Finish}},
 		{"halted, raised", Facts{Asked: 2, Last: done(rolling, func(l *Last) { l.Halted = true })}, Decision{Start, GenerationRaised}},
 		{"halted, not raised", Facts{Asked: 1, Last: done(rolling, func(l *Last) { l.Halted = true })}, Decision{Step: Finish}},
-		{"halted, raised, deleted", Facts{Asked: 2, Deleted: true, Last: done(rolling, func(l *Last) { l.Halted = true })}, Decision{Start, GenerationRaised}},
 		{"halted, raised, suspended", Facts{Asked: 2, Suspended: true, Last: done(rolling, func(l *Last) { l.Halted = true })}, Decision{Step: Finish}},
 		{"login refused", Facts{Asked: 1, Suspended: true, Last: done(rolling, func(l *Last) { l.LoginRefused = true })}, Decision{Start, VerificationFailed}},
 		{"superseded at Fly", Facts{Asked: 1, Last: done(rolling, func(l *Last) { l.Superseded = true })}, Decision{Start, FlySuperseded}},
