@@ -43,6 +43,10 @@ fault-matrix: packages build $(BIN)/k8s/.built postgres ## every fault at every 
 fault-mutants: packages build $(BIN)/k8s/.built postgres ## the protocol broken on purpose: which cells fail
 	test/faultmatrix/mutants/run.sh
 
+.PHONY: model
+model: ## random sequences of everything against the reconciler, in virtual time
+	go test ./controllers/tenantcredential -run '^TestModel$$' -count=1 -rapid.checks=400 -timeout 30m
+
 .PHONY: soak
 soak: packages build $(BIN)/k8s/.built postgres ## 200 tenants under faults (DURATION=10m, SEED=<a number> replays a run), then the checker
 	SOAK=1 DURATION="$(DURATION)" SEED="$(SEED)" go test ./test/soak -run TestSoak -count=1 -v -timeout 3h
