@@ -122,7 +122,7 @@ func (c flyOf) SecretDigest(ctx context.Context, app, variable string) (d string
 func (c flyOf) SetSecret(ctx context.Context, app, variable, value string) (secret fly.Secret, err error) {
 	c.p.w.passwords[passwordOf(value)] = true
 	err = c.ask(ctx, secretSide, setSecret, app, func(a *flyApp) error {
-		c.p.w.secretArrived(app, value)
+		c.p.w.secretArrived(c.p.session, app, value)
 		secret = a.set(variable, value)
 		return nil
 	})

@@ -145,8 +145,11 @@ func (l *ledger) begin(ctx context.Context, p *process) (*session, error) {
 // alive says whether the server still has the session: it ends one that idles, and a failover ends them all.
 func (s *session) alive() bool {
 	s.reaper.Reset(idleTimeout)
-	return !s.over && s.lock == s.l.lock
+	return s.holds()
 }
+
+// holds says whether the lock, which keeps everybody else from the tenant, is still this session's.
+func (s *session) holds() bool { return !s.over && s.lock == s.l.lock }
 
 func (s *session) commit() error {
 	if !s.alive() {
@@ -258,6 +261,7 @@ func (c postgresOf) InTransaction(ctx context.Context, _, uid string, f func(con
 	if err != nil {
 		return err
 	}
+	c.p.session = s
 	if err := f(ctx, s); err != nil {
 		return err
 	}

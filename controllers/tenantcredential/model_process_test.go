@@ -35,6 +35,7 @@ type process struct {
 	reconciler *tenantcredential.Reconciler
 	slots      *slots
 	pause      *pause
+	session    *session        // the last transaction, over or not
 	unwell     map[string]bool // the Fly client's memory: Machines that were unwell at the last Probe
 
 	cached *v1alpha1.TenantCredential // nil = the cache has none
