@@ -143,10 +143,18 @@ func (m messages) setUp() (fact, command string) {
 		return m.failed().Detail,
 			fmt.Sprintf("Delete one of the two objects; to take it over from another cluster: kubectl -n %s annotate tcred %s %s=<that cluster's kube-system UID>", object.Namespace, object.Name, v1alpha1.TakeOverFromAnnotation)
 	case v1alpha1.ReasonDriftDetected:
-		return fmt.Sprintf("The password of role %s was changed by somebody else during the roll-out", m.tenant.Role),
-			fmt.Sprintf("To set a new one everywhere, raise spec.rotationGeneration to %d.", m.nextGeneration())
+		return fmt.Sprintf("The password of role %s was changed by somebody else during the roll-out", m.tenant.Role), m.replaceHalted()
 	}
 	return "", ""
+}
+
+// replaceHalted is how to get on from a password that is not the revision's. Nothing starts on an object that is being deleted.
+func (m messages) replaceHalted() string {
+	if m.deleted() {
+		return fmt.Sprintf("Put the password of revision %d back, or let the object go as it is: kubectl -n %s patch tcred %s --type merge -p '{\"metadata\":{\"finalizers\":null}}'",
+			m.tenant.Last.Revision, m.object.Namespace, m.object.Name)
+	}
+	return fmt.Sprintf("To set a new one everywhere, raise spec.rotationGeneration to %d.", m.nextGeneration())
 }
 
 // postgres words what has to be put right in PostgreSQL.

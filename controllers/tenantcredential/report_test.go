@@ -98,6 +98,12 @@ func TestReport(t *testing.T) {
 			s.tenant.Last.State = postgres.StateCommitted
 			s.obstacle = obstacleOf(flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, failure.New(failure.Stall, failure.MachineUnhealthy, "Machine 42 exits again and again")))
 		}, "False/MachineUnhealthy", "Stalled/RolloutHalted", "Machine 42 exits again and again. Revision 1 is in force", status.FailedStatus},
+		{"password changed by somebody else during the roll-out", driftedDuringRollOut,
+			"False/DriftDetected", "Stalled/DriftDetected", "not every Machine runs with it. To set a new one everywhere, raise spec.rotationGeneration to 2.", status.FailedStatus},
+		{"the same, and the object is deleted", func(s *scope) {
+			driftedDuringRollOut(s)
+			s.object.DeletionTimestamp, s.object.Finalizers = new(metav1.NewTime(now)), []string{v1alpha1.Finalizer}
+		}, "False/DriftDetected", "Stalled/DriftDetected", `kubectl -n tenants patch tcred acme --type merge -p '{"metadata":{"finalizers":null}}'`, status.TerminatingStatus},
 		{"lost in a failover, and the environment is paused", func(s *scope) {
 			s.before.Status.Revision, s.object.Status.Revision = 3, 3
 			s.object.Status.RotationGeneration = 2
@@ -138,6 +144,11 @@ func TestStatusKeepsWhatTheLedgerLost(t *testing.T) {
 		require.Equal(t, metav1.ConditionFalse, c.Status)
 		require.Equal(t, v1alpha1.ReasonLedgerRegressed, c.Reason)
 	}
+}
+
+func driftedDuringRollOut(s *scope) {
+	s.tenant.Last.State, s.tenant.VerifierDigest = postgres.StateCommitted, "v9"
+	s.obstacle = obstacleOf(postgresObstacle(failure.New(failure.Stall, v1alpha1.ReasonDriftDetected, "")))
 }
 
 func missingApp(s *scope, since time.Duration) {

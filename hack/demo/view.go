@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/systempromptio/tenant-credential-operator/hack/jsonhttp"
 	"github.com/systempromptio/tenant-credential-operator/test/checker"
 )
 
@@ -160,25 +159,7 @@ func flyWrites(ctx context.Context) (int, error) {
 
 // ask sends a request to the emulator with the playground's Fly token.
 func ask(ctx context.Context, method, address string, body, into any) error {
-	content, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(content))
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Authorization", "Bearer "+os.Getenv("FLY_API_TOKEN"))
-	request.Header.Set("Content-Type", "application/json")
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close() //nolint:errcheck // it is only read
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s %s: %s", method, request.URL.Path, response.Status)
-	}
-	return json.NewDecoder(response.Body).Decode(into)
+	return jsonhttp.Call(ctx, method, address, os.Getenv("FLY_API_TOKEN"), body, into)
 }
 
 // login tries a DATABASE_URL. It returns "" or what may be said of the refusal: a driver's error could show the URL.

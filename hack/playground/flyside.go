@@ -1,16 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strings"
 	"time"
+
+	"github.com/systempromptio/tenant-credential-operator/hack/jsonhttp"
 )
 
 // flySide is the emulator and one token for each environment's organization.
@@ -78,25 +78,8 @@ func (f *flySide) put(ctx context.Context, path string, body any) error {
 }
 
 func (f *flySide) send(ctx context.Context, method, path string, body any) error {
-	content, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	request, err := http.NewRequestWithContext(ctx, method, f.Admin+path, bytes.NewReader(content))
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return err
-	}
-	if response.StatusCode >= 300 {
-		return fmt.Errorf("%s %s: %s: %s", method, strings.SplitN(path, "/tokens/", 2)[0], response.Status, bytes.TrimSpace(text))
+	if err := jsonhttp.Call(ctx, method, f.Admin+path, "", body, nil); err != nil {
+		return fmt.Errorf("%s %s: %w", method, strings.SplitN(path, "/tokens/", 2)[0], err)
 	}
 	return nil
 }

@@ -2,9 +2,7 @@ package faultmatrix
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -186,17 +184,4 @@ func (l *lane) explain(t *testing.T, x platform.Tenant) {
 			t.Log(row)
 		}
 	}
-}
-
-func adminGet(ctx context.Context, path string, into any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, os.Getenv("FLY_EMULATOR_ADMIN_URL")+path, nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	return json.NewDecoder(response.Body).Decode(into)
 }

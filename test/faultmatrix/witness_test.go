@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -105,7 +106,7 @@ func quieten(ctx context.Context, c *pgx.Conn) error {
 // atFly says whether any value that the app ever had satisfies the verifier.
 func (w *witness) atFly(ctx context.Context, verifier string) bool {
 	var app struct{ History []struct{ Value *string } }
-	if err := adminGet(ctx, "/admin/apps/"+w.tenant.App(), &app); err != nil {
+	if err := platform.AskAdmin(ctx, http.MethodGet, "/admin/apps/"+w.tenant.App(), "", &app); err != nil {
 		return ctx.Err() != nil
 	}
 	for _, change := range app.History {

@@ -3,12 +3,11 @@
 package platform
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/hack/jsonhttp"
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
 )
 
@@ -216,17 +216,12 @@ func (x Tenant) Fault(body string) (mend func()) {
 // Admin calls the emulator's admin API; into may be nil.
 func Admin(t *testing.T, method, path, body string, into any) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(context.Background(), method, os.Getenv("FLY_EMULATOR_ADMIN_URL")+path, bytes.NewBufferString(body))
-	require.NoError(t, err)
-	response, err := http.DefaultClient.Do(request)
-	require.NoError(t, err)
-	defer response.Body.Close()
-	content, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
-	require.Less(t, response.StatusCode, 300, "%s %s: %s", method, path, content)
-	if into != nil {
-		require.NoError(t, json.Unmarshal(content, into))
-	}
+	require.NoError(t, AskAdmin(context.Background(), method, path, body, into), "%s %s", method, path)
+}
+
+// AskAdmin is Admin for whoever can not end the test.
+func AskAdmin(ctx context.Context, method, path, body string, into any) error {
+	return jsonhttp.Call(ctx, method, os.Getenv("FLY_EMULATOR_ADMIN_URL")+path, "", json.RawMessage(cmp.Or(body, "null")), into)
 }
 
 // Login logs in with a DATABASE_URL; refused says that the server refused the password.

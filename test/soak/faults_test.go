@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/systempromptio/tenant-credential-operator/hack/jsonhttp"
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
 )
 
@@ -231,7 +232,7 @@ func (p *performance) onMachine(ctx context.Context, s step) error {
 	case doUpdate:
 		err = p.system.updateMachine(ctx, path, s)
 	}
-	var refused *errStatus
+	var refused *jsonhttp.StatusError
 	if errors.As(err, &refused) || (s.do != doDestroy && s.do != doLease) {
 		return nil // the faults at Fly befall everybody
 	}

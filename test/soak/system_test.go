@@ -1,12 +1,8 @@
 package soak
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -28,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/hack/jsonhttp"
 )
 
 const (
@@ -74,14 +71,6 @@ func login(ctx context.Context, url string) (refused bool, err error) {
 	return false, connection.Close(ctx)
 }
 
-// errStatus is an answer of the emulator that is none of 2xx.
-type errStatus struct {
-	code int
-	text string
-}
-
-func (e *errStatus) Error() string { return fmt.Sprintf("%d %s", e.code, e.text) }
-
 // adminCall calls the emulator's admin API; into may be nil.
 func (s *system) adminCall(ctx context.Context, method, path string, body, into any) error {
 	return call(ctx, method, s.admin+path, "", body, into)
@@ -95,33 +84,7 @@ func (s *system) flyCall(ctx context.Context, method, path string, body, into an
 func call(ctx context.Context, method, address, token string, body, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	content, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(content))
-	if err != nil {
-		return err
-	}
-	if token != "" {
-		request.Header.Set("Authorization", "Bearer "+token)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return err
-	}
-	if response.StatusCode >= 300 {
-		return &errStatus{response.StatusCode, string(text)}
-	}
-	if into == nil {
-		return nil
-	}
-	return json.Unmarshal(text, into)
+	return jsonhttp.Call(ctx, method, address, token, body, into)
 }
 
 // app is a Fly app as the emulator shows it.

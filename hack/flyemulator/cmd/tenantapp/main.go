@@ -1,4 +1,4 @@
-// Command tenantapp is what the Fly emulator runs on a Machine: an app that logs in to Postgres anew every 500 ms (or every
+// Command tenantapp is what the Fly emulator runs on a Machine: an app that logs in to Postgres anew every second (or every
 // LOGIN_INTERVAL, for fleets) with the URL in its environment, and counts how that goes. It prints {"port":N} once and then answers on
 // 127.0.0.1:
 //
@@ -35,7 +35,7 @@ func main() {
 			stop()
 		}()
 	}
-	interval, err := time.ParseDuration(cmp.Or(os.Getenv("LOGIN_INTERVAL"), "500ms"))
+	interval, err := time.ParseDuration(cmp.Or(os.Getenv("LOGIN_INTERVAL"), "1s"))
 	if err == nil {
 		err = run(ctx, os.Getenv(*variable), interval, os.Getenv("CRASH_ON_LOGIN_FAILURE") == "true")
 	}
