@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/test/checker"
 )
 
 func (t tenant) role() string     { return "tenant_" + t.id[:8] }
@@ -34,6 +37,69 @@ func initialURL(i int, t tenant) string {
 }
 
 func objectName(i int) string { return fmt.Sprintf("soak-%03d", i) }
+
+// maxConnections is what the environment's server has for the operator.
+const maxConnections = 16
+
+// fleet is a system whose tenants are adopted, with what the checker needs to judge what becomes of them.
+type fleet struct {
+	*system
+	managers *managers
+	all      *view
+	config   checker.Config
+	before   *checker.Snapshot
+
+	ctx    context.Context // until rest
+	stop   context.CancelFunc
+	beside sync.WaitGroup
+}
+
+// startFleet makes the tenants, has them adopted, and allows so many rotations at once. see is told of every version of every object.
+func startFleet(t *testing.T, tenants []tenant, concurrent int, see func(*v1alpha1.TenantCredential, bool)) *fleet {
+	t.Helper()
+	f := &fleet{system: newSystem(t), all: &view{}}
+	f.hastenClock(t)
+	f.provision(t, tenants)
+	f.resize(t, concurrent, maxConnections)
+	f.managers = newManagers(t, f.system)
+	f.ctx, f.stop = context.WithCancel(t.Context())
+	t.Cleanup(f.stop)
+	f.meanwhile(func(ctx context.Context) { f.follow(ctx, f.all, see) })
+	f.adopt(t, f.all, tenants)
+	config, err := checker.FromEnvironment()
+	require.NoError(t, err)
+	f.config = withoutLogs(config)
+	f.before, err = checker.Take(t.Context(), f.config)
+	require.NoError(t, err)
+	return f
+}
+
+// meanwhile does something until rest.
+func (f *fleet) meanwhile(do func(context.Context)) { f.beside.Go(func() { do(f.ctx) }) }
+
+func (f *fleet) rest() {
+	f.stop()
+	f.beside.Wait()
+}
+
+// withoutLogs leaves the search for passwords, which takes minutes, to the checker that comes after all tests.
+func withoutLogs(c checker.Config) checker.Config {
+	c.LogFiles, c.ManagerLog, c.ManagerDir, c.EtcdDir, c.MetricsURL = nil, "", "", "", ""
+	c.Environments = slices.Clone(c.Environments)
+	for i := range c.Environments {
+		c.Environments[i].LogFile, c.Environments[i].DataDir = "", ""
+	}
+	return c
+}
+
+// resize sets how many rotations at once, and how many connections, the environment allows.
+func (s *system) resize(t *testing.T, concurrent, connections int) {
+	t.Helper()
+	e := &v1alpha1.TenantEnvironment{}
+	e.Name = environment
+	patch := fmt.Sprintf(`{"spec":{"maxConcurrent":%d,"postgres":{"maxConnections":%d}}}`, concurrent, connections)
+	require.NoError(t, s.client.Patch(t.Context(), e, client.RawPatch(types.MergePatchType, []byte(patch))))
+}
 
 // hastenClock has each Machine that is made from now on look as if it had run for 20 s longer: a roll-out watches each for 10 s, and
 // waiting for that proves nothing here.

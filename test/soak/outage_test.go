@@ -1,17 +1,12 @@
 package soak
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,17 +15,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/test/checker"
-	"github.com/systempromptio/tenant-credential-operator/test/harness"
 )
 
 const (
-	outageTenants   = 1000
+	howMany         = 1000
 	outageLasts     = 2 * time.Minute
 	outageBound     = 15 * time.Minute // for the last of them to be Ready, on two cores that others share
 	maxConcurrent   = 50
-	maxConnections  = 16
 	passesAtOnce    = 16 // each pass checks at most one login, as the tenant, beside the operator's own connections
 	operatorLogin   = "tcred_operator"
 	applicationName = "tenant-credential-operator"
@@ -64,38 +56,23 @@ func TestOutage(t *testing.T) {
 	if os.Getenv("OUTAGE") == "" {
 		t.Skip("make outage runs it")
 	}
-	s := newSystem(t)
-	tenants := outageFleet()
-	s.hastenClock(t)
-	s.provision(t, tenants)
-	s.resize(t, maxConcurrent, maxConnections)
-	newManagers(t, s)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var beside sync.WaitGroup
-	all, writes := &view{}, &statusWrites{}
-	beside.Go(func() { s.follow(ctx, all, writes.see) })
-	s.adopt(t, all, tenants)
+	tenants, writes := outageTenants(), &statusWrites{}
+	s := startFleet(t, tenants, maxConcurrent, writes.see)
 	fmt.Println("outage: all tenants are adopted")
-	config, err := checker.FromEnvironment()
-	require.NoError(t, err)
-	before, err := checker.Take(t.Context(), config)
-	require.NoError(t, err)
 
 	f := &outageFigures{Tenants: len(tenants), MaxConcurrent: maxConcurrent, MaxConnections: maxConnections}
-	f.outage(t, s, tenants, writes)
+	f.outage(t, s.system, tenants, writes)
 	back := time.Now()
 	connections := &connectionPeaks{}
-	beside.Go(func() { connections.sample(ctx, s) })
+	s.meanwhile(func(ctx context.Context) { connections.sample(ctx, s.system) })
 	writes.restart()
-	all.awaitSettled(t, len(tenants), outageBound)
+	s.all.awaitSettled(t, len(tenants), outageBound)
 	f.AllReadySeconds = time.Since(back).Round(100 * time.Millisecond).Seconds()
 	f.FirstReadySeconds, f.HalfReadySeconds = writes.readySince(back)
-	cancel()
-	beside.Wait()
+	s.rest()
 	f.PeakConnections, f.PeakLoginChecks = connections.own, connections.asTenant
-	f.gather(t, s)
-	f.write(t)
+	f.gather(t, s.system)
+	leave(t, "outage.json", f)
 
 	require.LessOrEqual(t, f.PeakConnections, maxConnections, "connections of the operator's login")
 	require.LessOrEqual(t, f.PeakLoginChecks, passesAtOnce, "login checks at once")
@@ -105,14 +82,14 @@ func TestOutage(t *testing.T) {
 	for _, x := range tenants {
 		raised[x.id] = 1
 	}
-	require.Empty(t, checker.CheckServed(t.Context(), withoutLogs(config), before, raised))
+	require.Empty(t, checker.CheckServed(t.Context(), s.config, s.before, raised))
 }
 
-// outageFleet has few Machines that run: a roll-out is not what this is about.
-func outageFleet() []tenant {
+// outageTenants have few Machines that run: a roll-out is not what this is about.
+func outageTenants() []tenant {
 	random := rand.New(rand.NewPCG(1, 1))
 	var tenants []tenant
-	for range outageTenants {
+	for range howMany {
 		x := newTenant(random)
 		x.machines = pick(random, []weighted[[]string]{{3, []string{"started"}}, {67, []string{"stopped"}}, {30, nil}})
 		tenants = append(tenants, x)
@@ -147,138 +124,6 @@ func (f *outageFigures) outage(t *testing.T, s *system, tenants []tenant, writes
 	fmt.Println("outage: PostgreSQL is back")
 }
 
-// dials are those of the operator, at a port where no server listens.
-type dials struct {
-	listener net.Listener
-	mu       sync.Mutex
-	at       []time.Time
-}
-
-func listen(t *testing.T) *dials {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PGPORT"))
-	require.NoError(t, err)
-	d := &dials{listener: listener}
-	go func() {
-		for {
-			connection, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go d.note(connection)
-		}
-	}()
-	return d
-}
-
-// note counts who introduces himself as the operator, and hangs up: the tenants' apps dial too.
-func (d *dials) note(connection net.Conn) {
-	defer connection.Close()
-	startup := make([]byte, 1024)
-	_ = connection.SetReadDeadline(time.Now().Add(time.Second))
-	n, _ := connection.Read(startup) // whoever says nothing is nobody
-	if bytes.Contains(startup[:n], []byte(applicationName)) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.at = append(d.at, time.Now())
-	}
-}
-
-func (d *dials) end() (count, peak int) {
-	_ = d.listener.Close()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.at), peakPerSecond(d.at)
-}
-
-// peakPerSecond is the largest number within any second; at is in order.
-func peakPerSecond(at []time.Time) int {
-	peak, first := 0, 0
-	for i := range at {
-		for at[i].Sub(at[first]) >= time.Second {
-			first++
-		}
-		peak = max(peak, i-first+1)
-	}
-	return peak
-}
-
-// statusWrites counts the writes of each object's status: versions that leave the spec as it was.
-type statusWrites struct {
-	mu          sync.Mutex
-	generation  map[string]int64
-	version     map[string]string
-	count       map[string]int
-	ready       []time.Time // when each was Ready for the first time since restart
-	settled     map[string]bool
-	rateLimited int
-}
-
-func (w *statusWrites) restart() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.count, w.settled, w.ready = map[string]int{}, map[string]bool{}, nil
-}
-
-func (w *statusWrites) see(o *v1alpha1.TenantCredential, _ bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.generation == nil {
-		w.generation, w.version, w.count, w.settled = map[string]int64{}, map[string]string{}, map[string]int{}, map[string]bool{}
-	}
-	if w.generation[o.Name] == o.Generation && w.version[o.Name] != o.ResourceVersion {
-		w.count[o.Name]++
-	}
-	w.generation[o.Name], w.version[o.Name] = o.Generation, o.ResourceVersion
-	if settled(o) && !w.settled[o.Name] && o.AskedGeneration() > 0 {
-		w.settled[o.Name] = true
-		w.ready = append(w.ready, time.Now())
-	}
-	for _, c := range o.Status.Conditions {
-		if c.Reason == "RateLimited" {
-			w.rateLimited++
-		}
-	}
-}
-
-func (w *statusWrites) perObject(objects int) (mean float64, most int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	total := 0
-	for _, n := range w.count {
-		total += n
-		most = max(most, n)
-	}
-	return float64(total) / float64(objects), most
-}
-
-func (w *statusWrites) readySince(back time.Time) (first, half float64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	at := func(i int) float64 { return w.ready[i].Sub(back).Round(100 * time.Millisecond).Seconds() }
-	return at(0), at(len(w.ready) / 2)
-}
-
-// connectionPeaks are the most connections that were seen at once: the operator's own, and those with which it tries a tenant's password.
-type connectionPeaks struct{ own, asTenant int }
-
-func (c *connectionPeaks) sample(ctx context.Context, s *system) {
-	connection, err := s.connect(ctx)
-	if err != nil {
-		panic(err) // the server is up, and this is its superuser
-	}
-	defer connection.Close(context.Background())
-	for ctx.Err() == nil {
-		var own, asTenant int
-		err := connection.QueryRow(ctx, "SELECT count(*) FILTER (WHERE usename = $1), count(*) FILTER (WHERE usename <> $1 AND application_name = $2) FROM pg_stat_activity",
-			operatorLogin, applicationName).Scan(&own, &asTenant)
-		if err == nil {
-			c.own, c.asTenant = max(c.own, own), max(c.asTenant, asTenant)
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-}
-
 // gather reads the emulator's list of requests and the server's log.
 func (f *outageFigures) gather(t *testing.T, s *system) {
 	t.Helper()
@@ -305,12 +150,4 @@ func (f *outageFigures) gather(t *testing.T, s *system) {
 	log, err := os.ReadFile(os.Getenv("PLAYGROUND_SANDBOX_POSTGRES_LOG"))
 	require.NoError(t, err)
 	f.ConnectionsRefused = strings.Count(string(log), "too many") + strings.Count(string(log), "remaining connection slots")
-}
-
-func (f *outageFigures) write(t *testing.T) {
-	t.Helper()
-	content, err := json.MarshalIndent(f, "", "  ")
-	require.NoError(t, err)
-	fmt.Println(string(content))
-	require.NoError(t, os.WriteFile(filepath.Join(harness.Repository, "bin", "outage.json"), append(content, '\n'), 0o600))
 }

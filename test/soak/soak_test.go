@@ -10,18 +10,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/test/checker"
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
 )
@@ -67,57 +62,31 @@ func TestSoak(t *testing.T) {
 	require.NoError(t, err)
 	fmt.Printf("soak: SEED=%d DURATION=%s (the same two numbers replay the plan)\n", seed, duration)
 
-	s := newSystem(t)
 	p := newPlan(seed, soakTenants, duration)
-	log := p.write(t)
-	s.hastenClock(t)
-	s.provision(t, p.tenants)
-	s.resize(t, 32, 16)
-	m := newManagers(t, s)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var beside sync.WaitGroup
-	all, r := &view{}, newRecovery(len(p.tenants))
-	beside.Go(func() { s.follow(ctx, all, r.see) })
-	s.adopt(t, all, p.tenants)
-	config, err := checker.FromEnvironment()
-	require.NoError(t, err)
-	before, err := checker.Take(t.Context(), config)
-	require.NoError(t, err)
-
-	watching := &probes{system: s, tenants: p.tenants}
-	beside.Go(func() { watching.run(ctx, watching.password) })
-	beside.Go(func() { watching.run(ctx, watching.status) })
-	acts := &performance{system: s, plan: p, managers: m, recovery: r, log: log, began: time.Now(), done: map[string]int{}}
-	acts.perform(ctx)
+	log, r := p.write(t), newRecovery(len(p.tenants))
+	s := startFleet(t, p.tenants, 32, r.see)
+	watching := &probes{system: s.system, tenants: p.tenants}
+	s.meanwhile(func(ctx context.Context) { watching.run(ctx, watching.password) })
+	s.meanwhile(func(ctx context.Context) { watching.run(ctx, watching.status) })
+	acts := &performance{system: s.system, plan: p, managers: s.managers, recovery: r, log: log, began: time.Now(), done: map[string]int{}}
+	acts.perform(s.ctx)
 	require.Empty(t, acts.errors, "a step could not be carried out")
 
-	require.NoError(t, s.adminCall(ctx, http.MethodDelete, "/admin/faults", nil, nil))
+	require.NoError(t, s.adminCall(t.Context(), http.MethodDelete, "/admin/faults", nil, nil))
 	fmt.Println("soak: quiet")
 	f := &figures{Seed: seed, Duration: duration.String(), Tenants: len(p.tenants)}
-	f.QuietSecondsAllReady = all.awaitSettled(t, len(p.tenants), quietBound).Round(100 * time.Millisecond).Seconds()
-	cancel()
-	beside.Wait()
+	f.QuietSecondsAllReady = s.all.awaitSettled(t, len(p.tenants), quietBound).Round(100 * time.Millisecond).Seconds()
+	s.rest()
 
-	f.gather(t, s, acts, watching)
+	f.gather(t, s.system, acts, watching)
 	f.Violations = append(f.Violations, watching.violations...)
 	f.Violations = append(f.Violations, panics(t)...)
 	fmt.Println("soak: all are Ready; the checker looks")
-	for _, v := range checker.CheckServed(t.Context(), withoutLogs(config), before, p.raised()) {
+	for _, v := range checker.CheckServed(t.Context(), s.config, s.before, p.raised()) {
 		f.Violations = append(f.Violations, v.String())
 	}
-	f.write(t)
+	leave(t, "soak.json", f)
 	require.Empty(t, f.Violations)
-}
-
-// withoutLogs leaves the search for passwords, which takes minutes, to the checker that comes after all tests.
-func withoutLogs(c checker.Config) checker.Config {
-	c.LogFiles, c.ManagerLog, c.ManagerDir, c.EtcdDir, c.MetricsURL = nil, "", "", "", ""
-	c.Environments = slices.Clone(c.Environments)
-	for i := range c.Environments {
-		c.Environments[i].LogFile, c.Environments[i].DataDir = "", ""
-	}
-	return c
 }
 
 // write writes the plan into bin/, and leaves the file open for what happens.
@@ -150,15 +119,6 @@ func (p *plan) raised() map[string]int {
 		raised[x.id] = x.raises
 	}
 	return raised
-}
-
-// resize sets how many rotations at once, and how many connections, the environment allows.
-func (s *system) resize(t *testing.T, concurrent, connections int) {
-	t.Helper()
-	e := &v1alpha1.TenantEnvironment{}
-	e.Name = environment
-	patch := fmt.Sprintf(`{"spec":{"maxConcurrent":%d,"postgres":{"maxConnections":%d}}}`, concurrent, connections)
-	require.NoError(t, s.client.Patch(t.Context(), e, client.RawPatch(types.MergePatchType, []byte(patch))))
 }
 
 // gather counts what was done.
@@ -203,11 +163,11 @@ func panics(t *testing.T) []string {
 	return found
 }
 
-// write prints the figures, and leaves them in bin/soak.json.
-func (f *figures) write(t *testing.T) {
+// leave prints the figures of a run, and leaves them in bin/.
+func leave(t *testing.T, name string, figures any) {
 	t.Helper()
-	content, err := json.MarshalIndent(f, "", "  ")
+	content, err := json.MarshalIndent(figures, "", "  ")
 	require.NoError(t, err)
 	fmt.Println(string(content))
-	require.NoError(t, os.WriteFile(filepath.Join(harness.Repository, "bin", "soak.json"), append(content, '\n'), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(harness.Repository, "bin", name), append(content, '\n'), 0o600))
 }
