@@ -19,7 +19,7 @@ import (
 func report(s *scope, namespace string) {
 	status := &s.object.Status
 	status.ObservedGeneration = s.object.Generation
-	if s.tenant != nil && s.tenant.Claim != nil && s.tenant.Claim.UID == s.uid() {
+	if s.held() {
 		s.project(status)
 	}
 	kept := s.conditions(messages{s, namespace})
