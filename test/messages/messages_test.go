@@ -8,6 +8,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
 	"github.com/systempromptio/tenant-credential-operator/test/literate"
+	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Run(m)) }
@@ -71,11 +73,19 @@ func TestMessages(t *testing.T) { // not parallel: it breaks what the other test
 			for _, x := range e.expected {
 				awaitCondition(t, x, x.condition, pattern(x.message))
 			}
+			setFlyClock(t, -20*time.Second) // every Machine looks older than a roll-out watches it
 			shell(t, manual.prelude, e.heal, true)
 			awaitCondition(t, e.expected[0], e.healed, regexp.MustCompile(""))
 			requireSampleTenantsReady(t)
+			setFlyClock(t, 20*time.Second)
 		})
 	}
+}
+
+// setFlyClock sets the clock of the emulator forward, or back.
+func setFlyClock(t *testing.T, by time.Duration) {
+	t.Helper()
+	platform.Admin(t, http.MethodPost, "/admin/clock", fmt.Sprintf(`{"advance_ms":%d}`, by.Milliseconds()), nil)
 }
 
 // refused compares what a command prints, whether it succeeds or not.
