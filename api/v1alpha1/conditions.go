@@ -34,7 +34,7 @@ const (
 
 // Reasons of Reconciling.
 const (
-	ReasonRotating             = "Rotating"             // the next rotation starts at once: it became due during the last one
+	ReasonRotating             = "Rotating"             // a rotation is due and starts next: it became due during the last one, or waits for its turn
 	ReasonRollingOut           = "RollingOut"           // the rotation is committed and the Machines are being moved
 	ReasonRetryingAfterFailure = "RetryingAfterFailure" // the last attempt failed and is made again
 )

@@ -59,8 +59,16 @@ func (m messages) regressed() string {
 	return fmt.Sprintf("PostgreSQL has lost revision %d of this tenant (its ledger knows %s), so the app may be refused", m.before.Status.Revision, known)
 }
 
+// next is said of a rotation that has not begun: the one before has only just ended, or it waits for its turn.
 func (m messages) next() string {
-	return fmt.Sprintf("Revision %d is in force everywhere. The rotation that became due meanwhile (%s) starts next.", m.tenant.Last.Revision, m.decision.Cause)
+	present := "The present password is in force"
+	switch {
+	case m.behind(m.tenant):
+		present = m.regressed()
+	case m.tenant.Last != nil:
+		present = fmt.Sprintf("Revision %d is in force", m.tenant.Last.Revision)
+	}
+	return fmt.Sprintf("%s. The rotation that is due (%s) starts next; no more than %d of an environment run at once.", present, m.decision.Cause, m.environment.Spec.MaxConcurrent)
 }
 
 func (m messages) rolling() string {

@@ -62,6 +62,7 @@ func (w *world) object() *v1alpha1.TenantCredential {
 // create makes the object, with the status that the CRD's default gives it.
 func (w *world) create(generation int64) {
 	w.created++
+	w.former = nil
 	object := &v1alpha1.TenantCredential{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, Generation: 1,
 		UID: types.UID(fmt.Sprintf("uid-%d", w.created))}}
 	object.Spec = v1alpha1.TenantCredentialSpec{TenantID: tenantID, EnvironmentRef: v1alpha1.EnvironmentReference{Name: "sandbox"},
@@ -80,6 +81,7 @@ func (w *world) create(generation int64) {
 // edit changes the object's spec as a user does.
 func (w *world) edit(change func(*v1alpha1.TenantCredential)) {
 	object := w.object()
+	w.former = object.DeepCopy()
 	change(object)
 	object.Generation++
 	w.must(w.api.Update(context.Background(), object))

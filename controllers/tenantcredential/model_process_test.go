@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -68,6 +69,15 @@ type outcome struct {
 	err      error
 }
 
+// version is the order in which the API server has had an object.
+func version(o *v1alpha1.TenantCredential) int64 {
+	v, err := strconv.ParseInt(o.ResourceVersion, 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
 // script is what happens to a pass: faults by the number of the call, and the call at which the process is frozen.
 type script struct {
 	faults  map[int]verdict
@@ -92,8 +102,11 @@ func newProcess(w *world) *process {
 
 // pass runs a pass until it ends or is frozen.
 func (p *process) pass(s script) {
-	if !s.stale || p.cached == nil {
+	switch {
+	case !s.stale || p.cached == nil:
 		p.cached = p.w.object()
+	case p.w.former != nil && version(p.w.former) > version(p.cached):
+		p.cached = p.w.former
 	}
 	p.running, p.calls, p.faults, p.pauseAt, p.woken = true, 0, s.faults, s.pauseAt, false
 	p.fresh, p.healthy, p.begunAt = !s.stale, true, p.w.disturbances
@@ -236,6 +249,7 @@ func (s *slots) Acquire(string) bool {
 	return s.held
 }
 
+func (s *slots) Full() bool     { return s.taken && !s.held }
 func (s *slots) Occupy(string)  { s.held = true }
 func (s *slots) Release(string) { s.held = false }
 

@@ -30,6 +30,7 @@ type world struct {
 	late      []func() error // writes to Fly that are under way without anybody waiting for them
 	processes [2]*process
 	created   int
+	former    *v1alpha1.TenantCredential // as it was before the last edit, for a cache that lags behind
 
 	down   map[string]bool // sides that answer nothing
 	usable bool            // the environment

@@ -98,15 +98,34 @@ func (s *scope) untilStalled() time.Duration {
 	return wait.Jitter(restingPeriod, 0.2)
 }
 
+// awaitTurn ends the pass before it asks anybody, where the same object has found no free slot before and there is none now: what Fly
+// allows in a second is for those who rotate.
+func (r *Reconciler) awaitTurn(_ context.Context, s *scope) error {
+	if v, waiting := r.waiting.Load(client.ObjectKeyFromObject(s.object)); waiting && v == versionOf(s) && s.connection.Slots.Full() {
+		return errLater
+	}
+	return nil
+}
+
+// version is one spec of one object.
+type version struct {
+	uid        string
+	generation int64
+}
+
+func versionOf(s *scope) version { return version{s.uid(), s.object.Generation} }
+
 // takeSlot takes one of the environment's slots. One that finishes what was begun takes it even where none is free.
 func (r *Reconciler) takeSlot(s *scope, finishing bool) bool {
-	slots, id := s.connection.Slots, s.id()
+	slots, id, key := s.connection.Slots, s.id(), client.ObjectKeyFromObject(s.object)
 	if finishing {
 		slots.Occupy(id)
 	} else if !slots.Acquire(id) {
+		r.waiting.Store(key, versionOf(s))
 		return false
 	}
-	r.slots.Store(client.ObjectKeyFromObject(s.object), func() { slots.Release(id) })
+	r.waiting.Delete(key)
+	r.slots.Store(key, func() { slots.Release(id) })
 	return true
 }
 

@@ -34,6 +34,8 @@ type Reconciler struct {
 	transactions sync.WaitGroup
 	// slots holds, per object, how to give its slot back: the object may vanish while it has one.
 	slots sync.Map
+	// waiting holds, per object, the version of it that has found no free slot.
+	waiting sync.Map
 }
 
 // +kubebuilder:rbac:groups=credentials.systemprompt.io,resources=tenantcredentials,verbs=get;list;watch;patch
@@ -52,7 +54,7 @@ const (
 	apiTimeout  = 15 * time.Second
 )
 
-// errLater ends a pass that has nothing to report: the attempt waits for a free slot, or for its retry time.
+// errLater ends a pass whose rotation may not begin yet: it waits for a free slot, its retry time, or a look at the environment.
 var errLater = errors.New("later")
 
 // Reconcile makes one pass: each step either fills in its part of the scope or names the obstacle that ends the pass.
@@ -63,6 +65,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	steps := []func(context.Context, *scope) error{
 		r.findEnvironment,
+		r.awaitTurn,
 		r.checkNamespace,
 		r.observePostgres,
 		r.claim,
@@ -77,7 +80,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 	}
 	if errors.Is(err, errLater) {
-		return ctrl.Result{RequeueAfter: s.later()}, nil
+		return r.wait(ctx, s)
 	}
 	if err != nil && !errors.As(err, &s.obstacle) {
 		return ctrl.Result{}, err
@@ -91,6 +94,7 @@ func (r *Reconciler) begin(ctx context.Context, req ctrl.Request) (*scope, error
 	if err := r.Client.Get(ctx, req.NamespacedName, &object); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.releaseSlot(req.NamespacedName)
+			r.waiting.Delete(req.NamespacedName)
 		}
 		return nil, client.IgnoreNotFound(err)
 	}
@@ -99,6 +103,18 @@ func (r *Reconciler) begin(ctx context.Context, req ctrl.Request) (*scope, error
 		return nil, nil
 	}
 	return s, nil
+}
+
+// wait says that a rotation is due, so that nobody takes the tenant for done, and comes again. Where an attempt has failed, what was
+// said of it stands.
+func (r *Reconciler) wait(ctx context.Context, s *scope) (ctrl.Result, error) {
+	if s.tenant != nil && s.before.Status.Failure == nil {
+		report(s, r.Namespace)
+		if err := r.patchStatus(ctx, s); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	return ctrl.Result{RequeueAfter: s.later()}, nil
 }
 
 // end reports, lets go of what is done, and says when to look again. Status comes last: whoever waits for Ready finds nothing moving.

@@ -34,6 +34,7 @@ func resting() *scope {
 			EnvironmentRef: v1alpha1.EnvironmentReference{Name: "sandbox"}},
 	}
 	environment := &v1alpha1.TenantEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "sandbox"}}
+	environment.Spec.MaxConcurrent = 5
 	environment.Spec.Management = v1alpha1.ManagementTable{Schema: "management", Table: "tenants"}
 	environment.Spec.Fly.TokenSecretRef = v1alpha1.TokenSecretReference{Name: "fly-sandbox", Key: "token"}
 	return &scope{
@@ -76,7 +77,15 @@ func TestReport(t *testing.T) {
 		}, "False/Progressing", "Reconciling/RollingOut", "Revision 1 is in force in Postgres and at Fly; 1 of 3 Machines run with it.", status.InProgressStatus},
 		{"completed, and raised meanwhile", func(s *scope) {
 			s.decision = rotation.Decision{Step: rotation.Start, Cause: rotation.GenerationRaised}
-		}, "False/Progressing", "Reconciling/Rotating", "Revision 1 is in force everywhere. The rotation that became due meanwhile (GenerationRaised) starts next.", status.InProgressStatus},
+		}, "False/Progressing", "Reconciling/Rotating", "Revision 1 is in force. The rotation that is due (GenerationRaised) starts next; no more than 5 of an environment run at once.", status.InProgressStatus},
+		{"adopted, and waits for its turn", func(s *scope) {
+			s.tenant.Last, s.tenant.Claim.VerifierDigest, s.tenant.Claim.HashDigest = nil, "v1", "h1"
+			s.decision = rotation.Decision{Step: rotation.Start, Cause: rotation.GenerationRaised}
+		}, "False/Progressing", "Reconciling/Rotating", "The present password is in force. The rotation that is due (GenerationRaised) starts next", status.InProgressStatus},
+		{"lost in a failover, and waits for its turn", func(s *scope) {
+			s.before.Status.Revision, s.object.Status.Revision = 3, 3
+			s.decision = rotation.Decision{Step: rotation.Start, Cause: rotation.LedgerRegressed}
+		}, "False/Progressing", "Reconciling/Rotating", "PostgreSQL has lost revision 3 of this tenant (its ledger knows revision 1), so the app may be refused. The rotation that is due (LedgerRegressed) starts next", status.InProgressStatus},
 		{"password changed by somebody else", func(s *scope) { s.tenant.VerifierDigest = "v9" },
 			"False/DriftDetected", "Stalled/DriftDetected", "raise spec.rotationGeneration to 2", status.FailedStatus},
 		{"hash changed by somebody else", func(s *scope) { s.tenant.HashDigest = "" },

@@ -37,6 +37,7 @@ type Fly interface {
 // Slots bounds how many rotations of an environment are under way.
 type Slots interface {
 	Acquire(tenantID string) bool
+	Full() bool
 	Occupy(tenantID string)
 	Release(tenantID string)
 }

@@ -25,6 +25,13 @@ func (s *Slots) Acquire(tenantID string) bool {
 	return true
 }
 
+// Full says that no slot is free.
+func (s *Slots) Full() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.held) >= s.limit
+}
+
 // Occupy takes a slot even beyond the limit, for a rotation that was begun before this process and must be finished.
 func (s *Slots) Occupy(tenantID string) {
 	s.mu.Lock()
