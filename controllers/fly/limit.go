@@ -10,6 +10,8 @@ import (
 
 // Fly allows, per action and per Machine or app: 1 request a second with bursts of 3; to get a Machine 5 with bursts of 10.
 // https://fly.io/docs/machines/api/working-with-machines-api/#rate-limits
+//
+// The client's bursts are smaller: a call that is held up on its way arrives closer to the next one than it was sent, and Fly counts arrivals.
 const (
 	getMachine = "get machine"
 
@@ -78,9 +80,9 @@ func (l *limits) bucket(key bucketKey, now time.Time) *bucket {
 	if len(l.buckets) >= sweepAt {
 		l.sweep(now)
 	}
-	perSecond, burst := rate.Limit(1), 3
+	perSecond, burst := rate.Limit(1), 2
 	if key.action == getMachine {
-		perSecond, burst = 5, 10
+		perSecond, burst = 5, 8
 	}
 	b := &bucket{rate: rate.NewLimiter(perSecond, burst)}
 	l.buckets[key] = b
