@@ -56,9 +56,9 @@ func TestWithMetadataRefusesWhatIsNoConfig(t *testing.T) {
 
 func TestMarkSurvivesTheWayThroughMetadata(t *testing.T) {
 	for _, m := range []mark{
-		{revision: 7, secretsVersion: 1<<53 + 1},
-		{revision: 1, secretsVersion: 1<<64 - 1, onNextStart: true},
-		{revision: 9, secretsVersion: 3, unhealthyBefore: true},
+		{revision: 7, secretsVersion: 1<<53 + 1, machine: "3d8d9014b32e89"},
+		{revision: 1, secretsVersion: 1<<64 - 1, machine: "a", onNextStart: true},
+		{revision: 9, secretsVersion: 3, machine: "b", unhealthyBefore: true},
 	} {
 		require.Equal(t, m, parseMark(m.String()))
 	}

@@ -249,7 +249,7 @@ func TestAConfigIsPassedThrough(t *testing.T) {
 	w := newWorld(t, flyemulator.NewMachine{Config: json.RawMessage(config)})
 	r := w.set(1)
 	require.True(t, w.run(r).Done())
-	want, err := withMark([]byte(config), mark{revision: 1, secretsVersion: r.SecretVersion}.String())
+	want, err := withMark([]byte(config), mark{revision: 1, secretsVersion: r.SecretVersion, machine: w.state()[0].ID}.String())
 	require.NoError(t, err)
 	var compact bytes.Buffer
 	require.NoError(t, json.Compact(&compact, want))

@@ -28,6 +28,7 @@ type machine struct {
 	Events     []event         `json:"events"`
 	Lease      *lease          `json:"lease"`
 	UpdatedAt  string          `json:"updated_at"`
+	Cordoned   bool            `json:"cordoned"`
 
 	// settings are the parts of Config that decisions need.
 	settings settings
@@ -129,6 +130,8 @@ type update struct {
 	CurrentVersion    string `json:"current_version"`
 	MinSecretsVersion uint64 `json:"min_secrets_version,omitempty"`
 	SkipLaunch        bool   `json:"skip_launch"`
+	// SkipServiceRegistration keeps Fly's proxy from sending requests to it: a Machine that somebody has cordoned stays so.
+	SkipServiceRegistration bool `json:"skip_service_registration,omitempty"`
 }
 
 // update replaces the Machine's config and returns its new instance ID. The config goes out as the bytes given.

@@ -7,10 +7,12 @@ import (
 
 // mark is the value under metadataKey: what the Machine was last moved to, and how it was found. It is written in the very
 // update that brings the value, so Fly itself says who has moved. The secrets version tells apart two lives of a ledger that
-// both had the revision. Example: 7;secrets-version=9007199254740993;unhealthy-before
+// both had the revision. The Machine's own ID tells it from a clone of it, which carries the same metadata and may have started with an
+// older secret. Example: 7;secrets-version=9007199254740993;machine=3d8d9014b32e89;unhealthy-before
 type mark struct {
 	revision       int64
 	secretsVersion uint64
+	machine        string
 	// onNextStart: the Machine was not running, and was not started.
 	onNextStart bool
 	// unhealthyBefore: it was unwell already, so its being unwell says nothing about the value.
@@ -19,12 +21,13 @@ type mark struct {
 
 const (
 	versionAttribute    = "secrets-version="
+	machineAttribute    = "machine="
 	onNextStartFlag     = "on-next-start"
 	unhealthyBeforeFlag = "unhealthy-before"
 )
 
 func (m mark) String() string {
-	parts := []string{strconv.FormatInt(m.revision, 10), versionAttribute + strconv.FormatUint(m.secretsVersion, 10)}
+	parts := []string{strconv.FormatInt(m.revision, 10), versionAttribute + strconv.FormatUint(m.secretsVersion, 10), machineAttribute + m.machine}
 	if m.onNextStart {
 		parts = append(parts, onNextStartFlag)
 	}
@@ -48,6 +51,8 @@ func parseMark(text string) mark {
 			m.onNextStart = true
 		case part == unhealthyBeforeFlag:
 			m.unhealthyBefore = true
+		case strings.HasPrefix(part, machineAttribute):
+			m.machine = part[len(machineAttribute):]
 		case strings.HasPrefix(part, versionAttribute):
 			m.secretsVersion, _ = strconv.ParseUint(part[len(versionAttribute):], 10, 64) // 0 on error: not moved
 		}
@@ -60,5 +65,5 @@ func (m machine) mark() mark { return parseMark(m.settings.Metadata[metadataKey]
 // reached says whether the Machine has been moved to exactly this.
 func (m machine) reached(r RollOut) bool {
 	found := m.mark()
-	return found.revision == r.Revision && found.secretsVersion == r.SecretVersion
+	return found.revision == r.Revision && found.secretsVersion == r.SecretVersion && found.machine == m.ID
 }

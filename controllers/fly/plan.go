@@ -9,7 +9,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
-// move is the next step of a roll-out: one Machine, and what is to be written on it.
+// move is a step of a roll-out: one Machine, and what is to be written on it.
 type move struct {
 	machine machine
 	// launch: it runs, so it comes up with the value; otherwise it stays down until somebody starts it.
@@ -17,54 +17,60 @@ type move struct {
 	mark   mark
 }
 
-// plan says how far the roll-out has come, and which Machine is next; nil = none now. It has no side effects.
+// plan says how far the roll-out has come, and which Machines move next; none = nothing can be moved now. It has no side effects.
 //
-// One Machine at a time, by process group and ID. The next one moves only when every moved one is well, was unwell before, or
-// was not running. A Machine that can not be moved now does not keep the others from it: each of them that still has
-// the old password can open no new connection.
-func plan(machines []machine, r RollOut, now time.Time) (Progress, *move) {
+// A Machine that is unwell with the new value, and was not before, halts everything. One that can not be moved now does not keep the
+// others from it: each of them that still has the old password can open no new connection.
+func plan(machines []machine, r RollOut, now time.Time) (Progress, []move) {
 	var p Progress
 	var left []machine
-	for _, m := range inScope(machines) {
+	scope := inScope(machines)
+	pools := newPools(scope)
+	for _, m := range scope {
 		p.Total++
 		p.Warnings = append(p.Warnings, m.settings.shadows(m.ID, r.Variable)...)
 		if m.reached(r) {
-			p.count(m, now)
+			pools.note(m, p.count(m, now))
 		} else {
 			left = append(left, m)
 		}
 	}
-	if p.Halted != "" || p.Waiting != "" {
+	if p.Halted != "" {
 		return p, nil
 	}
+	var next []move
 	for _, m := range left {
 		if why := blocked(m, now); why != nil {
 			p.wait(why.Detail)
-			continue
+		} else if pools.admit(m) {
+			next = append(next, newMove(m, r))
 		}
-		p.Waiting = m.title() + " is the next to be updated"
-		return p, nextMove(m, r)
 	}
-	return p, nil
+	if len(next) > 0 {
+		p.Waiting = next[0].machine.title() + " is the next to be updated"
+	}
+	return p, next
 }
 
-// count adds a Machine that has the revision.
-func (p *Progress) count(m machine, now time.Time) {
+// count adds a Machine that has the revision, and says how it does with it.
+func (p *Progress) count(m machine, now time.Time) arrival {
 	found := m.mark()
 	if found.onNextStart && m.resting() {
 		p.OnNextStart++
-		return
+		return arrivedUnproven
 	}
 	if m.unreachable() {
 		p.wait(hostUnreachable(m).Detail)
-		return
+		return coming
 	}
 	state, why := judge(m, now)
 	switch {
 	case state == well:
 		p.Updated++
+		return arrivedWell
 	case state == pending:
 		p.wait(m.title() + " has been updated and is coming up: " + why)
+		return coming
 	case found.unhealthyBefore:
 		p.Updated++
 		p.Warnings = append(p.Warnings, m.title()+" was unhealthy before the update and still is: "+why)
@@ -74,6 +80,7 @@ func (p *Progress) count(m machine, now time.Time) {
 			p.Halted = m.title() + " is unhealthy since the update: " + why
 		}
 	}
+	return arrivedUnproven
 }
 
 // wait keeps the first of several things that are waited for.
@@ -83,10 +90,11 @@ func (p *Progress) wait(why string) {
 	}
 }
 
-// nextMove decides from the state before the first attempt how the Machine is to come out.
-func nextMove(m machine, r RollOut) *move {
+// newMove decides from the state before the first attempt how the Machine is to come out.
+func newMove(m machine, r RollOut) move {
 	launch := m.running() || m.wasRunning
-	return &move{machine: m, launch: launch, mark: mark{
+	return move{machine: m, launch: launch, mark: mark{
+		machine:         m.ID,
 		revision:        r.Revision,
 		secretsVersion:  r.SecretVersion,
 		onNextStart:     !launch,
@@ -94,13 +102,14 @@ func nextMove(m machine, r RollOut) *move {
 	}}
 }
 
-// inScope are the Machines that belong to a roll-out, in the order in which they move.
+// inScope are the Machines that belong to a roll-out, in the order in which they move: those that run first, as only they prove that the
+// value is good.
 func inScope(machines []machine) []machine {
 	scope := slices.DeleteFunc(slices.Clone(machines), func(m machine) bool {
 		return m.State == "destroyed" || m.State == "destroying" || temporary[m.settings.group()]
 	})
 	slices.SortFunc(scope, func(a, b machine) int {
-		return cmp.Or(cmp.Compare(a.settings.group(), b.settings.group()), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(a.turn(), b.turn()), cmp.Compare(a.settings.group(), b.settings.group()), cmp.Compare(a.ID, b.ID))
 	})
 	return scope
 }
@@ -152,6 +161,17 @@ func (m machine) resting() bool {
 		return true
 	}
 	return false
+}
+
+// serves: it runs, or did until this roll-out touched it.
+func (m machine) serves() bool { return !m.resting() || m.wasRunning }
+
+// turn is 0 for Machines that move first, 1 for those that follow.
+func (m machine) turn() int {
+	if m.serves() {
+		return 0
+	}
+	return 1
 }
 
 // title names a Machine in a sentence.

@@ -3,6 +3,8 @@ package fly
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,7 +33,7 @@ func group(name string) func(*machine) {
 
 func moved(flags ...string) func(*machine) {
 	return func(m *machine) {
-		text := mark{revision: target.Revision, secretsVersion: target.SecretVersion}.String()
+		text := mark{revision: target.Revision, secretsVersion: target.SecretVersion, machine: m.ID}.String()
 		for _, flag := range flags {
 			text += ";" + flag
 		}
@@ -63,6 +65,14 @@ func launched(ago time.Duration) func(*machine) {
 	}
 }
 
+func startedMachines(groupName string, ids ...string) []machine {
+	machines := make([]machine, len(ids))
+	for i, id := range ids {
+		machines[i] = made(id, "started", group(groupName))
+	}
+	return machines
+}
+
 func leased(until time.Time) func(*machine) {
 	return func(m *machine) { m.Lease = &lease{ExpiresAt: until.Unix()} }
 }
@@ -71,9 +81,9 @@ func TestPlan(t *testing.T) {
 	crash := &exit{ExitCode: 1}
 	tests := map[string]struct {
 		machines []machine
-		next     string // "" = none
-		launch   bool
-		mark     string // of next, beyond revision and version
+		next     string // IDs, "" = none
+		launch   bool   // the first of them
+		mark     string // its mark, beyond revision, version and ID
 		want     Progress
 		waiting  string // part of it
 		halted   []string
@@ -100,8 +110,43 @@ func TestPlan(t *testing.T) {
 			want:     Progress{Total: 2, Updated: 1, OnNextStart: 1},
 		},
 		"the same revision with another secrets version has not moved": {
-			machines: []machine{made("1", "started", func(m *machine) { m.settings.Metadata[metadataKey] = "7;secrets-version=3" })},
+			machines: []machine{made("1", "started", func(m *machine) { m.settings.Metadata[metadataKey] = "7;secrets-version=3;machine=1" })},
 			next:     "1", launch: true, want: Progress{Total: 1}, waiting: "next",
+		},
+		"a clone of one that has moved has not moved: it may have started with an older secret": {
+			machines: []machine{made("1", "started", func(m *machine) { moved()(m); m.ID = "2" })},
+			next:     "2", launch: true, want: Progress{Total: 1}, waiting: "next",
+		},
+		"once the first is well, a third of its group and the first of each other group": {
+			machines: slices.Concat([]machine{made("1", "started", group("app"), moved(), launched(time.Minute))},
+				startedMachines("app", "2", "3", "4", "5", "6"), startedMachines("web", "7", "8", "9")),
+			next: "2 3 7", launch: true, want: Progress{Total: 9, Updated: 1}, waiting: "Machine 2 (app) is the next",
+		},
+		"those that are coming up count": {
+			machines: slices.Concat([]machine{made("1", "started", group("app"), moved(), launched(time.Minute)),
+				made("2", "started", group("app"), moved(), launched(time.Second))},
+				startedMachines("app", "3", "4", "5", "6"), startedMachines("web", "7", "8", "9")),
+			next: "3 7", launch: true, want: Progress{Total: 9, Updated: 1}, waiting: "next",
+		},
+		"of two Machines one has to serve": {
+			machines: slices.Concat([]machine{made("1", "started", moved(), launched(time.Second))}, startedMachines("", "2")),
+			want:     Progress{Total: 2}, waiting: "Machine 1 has been updated",
+		},
+		"one that does not run proves nothing, and comes last": {
+			machines: []machine{made("1", "stopped"), made("2", "started"), made("3", "stopped", moved("on-next-start"))},
+			next:     "2", launch: true, want: Progress{Total: 3, OnNextStart: 1}, waiting: "next",
+		},
+		"one that was unhealthy before proves nothing": {
+			machines: slices.Concat([]machine{made("1", "started", moved("unhealthy-before"), checked("critical"), launched(5*time.Minute))},
+				startedMachines("", "2", "3", "4", "5", "6")),
+			next: "2", launch: true, waiting: "next",
+			want: Progress{Total: 6, Updated: 1, Warnings: []string{
+				"Machine 1 was unhealthy before the update and still is: check health is critical"}},
+		},
+		"a Machine that is unwell halts all groups": {
+			machines: slices.Concat([]machine{made("1", "started", group("app"), moved(), launched(time.Minute)),
+				made("2", "started", group("app"), moved(), checked("critical"), launched(5*time.Minute))}, startedMachines("web", "7", "8", "9")),
+			want: Progress{Total: 5, Updated: 1, Failed: 1}, halted: []string{"Machine 2"},
 		},
 		"destroyed, release command and console Machines do not belong to it": {
 			machines: []machine{
@@ -222,13 +267,14 @@ func TestPlan(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			p, next := plan(test.machines, target, noon)
-			if test.next == "" {
-				require.Nil(t, next)
-			} else {
-				require.NotNil(t, next)
-				require.Equal(t, test.next, next.machine.ID)
-				require.Equal(t, test.launch, next.launch)
-				require.Equal(t, fmt.Sprintf("7;secrets-version=%d%s", target.SecretVersion, test.mark), next.mark.String())
+			var ids []string
+			for _, move := range next {
+				ids = append(ids, move.machine.ID)
+			}
+			require.Equal(t, test.next, strings.Join(ids, " "))
+			if len(next) > 0 {
+				require.Equal(t, test.launch, next[0].launch)
+				require.Equal(t, fmt.Sprintf("7;secrets-version=%d;machine=%s%s", target.SecretVersion, ids[0], test.mark), next[0].mark.String())
 			}
 			for _, part := range test.halted {
 				require.Contains(t, p.Halted, part)

@@ -3,6 +3,7 @@ package fly
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -52,9 +53,10 @@ func (c *Client) noteUnwell(app string, machines []machine) {
 	c.unwell[app] = unwellNow
 }
 
-// Advance makes one pass of a roll-out: it looks at every Machine and moves at most one. It takes up to a minute, of which it
-// waits a few seconds for that Machine to start; call it again until the Progress is Done. What is only busy is in
-// Progress.Waiting; an error means that the pass could not be made, and no Machine is harmed by it.
+// Advance makes one pass of a roll-out: it looks at every Machine and moves those that may move now. The first Machine of an app moves
+// alone, and so does the first of each process group; then up to a third of a group at once. A pass takes up to a minute, of which it
+// waits a few seconds for those Machines to start; call it again until the Progress is Done. What is only busy is in Progress.Waiting;
+// an error means that a step could not be made, and no Machine is harmed by it.
 func (c *Client) Advance(ctx context.Context, r RollOut) (Progress, error) {
 	ctx, cancel := context.WithTimeout(ctx, passTime)
 	defer cancel()
@@ -68,18 +70,11 @@ func (c *Client) Advance(ctx context.Context, r RollOut) (Progress, error) {
 		p.Waiting = short
 		return p, nil
 	}
-	if next == nil {
+	if len(next) == 0 {
 		return p, nil
 	}
-	waiting, err := c.carryOut(ctx, r, *next)
-	if err != nil && failure.ClassOf(err) != failure.Wait {
-		return p, err
-	}
-	if err != nil {
-		waiting = failure.As(err).Detail
-	}
-	p.Waiting = waiting
-	return p, nil
+	p.Waiting, err = c.carryOut(ctx, r, next)
+	return p, err
 }
 
 // machines lists an app's Machines; short says in what the list contradicts Fly's own count.
@@ -97,8 +92,27 @@ func (c *Client) machines(ctx context.Context, name string) (machines []machine,
 	return machines, short, nil
 }
 
-// carryOut updates one Machine under its lease and says what is waited for then.
-func (c *Client) carryOut(ctx context.Context, r RollOut, next move) (string, error) {
+// carryOut moves Machines side by side and says what is waited for then.
+func (c *Client) carryOut(ctx context.Context, r RollOut, next []move) (waiting string, err error) {
+	waits, errs := make([]string, len(next)), make([]error, len(next))
+	var moves sync.WaitGroup
+	for i := range next {
+		moves.Go(func() { waits[i], errs[i] = c.replace(ctx, r, next[i]) })
+	}
+	moves.Wait()
+	for i, err := range errs {
+		if err != nil && failure.ClassOf(err) != failure.Wait {
+			return "", err
+		}
+		if err != nil {
+			waits[i] = failure.As(err).Detail
+		}
+	}
+	return waits[0], nil
+}
+
+// replace updates one Machine under its lease and says what is waited for then.
+func (c *Client) replace(ctx context.Context, r RollOut, next move) (string, error) {
 	id := next.machine.ID
 	nonce, err := c.acquire(ctx, r.App, id)
 	if err != nil {
@@ -120,7 +134,7 @@ func (c *Client) carryOut(ctx context.Context, r RollOut, next move) (string, er
 		c.remember(r, id)
 	}
 	instance, err := c.update(ctx, r.App, id, nonce, config, update{
-		CurrentVersion: m.InstanceID, MinSecretsVersion: r.SecretVersion, SkipLaunch: !next.launch,
+		CurrentVersion: m.InstanceID, MinSecretsVersion: r.SecretVersion, SkipLaunch: !next.launch, SkipServiceRegistration: m.Cordoned,
 	})
 	if failure.ClassOf(err) == failure.Unknown {
 		instance, err = c.reread(ctx, r, id)

@@ -143,7 +143,7 @@ func (c flyOf) Probe(ctx context.Context, app, variable string) (p fly.Progress,
 	return p, err
 }
 
-// Advance looks at every Machine and moves at most one, by the rules of controllers/fly.
+// Advance looks at every Machine and moves at most one: the rules of controllers/fly for so few.
 func (c flyOf) Advance(ctx context.Context, r fly.RollOut) (p fly.Progress, err error) {
 	err = c.ask(ctx, flySide, "advance", r.App, func(a *flyApp) error {
 		p = c.advance(a, r)

@@ -15,6 +15,8 @@ type update struct {
 	SkipLaunch        bool            `json:"skip_launch"`
 	SkipSecrets       bool            `json:"skip_secrets"`
 	LeaseTTL          int             `json:"lease_ttl"` // seconds
+	// SkipServiceRegistration brings the Machine up cordoned.
+	SkipServiceRegistration bool `json:"skip_service_registration"`
 }
 
 func (e *Emulator) createMachine(c *call) (answer, error) {
@@ -30,6 +32,7 @@ func (e *Emulator) createMachine(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	m.cordoned = in.SkipServiceRegistration
 	e.snapshot(c.app, m, version, in.SkipSecrets)
 	to := stateStarted
 	if in.SkipLaunch || len(m.parsed.Standbys) > 0 {
@@ -75,7 +78,7 @@ func (e *Emulator) replace(a *app, m *machine, in update, parsed config, version
 	if in.Name != "" {
 		m.name = in.Name
 	}
-	m.cordoned = m.cordoned && e.switches.UpdateKeepsCordon
+	m.cordoned = in.SkipServiceRegistration || m.cordoned && e.switches.UpdateKeepsCordon
 	m.versions = append([]versionView{{m.instance, in.Config}}, m.versions...)
 	e.snapshot(a, m, version, in.SkipSecrets)
 	e.transit(a, m, "update", stateReplacing, to)
