@@ -55,6 +55,10 @@ soak: packages build $(BIN)/k8s/.built postgres ## 200 tenants under faults (DUR
 outage: packages build $(BIN)/k8s/.built postgres ## 1,000 tenants due while PostgreSQL is down for two minutes
 	OUTAGE=1 go test ./test/soak -run TestOutage -count=1 -v -timeout 1h
 
+.PHONY: rollout
+rollout: packages build $(BIN)/k8s/.built postgres ## 50 apps of 4 Machines rotate at Fly's documented rates; the time beside the bound
+	ROLLOUT=1 go test ./test/soak -run TestRollOut -count=1 -v -timeout 1h
+
 .PHONY: bench
 bench: postgres postgres-18 ## rotations a second through the SQL API, on PostgreSQL 15 and 18
 	go test ./controllers/postgres -run NONE -bench Rotation

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -66,7 +68,34 @@ func (w *world) set(revision int64) RollOut {
 	w.t.Helper()
 	secret, err := w.SetSecret(w.t.Context(), testApp, "DATABASE_URL", fmt.Sprintf("value %d", revision))
 	require.NoError(w.t, err)
-	return RollOut{App: testApp, Variable: "DATABASE_URL", Revision: revision, SecretVersion: secret.Version}
+	return RollOut{Variable: "DATABASE_URL", Revision: revision, SecretVersion: secret.Version}
+}
+
+// Advance makes a pass as the operator does: it reads the app first, and the pass before has come to its end.
+func (w *world) Advance(ctx context.Context, r RollOut) (Progress, error) {
+	w.awaitRest()
+	var err error
+	if r.App, err = w.App(ctx, testApp); err != nil {
+		return Progress{}, err
+	}
+	return w.Client.Advance(ctx, r)
+}
+
+// Probe looks at the app as the operator does.
+func (w *world) Probe(ctx context.Context) (Progress, error) {
+	app, err := w.App(ctx, testApp)
+	if err != nil {
+		return Progress{}, err
+	}
+	return w.Client.Probe(ctx, app, "DATABASE_URL")
+}
+
+// awaitRest waits until no Machine is on its way from one state to another.
+func (w *world) awaitRest() {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool {
+		return !slices.ContainsFunc(w.state(), func(m flyemulator.MachineState) bool { return strings.HasSuffix(m.State, "ing") })
+	}, 10*time.Second, time.Millisecond)
 }
 
 // run makes passes until the roll-out is done or halted.
@@ -96,7 +125,7 @@ func (w *world) start(id string) {
 	w.t.Helper()
 	w.awaitStopped(id)
 	require.NoError(w.t, w.call(w.t.Context(), machineRequest(testApp, id, "start machine", http.MethodPost, "/start"), nil))
-	w.awaitStart(w.t.Context(), testApp, id, w.machine(id).InstanceID)
+	w.awaitRest()
 }
 
 func (w *world) awaitStopped(id string) {
@@ -165,7 +194,7 @@ func TestALeaseOfSomebodyElseIsWaitedFor(t *testing.T) {
 				})
 			} else {
 				require.True(t, w.HoldLease(testApp, id, "other", time.Hour))
-				_, err := w.Probe(t.Context(), testApp, "DATABASE_URL")
+				_, err := w.Probe(t.Context())
 				requireFailure(t, err, failure.Wait, failure.LeaseHeld)
 			}
 			r := w.set(1)
@@ -221,7 +250,7 @@ func TestChecksThatNewlyFailHaltUntilTheyPass(t *testing.T) {
 func TestChecksThatFailedBeforeDoNotHalt(t *testing.T) {
 	w := newWorld(t, flyemulator.NewMachine{Boot: flyemulator.BootUnhealthy}, started)
 	w.later(10 * time.Minute) // it has failed for long
-	_, err := w.Probe(t.Context(), testApp, "DATABASE_URL")
+	_, err := w.Probe(t.Context())
 	require.NoError(t, err)
 	p := w.run(w.set(1))
 	require.Equal(t, 2, p.Updated)
@@ -232,7 +261,7 @@ func TestChecksThatFailedBeforeDoNotHalt(t *testing.T) {
 // commit is a baseline.
 func TestChecksThatFailSinceTheCommitHalt(t *testing.T) {
 	w := newWorld(t, started, started)
-	_, err := w.Probe(t.Context(), testApp, "DATABASE_URL")
+	_, err := w.Probe(t.Context())
 	require.NoError(t, err)
 	first := w.state()[0].ID
 	w.ChangeMachine(testApp, first, flyemulator.MachineChange{Boot: flyemulator.BootUnhealthy})
@@ -245,7 +274,7 @@ func TestChecksThatFailSinceTheCommitHalt(t *testing.T) {
 func TestAConfigIsPassedThrough(t *testing.T) {
 	config := `{"zeta":{"unknown":1.50,"n":18446744073709551617},"image":"i:1","auto_destroy":false,` +
 		`"restart":{"policy":"on-failure","max_retries":0},"guest":{"required_host_features":[],"cpus":1},` +
-		`"env":{"A":"<&>\u00e9"},"empty":{},"metadata":{"z":"1","a":"2"},"services":[{"autostop":"stop","checks":[]}]}`
+		`"env":{"A":"<&>\u00e9"},"empty":{},"metadata":{"z":"1","a":"2"},"services":[{"autostop":"a new way","checks":[]}],"rootfs":{"persist":"sometimes","size_gb":0}}`
 	w := newWorld(t, flyemulator.NewMachine{Config: json.RawMessage(config)})
 	r := w.set(1)
 	require.True(t, w.run(r).Done())
@@ -283,7 +312,7 @@ func TestAListThatContradictsTheCountIsNotBelieved(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, p.Done())
 	require.Contains(t, p.Waiting, "counts 2 Machines")
-	_, err = w.Probe(t.Context(), testApp, "DATABASE_URL")
+	_, err = w.Probe(t.Context())
 	requireFailure(t, err, failure.Wait, failure.Unexpected)
 	require.True(t, w.run(r).Done())
 }
@@ -292,7 +321,7 @@ func TestAnUnreachableHostIsWaitedForAndTheOthersMove(t *testing.T) {
 	w := newWorld(t, started, started)
 	first := w.state()[0].ID
 	w.ChangeMachine(testApp, first, flyemulator.MachineChange{HostStatus: "unreachable"})
-	_, err := w.Probe(t.Context(), testApp, "DATABASE_URL")
+	_, err := w.Probe(t.Context())
 	requireFailure(t, err, failure.Wait, failure.HostUnreachable)
 	r := w.set(1)
 	for range 3 {
@@ -312,7 +341,7 @@ func TestAnUnreachableHostIsWaitedForAndTheOthersMove(t *testing.T) {
 
 func TestProbeCountsWithoutTouching(t *testing.T) {
 	w := newWorld(t, started, stopped, flyemulator.NewMachine{Config: json.RawMessage(`{"env":{"DATABASE_URL":"x"}}`)})
-	p, err := w.Probe(t.Context(), testApp, "DATABASE_URL")
+	p, err := w.Probe(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 3, p.Total)
 	require.Equal(t, 1, p.OnNextStart)
@@ -370,7 +399,7 @@ func TestNoErrorHoldsTheTokenOrTheValue(t *testing.T) {
 		errs = append(errs, err)
 		_, err = w.SecretDigest(t.Context(), testApp, "DATABASE_URL")
 		errs = append(errs, err)
-		_, err = w.Probe(t.Context(), testApp, "DATABASE_URL")
+		_, err = w.Probe(t.Context())
 		errs = append(errs, err)
 		_, err = w.Advance(t.Context(), r)
 		errs = append(errs, err)

@@ -223,7 +223,7 @@ func TestNamesThatLeadElsewhereAreNotSent(t *testing.T) {
 	for _, name := range []string{"", "../apps/other", "a/b", "a?b=c", "a b", "a%2fb", ".."} {
 		_, err := c.SetSecret(t.Context(), name, "DATABASE_URL", testValue)
 		requireFailure(t, err, failure.Wait, failure.FlyAppNotFound)
-		_, err = c.Advance(t.Context(), RollOut{App: name})
+		_, err = c.Advance(t.Context(), RollOut{App: App{Name: name}})
 		requireFailure(t, err, failure.Wait, failure.FlyAppNotFound)
 	}
 	require.Empty(t, f.sent())

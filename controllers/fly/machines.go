@@ -5,17 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
-const (
-	updateTimeout = 20 * time.Second
-	// startWait is how long a pass waits for a Machine to start; a slower one is seen by the next pass.
-	startWait = 8 * time.Second
-)
+const updateTimeout = 20 * time.Second
 
 // machine is what a roll-out looks at. Config stays raw: whatever this program does not know must survive an update.
 type machine struct {
@@ -134,11 +129,11 @@ type update struct {
 	SkipServiceRegistration bool `json:"skip_service_registration,omitempty"`
 }
 
-// update replaces the Machine's config and returns its new instance ID. The config goes out as the bytes given.
-func (c *Client) update(ctx context.Context, app, id, nonce string, config []byte, u update) (string, error) {
+// update replaces the Machine's config, which goes out as the bytes given.
+func (c *Client) update(ctx context.Context, app, id, nonce string, config []byte, u update) error {
 	members, err := json.Marshal(u)
 	if err != nil {
-		return "", failure.New(failure.Retry, failure.Unexpected, "the update of Machine "+id+" can not be built")
+		return failure.New(failure.Retry, failure.Unexpected, "the update of Machine "+id+" can not be built")
 	}
 	r := machineRequest(app, id, "update machine", http.MethodPost, "")
 	r.nonce, r.timeout = nonce, updateTimeout
@@ -146,20 +141,12 @@ func (c *Client) update(ctx context.Context, app, id, nonce string, config []byt
 	r.body = append(r.body, members[1:]...)
 	var answer machine
 	if err := c.call(ctx, r, &answer); err != nil {
-		return "", err
+		return err
 	}
 	if answer.InstanceID == "" {
-		return "", answerFailure(r)
+		return answerFailure(r)
 	}
-	return answer.InstanceID, nil
-}
-
-// awaitStart waits a little for an instance to start. What it finds is left to the next pass, so it reports nothing.
-func (c *Client) awaitStart(ctx context.Context, app, id, instance string) {
-	query := url.Values{"state": {"started"}, "version": {instance}, "timeout": {seconds(startWait)}}
-	r := machineRequest(app, id, "wait for machine", http.MethodGet, "/wait?"+query.Encode())
-	r.timeout = startWait + 2*time.Second
-	_ = c.call(ctx, r, nil)
+	return nil
 }
 
 func machineRequest(app, id, action, method, rest string) request {

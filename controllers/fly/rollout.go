@@ -16,7 +16,7 @@ const passTime = 50 * time.Second
 // count, are not leased by others, and their hosts can be reached. Else the failure is Wait, with LeaseHeld, HostUnreachable
 // or Unexpected (a list shorter than the count), or that of the call. Progress has Total, OnNextStart (those that do not run)
 // and Warnings. The Machines that it finds unwell do not halt the roll-out that follows.
-func (c *Client) Probe(ctx context.Context, app, variable string) (Progress, error) {
+func (c *Client) Probe(ctx context.Context, app App, variable string) (Progress, error) {
 	machines, short, err := c.machines(ctx, app)
 	if err != nil {
 		return Progress{}, err
@@ -36,7 +36,7 @@ func (c *Client) Probe(ctx context.Context, app, variable string) (Progress, err
 		}
 		p.Warnings = append(p.Warnings, m.settings.shadows(m.ID, variable)...)
 	}
-	c.noteUnwell(app, machines)
+	c.noteUnwell(app.Name, machines)
 	return p, nil
 }
 
@@ -54,9 +54,9 @@ func (c *Client) noteUnwell(app string, machines []machine) {
 }
 
 // Advance makes one pass of a roll-out: it looks at every Machine and moves those that may move now. The first Machine of an app moves
-// alone, and so does the first of each process group; then up to a third of a group at once. A pass takes up to a minute, of which it
-// waits a few seconds for those Machines to start; call it again until the Progress is Done. What is only busy is in Progress.Waiting;
-// an error means that a step could not be made, and no Machine is harmed by it.
+// alone, and so does the first of each process group; then up to a third of a group at once. A pass takes up to a minute where Fly is
+// slow, and waits for no Machine; call it again until the Progress is Done. What is only busy is in Progress.Waiting; an error means
+// that a step could not be made, and no Machine is harmed by it.
 func (c *Client) Advance(ctx context.Context, r RollOut) (Progress, error) {
 	ctx, cancel := context.WithTimeout(ctx, passTime)
 	defer cancel()
@@ -78,16 +78,15 @@ func (c *Client) Advance(ctx context.Context, r RollOut) (Progress, error) {
 }
 
 // machines lists an app's Machines; short says in what the list contradicts Fly's own count.
-func (c *Client) machines(ctx context.Context, name string) (machines []machine, short string, err error) {
-	app, err := c.App(ctx, name)
-	if err != nil {
+func (c *Client) machines(ctx context.Context, app App) (machines []machine, short string, err error) {
+	if err := checkName(app.Name, failure.FlyAppNotFound, "app name"); err != nil {
 		return nil, "", err
 	}
-	if machines, err = c.list(ctx, name); err != nil {
+	if machines, err = c.list(ctx, app.Name); err != nil {
 		return nil, "", err
 	}
 	if len(machines) < app.MachineCount {
-		short = fmt.Sprintf("Fly counts %d Machines of app %s and lists %d", app.MachineCount, name, len(machines))
+		short = fmt.Sprintf("Fly counts %d Machines of app %s and lists %d", app.MachineCount, app.Name, len(machines))
 	}
 	return machines, short, nil
 }
@@ -113,13 +112,13 @@ func (c *Client) carryOut(ctx context.Context, r RollOut, next []move) (waiting 
 
 // replace updates one Machine under its lease and says what is waited for then.
 func (c *Client) replace(ctx context.Context, r RollOut, next move) (string, error) {
-	id := next.machine.ID
-	nonce, err := c.acquire(ctx, r.App, id)
+	app, id := r.App.Name, next.machine.ID
+	nonce, err := c.acquire(ctx, app, id)
 	if err != nil {
 		return "", err
 	}
-	defer c.release(ctx, r.App, id, nonce)
-	m, err := c.get(ctx, r.App, id)
+	defer c.release(ctx, app, id, nonce)
+	m, err := c.get(ctx, app, id)
 	if err != nil {
 		return "", err
 	}
@@ -133,39 +132,36 @@ func (c *Client) replace(ctx context.Context, r RollOut, next move) (string, err
 	if next.launch {
 		c.remember(r, id)
 	}
-	instance, err := c.update(ctx, r.App, id, nonce, config, update{
+	err = c.update(ctx, app, id, nonce, config, update{
 		CurrentVersion: m.InstanceID, MinSecretsVersion: r.SecretVersion, SkipLaunch: !next.launch, SkipServiceRegistration: m.Cordoned,
 	})
 	if failure.ClassOf(err) == failure.Unknown {
-		instance, err = c.reread(ctx, r, id)
+		err = c.reread(ctx, r, id)
 	}
 	if err != nil {
 		return "", err
-	}
-	if m.running() {
-		c.awaitStart(ctx, r.App, id, instance)
 	}
 	return m.title() + " has been updated", nil
 }
 
 // reread settles an update whose answer was lost. If Fly has not taken it, the next pass tries again; should the first one
 // arrive after all, current_version keeps the Machine from being replaced twice.
-func (c *Client) reread(ctx context.Context, r RollOut, id string) (instance string, err error) {
-	m, err := c.get(ctx, r.App, id)
+func (c *Client) reread(ctx context.Context, r RollOut, id string) error {
+	m, err := c.get(ctx, r.App.Name, id)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if !m.reached(r) {
-		return "", failure.New(failure.Retry, failure.ConnectionFailed, "the answer to the update of "+m.title()+" was lost")
+		return failure.New(failure.Retry, failure.ConnectionFailed, "the answer to the update of "+m.title()+" was lost")
 	}
-	return m.InstanceID, nil
+	return nil
 }
 
 // remember notes that a Machine was running before it was first touched.
 func (c *Client) remember(r RollOut, id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.running[attempt{r.App, id, r.Revision}] = true
+	c.running[attempt{r.App.Name, id, r.Revision}] = true
 }
 
 // recall tells the Machines what was noted of them, and forgets those that have arrived.
@@ -173,11 +169,11 @@ func (c *Client) recall(machines []machine, r RollOut) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, m := range machines {
-		key := attempt{r.App, m.ID, r.Revision}
+		key := attempt{r.App.Name, m.ID, r.Revision}
 		if m.reached(r) {
 			delete(c.running, key)
 		}
 		machines[i].wasRunning = c.running[key]
-		machines[i].wasUnwell = c.unwell[r.App][m.ID]
+		machines[i].wasUnwell = c.unwell[r.App.Name][m.ID]
 	}
 }

@@ -72,6 +72,7 @@ func TestADeployInTheMiddleIsKeptAndMovedToo(t *testing.T) {
 	_, err := w.Advance(t.Context(), r)
 	require.NoError(t, err)
 	require.Equal(t, 1, w.state()[0].Updates)
+	w.awaitRest()
 	for _, m := range w.state()[:2] {
 		w.deploy(m.ID, `{"image":"i:2","metadata":{"fly_release_version":"9"}}`)
 		require.Equal(t, "old value", w.machine(m.ID).Env["DATABASE_URL"], "the deploy has missed it")
@@ -91,7 +92,7 @@ func (w *world) deploy(id, config string) {
 	request := machineRequest(testApp, id, "update machine", http.MethodPost, "")
 	request.nonce, request.body = nonce, []byte(`{"config":`+config+`}`)
 	require.NoError(w.t, w.call(w.t.Context(), request, nil))
-	w.awaitStart(w.t.Context(), testApp, id, w.machine(id).InstanceID)
+	w.awaitRest()
 	w.release(w.t.Context(), testApp, id, nonce)
 }
 
@@ -111,7 +112,6 @@ func TestMachinesThatAppearDuringARollOutAreMoved(t *testing.T) {
 	}
 	var created machine
 	require.NoError(t, w.call(t.Context(), request, &created))
-	w.awaitStart(t.Context(), testApp, created.ID, created.InstanceID)
 	require.Equal(t, "old value", w.machine(created.ID).Env["DATABASE_URL"], "it has missed the new one")
 	require.Equal(t, Progress{Total: 3, Updated: 3}, w.run(r))
 	require.Equal(t, "value 1", w.machine(created.ID).Env["DATABASE_URL"])

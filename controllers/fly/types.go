@@ -29,7 +29,8 @@ type Secret struct {
 
 // RollOut names what the Machines of an app are moved to.
 type RollOut struct {
-	App string
+	// App is as it was read in this pass: the list of its Machines is checked against its count.
+	App App
 	// Variable is the secret's name, such as DATABASE_URL.
 	Variable string
 	// Revision is the tenant's, and SecretVersion the answer to its SetSecret.

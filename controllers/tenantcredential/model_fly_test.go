@@ -129,8 +129,8 @@ func (c flyOf) SetSecret(ctx context.Context, app, variable, value string) (secr
 	return secret, err
 }
 
-func (c flyOf) Probe(ctx context.Context, app, variable string) (p fly.Progress, err error) {
-	err = c.ask(ctx, flySide, "probe", app, func(a *flyApp) error {
+func (c flyOf) Probe(ctx context.Context, app fly.App, variable string) (p fly.Progress, err error) {
+	err = c.ask(ctx, flySide, "probe", app.Name, func(a *flyApp) error {
 		for _, m := range a.machines {
 			if m.leased {
 				return failure.New(failure.Wait, failure.LeaseHeld, "leased")
@@ -145,7 +145,7 @@ func (c flyOf) Probe(ctx context.Context, app, variable string) (p fly.Progress,
 
 // Advance looks at every Machine and moves at most one: the rules of controllers/fly for so few.
 func (c flyOf) Advance(ctx context.Context, r fly.RollOut) (p fly.Progress, err error) {
-	err = c.ask(ctx, flySide, "advance", r.App, func(a *flyApp) error {
+	err = c.ask(ctx, flySide, "advance", r.App.Name, func(a *flyApp) error {
 		p = c.advance(a, r)
 		return nil
 	})

@@ -102,9 +102,8 @@ func (r *Reconciler) observePostgres(ctx context.Context, s *scope) error {
 // observeFly asks for the app and for the digest of its secret. An answer that only fails for now is no reason to call a tenant
 // unready that has nothing to do: what was seen before then stands.
 func (r *Reconciler) observeFly(ctx context.Context, s *scope) error {
-	digest, err := r.secretDigest(ctx, s)
+	err := s.lookAtFly(ctx)
 	if err == nil {
-		s.flySeen, s.flyDigest = true, digest
 		return nil
 	}
 	if passing(err) && s.restsOnFormerLook() {
@@ -114,11 +113,17 @@ func (r *Reconciler) observeFly(ctx context.Context, s *scope) error {
 	return flyObstacle(v1alpha1.FlySecretSyncedCondition, err)
 }
 
-func (r *Reconciler) secretDigest(ctx context.Context, s *scope) (string, error) {
-	if _, err := s.connection.Fly.App(ctx, s.tenant.FlyApp); err != nil {
-		return "", err
+func (s *scope) lookAtFly(ctx context.Context) error {
+	app, err := s.connection.Fly.App(ctx, s.tenant.FlyApp)
+	if err != nil {
+		return err
 	}
-	return s.connection.Fly.SecretDigest(ctx, s.tenant.FlyApp, s.destination.Variable)
+	digest, err := s.connection.Fly.SecretDigest(ctx, s.tenant.FlyApp, s.destination.Variable)
+	if err != nil {
+		return err
+	}
+	s.flySeen, s.flyApp, s.flyDigest = true, app, digest
+	return nil
 }
 
 // passing says that an error goes by itself and says nothing about the app or the token.

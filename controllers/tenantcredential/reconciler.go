@@ -44,8 +44,9 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 const (
-	// rollingPeriod is how soon a roll-out is looked at again, slotPeriod a rotation that waits for a free slot.
-	rollingPeriod = 500 * time.Millisecond
+	// rollingPeriod is how soon a roll-out is looked at again: as often as Fly's rates allow. slotPeriod is how soon a rotation that waits
+	// for a free slot is.
+	rollingPeriod = time.Second
 	slotPeriod    = 500 * time.Millisecond
 	// restingPeriod is how often an object is looked at while nothing happens.
 	restingPeriod = 30 * time.Minute

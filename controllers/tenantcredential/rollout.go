@@ -23,7 +23,7 @@ func (r *Reconciler) rollOut(ctx context.Context, s *scope) error {
 		return postgresObstacle(failure.New(failure.Stall, v1alpha1.ReasonDriftDetected, ""))
 	}
 	progress, err := s.connection.Fly.Advance(ctx, fly.RollOut{
-		App: s.tenant.FlyApp, Variable: s.destination.Variable, Revision: last.Revision, SecretVersion: last.FlyVersion,
+		App: s.flyApp, Variable: s.destination.Variable, Revision: last.Revision, SecretVersion: last.FlyVersion,
 	})
 	if err != nil {
 		return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)

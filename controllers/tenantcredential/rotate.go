@@ -45,7 +45,7 @@ func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
 		return errLater
 	}
 	s.attempted = true
-	if _, err := s.connection.Fly.Probe(ctx, s.tenant.FlyApp, s.destination.Variable); err != nil {
+	if _, err := s.connection.Fly.Probe(ctx, s.flyApp, s.destination.Variable); err != nil {
 		return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
 	}
 	if err := r.ensureFinalizer(ctx, s); err != nil {

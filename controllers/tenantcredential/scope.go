@@ -30,7 +30,7 @@ type Fly interface {
 	App(ctx context.Context, name string) (fly.App, error)
 	SecretDigest(ctx context.Context, app, variable string) (string, error)
 	SetSecret(ctx context.Context, app, variable, value string) (fly.Secret, error)
-	Probe(ctx context.Context, app, variable string) (fly.Progress, error)
+	Probe(ctx context.Context, app fly.App, variable string) (fly.Progress, error)
 	Advance(ctx context.Context, rollOut fly.RollOut) (fly.Progress, error)
 }
 
@@ -80,6 +80,7 @@ type scope struct {
 
 	// By observeFly. flySeen says that Fly was asked and answered.
 	flySeen   bool
+	flyApp    fly.App
 	flyDigest string
 
 	// By decide.

@@ -68,8 +68,6 @@ func (c cell) leavesLease() bool {
 	switch c.step.name {
 	case "roll out: update":
 		return c.fault.name == "process dies after it"
-	case "roll out: wait":
-		return c.fault.dies
 	default:
 		return c.step.name == "roll out: release"
 	}

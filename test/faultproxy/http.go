@@ -130,7 +130,7 @@ func (p *HTTP) name(r *http.Request) string {
 	return flyName(r)
 }
 
-var flyPath = regexp.MustCompile(`^/v1/apps/[^/]+(?:/(secrets|machines)(?:/[^/]+(/lease|/wait)?)?)?$`)
+var flyPath = regexp.MustCompile(`^/v1/apps/[^/]+(?:/(secrets|machines)(?:/[^/]+(/lease)?)?)?$`)
 
 func flyName(r *http.Request) string {
 	match := flyPath.FindStringSubmatch(r.URL.Path)
@@ -141,7 +141,7 @@ func flyName(r *http.Request) string {
 	names := map[string]string{
 		"GET": "get app", "GET secrets list": "list secrets", "POST secrets list": "set secret", "GET machines list": "list machines",
 		"GET machines": "get machine", "POST machines": "update machine",
-		"POST machines/lease": "lease machine", "DELETE machines/lease": "release machine", "GET machines/wait": "wait for machine",
+		"POST machines/lease": "lease machine", "DELETE machines/lease": "release machine",
 	}
 	key := r.Method
 	if match[1] != "" {

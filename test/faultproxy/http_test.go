@@ -33,7 +33,6 @@ func TestHTTPCallsHaveNames(t *testing.T) {
 		{"fly", "POST", "/v1/apps/sp-1/machines/m1", "update machine"},
 		{"fly", "POST", "/v1/apps/sp-1/machines/m1/lease?ttl=60", "lease machine"},
 		{"fly", "DELETE", "/v1/apps/sp-1/machines/m1/lease", "release machine"},
-		{"fly", "GET", "/v1/apps/sp-1/machines/m1/wait?state=started", "wait for machine"},
 		{"kubernetes", "GET", object, "read object"},
 		{"kubernetes", "PATCH", object, "patch object"},
 		{"kubernetes", "PATCH", object + "/status", "patch status"},

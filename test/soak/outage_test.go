@@ -30,24 +30,21 @@ const (
 
 // outageFigures are what the run prints and leaves in bin/outage.json.
 type outageFigures struct {
-	Tenants              int     `json:"tenants"`
-	DownSeconds          float64 `json:"secondsDown"`
-	MaxConcurrent        int     `json:"maxConcurrent"`
-	MaxConnections       int     `json:"maxConnections"`
-	DialsWhileDown       int     `json:"dialsWhileDown"`
-	PeakDialsPerSecond   int     `json:"peakDialsPerSecondWhileDown"`
-	StatusWritesMean     float64 `json:"statusWritesPerTenantWhileDownMean"`
-	StatusWritesMax      int     `json:"statusWritesPerTenantWhileDownMax"`
-	PeakConnections      int     `json:"peakConnectionsOfTheOperator"`
-	PeakLoginChecks      int     `json:"peakLoginChecks"`
-	ConnectionsRefused   int     `json:"connectionsRefusedByTheServer"`
-	Requests             int     `json:"flyRequestsAfterwards"`
-	PeakRequests         int     `json:"peakFlyRequestsPerSecond"`
-	PeakRequestsOfOneApp int     `json:"peakFlyRequestsPerSecondOfOneApp"`
-	TooManyRequests      int     `json:"flyAnswers429"`
-	FirstReadySeconds    float64 `json:"secondsUntilFirstReady"`
-	HalfReadySeconds     float64 `json:"secondsUntilHalfAreReady"`
-	AllReadySeconds      float64 `json:"secondsUntilAllAreReady"`
+	flyTraffic
+	Tenants            int     `json:"tenants"`
+	DownSeconds        float64 `json:"secondsDown"`
+	MaxConcurrent      int     `json:"maxConcurrent"`
+	MaxConnections     int     `json:"maxConnections"`
+	DialsWhileDown     int     `json:"dialsWhileDown"`
+	PeakDialsPerSecond int     `json:"peakDialsPerSecondWhileDown"`
+	StatusWritesMean   float64 `json:"statusWritesPerTenantWhileDownMean"`
+	StatusWritesMax    int     `json:"statusWritesPerTenantWhileDownMax"`
+	PeakConnections    int     `json:"peakConnectionsOfTheOperator"`
+	PeakLoginChecks    int     `json:"peakLoginChecks"`
+	ConnectionsRefused int     `json:"connectionsRefusedByTheServer"`
+	FirstReadySeconds  float64 `json:"secondsUntilFirstReady"`
+	HalfReadySeconds   float64 `json:"secondsUntilHalfAreReady"`
+	AllReadySeconds    float64 `json:"secondsUntilAllAreReady"`
 }
 
 // TestOutage has a rotation of a thousand tenants become due while PostgreSQL is down. When it is back all of them are made, and neither
@@ -107,14 +104,7 @@ func (f *outageFigures) outage(t *testing.T, s *system, tenants []tenant, writes
 	down := time.Now()
 	dials := listen(t)
 	writes.restart()
-	group, ctx := errgroup.WithContext(t.Context())
-	group.SetLimit(8)
-	for i, x := range tenants {
-		group.Go(func() error {
-			return s.client.Patch(ctx, object(objectName(i), x.id, 0), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"rotationGeneration":1}}`)))
-		})
-	}
-	require.NoError(t, group.Wait())
+	s.raiseAll(t, tenants)
 	fmt.Printf("outage: %d generations were raised %.1f s after PostgreSQL went down\n", len(tenants), time.Since(down).Seconds())
 	time.Sleep(outageLasts - time.Since(down)) // this is the fault
 	f.DialsWhileDown, f.PeakDialsPerSecond = dials.end()
@@ -124,8 +114,28 @@ func (f *outageFigures) outage(t *testing.T, s *system, tenants []tenant, writes
 	fmt.Println("outage: PostgreSQL is back")
 }
 
-// gather reads the emulator's list of requests and the server's log.
-func (f *outageFigures) gather(t *testing.T, s *system) {
+// raiseAll asks for the first rotation of every tenant.
+func (s *system) raiseAll(t *testing.T, tenants []tenant) {
+	t.Helper()
+	group, ctx := errgroup.WithContext(t.Context())
+	group.SetLimit(8)
+	for i, x := range tenants {
+		group.Go(func() error {
+			return s.client.Patch(ctx, object(objectName(i), x.id, 0), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"rotationGeneration":1}}`)))
+		})
+	}
+	require.NoError(t, group.Wait())
+}
+
+// flyTraffic is what the emulator was asked since its list of requests was cleared.
+type flyTraffic struct {
+	Requests             int `json:"flyRequests"`
+	PeakRequests         int `json:"peakFlyRequestsPerSecond"`
+	PeakRequestsOfOneApp int `json:"peakFlyRequestsPerSecondOfOneApp"`
+	TooManyRequests      int `json:"flyAnswers429"`
+}
+
+func (s *system) traffic(t *testing.T) (f flyTraffic) {
 	t.Helper()
 	var requests []struct {
 		At     time.Time
@@ -147,6 +157,13 @@ func (f *outageFigures) gather(t *testing.T, s *system) {
 	for _, at := range ofApp {
 		f.PeakRequestsOfOneApp = max(f.PeakRequestsOfOneApp, peakPerSecond(at))
 	}
+	return f
+}
+
+// gather reads the emulator's list of requests and the server's log.
+func (f *outageFigures) gather(t *testing.T, s *system) {
+	t.Helper()
+	f.flyTraffic = s.traffic(t)
 	log, err := os.ReadFile(os.Getenv("PLAYGROUND_SANDBOX_POSTGRES_LOG"))
 	require.NoError(t, err)
 	f.ConnectionsRefused = strings.Count(string(log), "too many") + strings.Count(string(log), "remaining connection slots")

@@ -229,7 +229,7 @@ var routes = []weighted[string]{
 	{20, "POST /v1/apps/{app}/secrets"}, {5, "GET /v1/apps/{app}/secrets"}, {5, "GET /v1/apps/{app}"},
 	{8, "GET /v1/apps/{app}/machines"}, {8, "GET /v1/apps/{app}/machines/{id}"}, {15, "POST /v1/apps/{app}/machines/{id}"},
 	{8, "POST /v1/apps/{app}/machines/{id}/lease"}, {8, "DELETE /v1/apps/{app}/machines/{id}/lease"},
-	{5, "GET /v1/apps/{app}/machines/{id}/wait"}, {13, "*"},
+	{13, "*"},
 }
 
 // flyStep befalls some requests of everybody or, for longer, all of one app's.
