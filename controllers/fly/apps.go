@@ -13,16 +13,16 @@ import (
 // name is what may stand in a path: an app's name comes from a table, and must not lead a request elsewhere.
 var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
 
-func checkName(text string, reason failure.Reason, what string) error {
-	if !name.MatchString(text) {
-		return failure.New(failure.Wait, reason, "not a Fly "+what)
+func checkName(app string) error {
+	if !name.MatchString(app) {
+		return failure.New(failure.Wait, failure.FlyAppNotFound, "not a Fly app name")
 	}
 	return nil
 }
 
 // App reads an app. One of an organization other than Config.Organization is Retry/PermissionDenied.
 func (c *Client) App(ctx context.Context, name string) (App, error) {
-	if err := checkName(name, failure.FlyAppNotFound, "app name"); err != nil {
+	if err := checkName(name); err != nil {
 		return App{}, err
 	}
 	r := request{action: "get app", id: name, method: http.MethodGet, path: "/apps/" + name, timeout: readTimeout}

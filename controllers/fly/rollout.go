@@ -79,7 +79,7 @@ func (c *Client) Advance(ctx context.Context, r RollOut) (Progress, error) {
 
 // machines lists an app's Machines; short says in what the list contradicts Fly's own count.
 func (c *Client) machines(ctx context.Context, app App) (machines []machine, short string, err error) {
-	if err := checkName(app.Name, failure.FlyAppNotFound, "app name"); err != nil {
+	if err := checkName(app.Name); err != nil {
 		return nil, "", err
 	}
 	if machines, err = c.list(ctx, app.Name); err != nil {

@@ -23,7 +23,7 @@ const (
 // deadline (15 s if it has none); then, or when a definite refusal follows a lost answer, the failure is
 // Unknown/OutcomeUnknown: Fly may hold the value. Any other failure means that Fly has not taken it.
 func (c *Client) SetSecret(ctx context.Context, app, variable, value string) (Secret, error) {
-	if err := checkName(app, failure.FlyAppNotFound, "app name"); err != nil {
+	if err := checkName(app); err != nil {
 		return Secret{}, err
 	}
 	body, err := json.Marshal(flyapi.UpdateAppSecretsRequest{Values: map[string]*string{variable: &value}})
@@ -96,7 +96,7 @@ func (c *Client) postSecret(ctx context.Context, app, variable string, body []by
 
 // SecretDigest reads the digest of an app secret; "" = not set.
 func (c *Client) SecretDigest(ctx context.Context, app, variable string) (string, error) {
-	if err := checkName(app, failure.FlyAppNotFound, "app name"); err != nil {
+	if err := checkName(app); err != nil {
 		return "", err
 	}
 	r := request{
