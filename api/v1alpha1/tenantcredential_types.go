@@ -33,6 +33,19 @@ type TenantCredentialSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self >= 0 && self <= 1000000",message="write a whole number from 0 to 1000000; 0, or leaving it out, adopts the present password"
 	RotationGeneration *int64 `json:"rotationGeneration,omitempty"`
 
+	// rotationRequest asks for one rotation now, beside what rotationGeneration asks for. It is for people and tools, not for Git:
+	//
+	//	kubectl patch tcred acme --type merge -p '{"spec":{"rotationRequest":{"replacesRevision":4,"reason":"laptop lost"}}}'
+	//
+	// Once it is done it does nothing more, so it may stay; the next request replaces it.
+	// +optional
+	// +structType=atomic
+	RotationRequest *RotationRequest `json:"rotationRequest,omitempty"`
+
+	// rotation says how to rotate. What it leaves out is the environment's.
+	// +optional
+	Rotation RotationPolicy `json:"rotation,omitzero"`
+
 	// delivery says where the new DATABASE_URL goes. Left out, it goes to the tenant's Fly app as the secret DATABASE_URL.
 	// +optional
 	// +kubebuilder:default={fly: {}}
@@ -44,6 +57,53 @@ type TenantCredentialSpec struct {
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 }
+
+// RotationRequest asks for one rotation.
+type RotationRequest struct {
+	// replacesRevision is the revision to be replaced: status.revision. The request is due while no newer revision is
+	// committed, so that it is done once, however often it is sent and by however many.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= 0 && self <= 1000000000",message="write the revision that is to be replaced, as status.revision shows it"
+	ReplacesRevision int64 `json:"replacesRevision"`
+
+	// reason for people, such as "laptop lost". It goes into the ledger and into status.lastRotation.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Reason string `json:"reason,omitempty"`
+
+	// requestedBy is who asks: your own username, unless you hold the verb attribute on the object.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	RequestedBy string `json:"requestedBy,omitempty"`
+
+	// compromised says that somebody else may know the password. Then the rotation does not wait for the completion of another one, and
+	// sessions that were opened with the former password are ended from the commit on, so that the app is without its database until its
+	// Machines have moved. A rotation that was made without this does not fulfil the request.
+	// +optional
+	Compromised bool `json:"compromised,omitempty"`
+}
+
+// RotationPolicy says how to rotate.
+type RotationPolicy struct {
+	// sessionPolicy says what becomes of database sessions that were opened with the former password: Keep leaves them, and Terminate
+	// ends them once all Machines have moved. The rotation is then completed when no login with the former password can be under way
+	// any more: authentication_timeout of the server (60 s) after its commit at the earliest.
+	// +optional
+	SessionPolicy SessionPolicy `json:"sessionPolicy,omitempty"`
+}
+
+// SessionPolicy is what becomes of sessions that were opened with the former password.
+//
+// +kubebuilder:validation:Enum=Keep;Terminate
+type SessionPolicy string
+
+// The values of SessionPolicy.
+const (
+	SessionPolicyKeep      SessionPolicy = "Keep"
+	SessionPolicyTerminate SessionPolicy = "Terminate"
+)
 
 // EnvironmentReference names a TenantEnvironment.
 type EnvironmentReference struct {
@@ -118,8 +178,14 @@ type TenantCredentialStatus struct {
 type RotationStatus struct {
 	// revision of the credentials that it made.
 	Revision int64 `json:"revision"`
-	// reason why it was due: GenerationRaised, DeliveryChanged, OpenAttempt, FlySuperseded, VerificationFailed or LedgerRegressed.
+	// reason why it was due: GenerationRaised, Requested, DeliveryChanged, FlySuperseded, VerificationFailed or LedgerRegressed.
 	Reason string `json:"reason"`
+	// requestReason is spec.rotationRequest.reason, where a request was due.
+	// +optional
+	RequestReason string `json:"requestReason,omitempty"`
+	// requestedBy is spec.rotationRequest.requestedBy, where a request was due.
+	// +optional
+	RequestedBy string `json:"requestedBy,omitempty"`
 	// commitTime is when the new password came into force, by the Postgres server's clock.
 	CommitTime metav1.Time `json:"commitTime"`
 	// completionTime is when every Machine ran with it. Absent until then.

@@ -38,12 +38,26 @@ type TenantEnvironmentSpec struct {
 	// +kubebuilder:default=NamespaceLabel
 	TenantBinding TenantBinding `json:"tenantBinding,omitempty"`
 
+	// rotation says how its tenants' credentials are rotated, where a TenantCredential does not say otherwise.
+	// +optional
+	// +kubebuilder:default={}
+	Rotation RotationDefaults `json:"rotation,omitzero"`
+
 	// maxConcurrent is how many rotations of this environment may be under way at once.
 	// +optional
 	// +kubebuilder:default=8
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
 	MaxConcurrent int32 `json:"maxConcurrent,omitempty"`
+}
+
+// RotationDefaults say how to rotate.
+type RotationDefaults struct {
+	// sessionPolicy says what becomes of database sessions that were opened with the former password: Keep leaves them, Terminate ends
+	// them once all Machines have moved.
+	// +optional
+	// +kubebuilder:default=Keep
+	SessionPolicy SessionPolicy `json:"sessionPolicy,omitempty"`
 }
 
 // PostgresEnvironment is a PostgreSQL server.

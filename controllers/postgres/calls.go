@@ -69,8 +69,8 @@ func (s *Server) OpenRotation(ctx context.Context, o Opening) (Rotation, error) 
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var content []byte
-	err := s.pool.QueryRow(ctx, "select tenant_credentials.open($1::text::uuid, $2, $3, $4, $5, $6, $7)",
-		o.TenantID, o.UID, o.Generation, o.Reason, o.FieldManager, o.After, o.Above).Scan(&content)
+	err := s.pool.QueryRow(ctx, "select tenant_credentials.open($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9)",
+		o.TenantID, o.UID, o.Generation, o.Reason, o.FieldManager, o.After, o.Above, o.RequestReason, o.RequestedBy).Scan(&content)
 	if err != nil {
 		return Rotation{}, translate(err)
 	}
@@ -85,6 +85,20 @@ func (s *Server) OpenRotation(ctx context.Context, o Opening) (Rotation, error) 
 // Retry/Superseded: the row is neither committed nor completed.
 func (s *Server) Complete(ctx context.Context, tenantID, uid string, revision int64) error {
 	return s.exec(ctx, "select tenant_credentials.complete($1::text::uuid, $2, $3)", tenantID, uid, revision)
+}
+
+// EndSessions notes, at its first call, that every session that began before is of before the committed rotation, and with sweep ends
+// those. It answers whether there can be none any more; until then it is called again. Complete needs that where the rotation's
+// SessionPolicy is not SessionsKept. Retry/Superseded: the row is not committed.
+func (s *Server) EndSessions(ctx context.Context, tenantID, uid string, revision int64, sweep bool) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var ended bool
+	err := s.pool.QueryRow(ctx, "select tenant_credentials.end_sessions($1::text::uuid, $2, $3, $4)", tenantID, uid, revision, sweep).Scan(&ended)
+	if err != nil {
+		return false, translate(err)
+	}
+	return ended, nil
 }
 
 // Discard gives up an open rotation. Twice is the same as once. Retry/Superseded: the row is neither open nor discarded.
@@ -119,7 +133,7 @@ func scanTenant(row pgx.CollectableRow) (Tenant, error) {
 	var claim *claimRow
 	var open, last *rotationRow
 	err := row.Scan(&t.ID, &t.Found, &t.Role, &t.Database, &t.FlyApp, &t.RoleExists, &violation, &verifier, &hash,
-		&claim, &open, &last, &t.Clock)
+		&claim, &open, &last, &t.CompromisedRevision, &t.Clock)
 	if err != nil {
 		return Tenant{}, err
 	}
@@ -161,20 +175,24 @@ type claimRow struct {
 func (r claimRow) claim() Claim { return Claim(r) }
 
 type rotationRow struct {
-	Revision       int64     `json:"revision"`
-	State          string    `json:"state"`
-	Generation     int64     `json:"generation"`
-	Reason         string    `json:"reason"`
-	FieldManager   string    `json:"fieldManager"`
-	VerifierDigest string    `json:"verifierDigest"`
-	HashDigest     string    `json:"hashDigest"`
-	DeliveryDigest string    `json:"deliveryDigest"`
-	FlyApp         string    `json:"flyApp"`
-	FlyDigest      string    `json:"flyDigest"`
-	FlyVersion     uint64    `json:"flyVersion"`
-	OpenedAt       time.Time `json:"openedAt"`
-	CommittedAt    time.Time `json:"committedAt"`
-	CompletedAt    time.Time `json:"completedAt"`
+	Revision        int64     `json:"revision"`
+	State           string    `json:"state"`
+	Generation      int64     `json:"generation"`
+	Reason          string    `json:"reason"`
+	RequestReason   string    `json:"requestReason"`
+	RequestedBy     string    `json:"requestedBy"`
+	FieldManager    string    `json:"fieldManager"`
+	VerifierDigest  string    `json:"verifierDigest"`
+	HashDigest      string    `json:"hashDigest"`
+	DeliveryDigest  string    `json:"deliveryDigest"`
+	FlyApp          string    `json:"flyApp"`
+	FlyDigest       string    `json:"flyDigest"`
+	FlyVersion      uint64    `json:"flyVersion"`
+	OpenedAt        time.Time `json:"openedAt"`
+	CommittedAt     time.Time `json:"committedAt"`
+	CompletedAt     time.Time `json:"completedAt"`
+	SessionPolicy   string    `json:"sessionPolicy"`
+	SessionsEndedAt time.Time `json:"sessionsEndedAt"`
 }
 
 func (r rotationRow) rotation() Rotation { return Rotation(r) }

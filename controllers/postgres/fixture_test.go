@@ -200,9 +200,15 @@ func newestOf(t Tenant) int64 {
 // rotate stages and commits the open revision, and returns the password.
 func (f *fixture) rotate(id string, revision int64) credential.Secret {
 	f.t.Helper()
+	return f.rotateEnding(id, revision, SessionsKept)
+}
+
+// rotateEnding is rotate with another policy for the sessions of before.
+func (f *fixture) rotateEnding(id string, revision int64, policy string) credential.Secret {
+	f.t.Helper()
 	password := credential.NewPassword()
 	require.NoError(f.t, f.server.InTransaction(f.t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
-		if err := tx.Stage(ctx, revision, f.verifier(password), ""); err != nil {
+		if err := tx.Stage(ctx, Staging{Revision: revision, Verifier: f.verifier(password), SessionPolicy: policy}); err != nil {
 			return err
 		}
 		return tx.Commit(ctx, FlyWrite{})

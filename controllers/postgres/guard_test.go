@@ -53,7 +53,7 @@ func TestRoleGuard(t *testing.T) {
 				before := f.observe(id)
 				require.Equal(t, expand(v.says), before.RoleViolation)
 				err := f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
-					return tx.Stage(ctx, 1, f.verifier(credential.NewPassword()), "")
+					return tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(credential.NewPassword())})
 				})
 				e := requireFailure(t, err, failure.Stall, failure.RoleNotAllowed)
 				require.Equal(t, before.RoleViolation, e.Detail)

@@ -109,7 +109,7 @@ func (m *machine) rotate(r *rapid.T) {
 	gaveUp := errors.New("gave up")
 	verifier := m.f.verifier(credential.NewPassword())
 	err := m.f.server.InTransaction(m.f.t.Context(), m.id, uid, func(ctx context.Context, tx Transaction) error {
-		if err := tx.Stage(ctx, revision, verifier, ""); err != nil {
+		if err := tx.Stage(ctx, Staging{Revision: revision, Verifier: verifier}); err != nil {
 			return err
 		}
 		if err := tx.Commit(ctx, FlyWrite{App: "a", Version: 1}); err != nil || !givesUp {

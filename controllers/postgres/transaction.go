@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"strconv"
@@ -24,10 +25,9 @@ const (
 type Transaction interface {
 	// Tenant is what was read under the lock.
 	Tenant() Tenant
-	// Stage guards the role, sets its verifier, writes the same string as the stored hash, and has every constraint checked now.
-	// deliveryDigest is the hex SHA-256 of where the password goes; "" = none. Sessions of the tenant's own role that keep its row
-	// locked are ended. Retry/Superseded: the revision is not open.
-	Stage(ctx context.Context, revision int64, verifier, deliveryDigest string) error
+	// Stage guards the role, sets its verifier, writes the same string as the stored hash, and has every constraint checked now. Sessions
+	// of the tenant's own role that keep its row locked are ended. Retry/Superseded: the revision is not open.
+	Stage(ctx context.Context, staging Staging) error
 	// Commit records Fly's answer to the secret that was set. The row is committed when the function that has the Transaction returns
 	// nil. Retry/Superseded: nothing was staged.
 	Commit(ctx context.Context, w FlyWrite) error
@@ -76,8 +76,8 @@ func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func
 
 func (t *transaction) Tenant() Tenant { return t.tenant }
 
-func (t *transaction) Stage(ctx context.Context, revision int64, verifier, deliveryDigest string) error {
-	digest, err := hex.DecodeString(deliveryDigest)
+func (t *transaction) Stage(ctx context.Context, staging Staging) error {
+	digest, err := hex.DecodeString(staging.DeliveryDigest)
 	if err != nil {
 		return failure.New(failure.Retry, failure.Unexpected, "The delivery digest is not hexadecimal.")
 	}
@@ -86,10 +86,11 @@ func (t *transaction) Stage(ctx context.Context, revision int64, verifier, deliv
 	}
 	finish := t.endBlockers(ctx)
 	defer finish()
-	if _, err := t.tx.Exec(ctx, "select tenant_credentials.stage($1::text::uuid, $2, $3, $4)", t.tenant.ID, revision, verifier, digest); err != nil {
+	if _, err := t.tx.Exec(ctx, "select tenant_credentials.stage($1::text::uuid, $2, $3, $4, $5)",
+		t.tenant.ID, staging.Revision, staging.Verifier, digest, cmp.Or(staging.SessionPolicy, SessionsKept)); err != nil {
 		return translate(err)
 	}
-	t.staged = revision
+	t.staged = staging.Revision
 	return nil
 }
 

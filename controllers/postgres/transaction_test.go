@@ -53,7 +53,7 @@ func TestStagedRotationCanNotBeCommitted(t *testing.T) {
 		before := f.observe(id)
 		for _, trick := range []string{"select", "set constraints all deferred", "savepoint a; release savepoint a"} {
 			err := f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
-				require.NoError(t, tx.Stage(ctx, 1, f.verifier(credential.NewPassword()), ""))
+				require.NoError(t, tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(credential.NewPassword())}))
 				_, err := tx.(*transaction).tx.Exec(ctx, trick)
 				return err
 			})
@@ -70,7 +70,7 @@ func TestRolledBackTransactionChangesNothing(t *testing.T) {
 		before := f.observe(id)
 		mine := errors.New("the caller's own error")
 		err := f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
-			require.NoError(t, tx.Stage(ctx, 1, f.verifier(credential.NewPassword()), ""))
+			require.NoError(t, tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(credential.NewPassword())}))
 			require.NoError(t, tx.Commit(ctx, FlyWrite{App: "a", Version: 1}))
 			return mine
 		})
@@ -87,10 +87,14 @@ func TestStepsOutOfOrderAreSuperseded(t *testing.T) {
 			return f.server.InTransaction(t.Context(), id, "uid", step)
 		}
 		verifier := f.verifier(credential.NewPassword())
-		requireFailure(t, within(func(ctx context.Context, tx Transaction) error { return tx.Stage(ctx, 2, verifier, "") }), failure.Retry, failure.Superseded)
+		requireFailure(t, within(func(ctx context.Context, tx Transaction) error {
+			return tx.Stage(ctx, Staging{Revision: 2, Verifier: verifier})
+		}), failure.Retry, failure.Superseded)
 		requireFailure(t, within(func(ctx context.Context, tx Transaction) error { return tx.Commit(ctx, FlyWrite{}) }), failure.Retry, failure.Superseded)
 		requireFailure(t, f.server.Complete(t.Context(), id, "uid", 1), failure.Retry, failure.Superseded)
-		requireFailure(t, within(func(ctx context.Context, tx Transaction) error { return tx.Stage(ctx, 1, "a plaintext password", "") }), failure.Retry, failure.Unexpected)
+		requireFailure(t, within(func(ctx context.Context, tx Transaction) error {
+			return tx.Stage(ctx, Staging{Revision: 1, Verifier: "a plaintext password"})
+		}), failure.Retry, failure.Unexpected)
 
 		require.NoError(t, f.server.Discard(t.Context(), id, "uid", 1))
 		require.NoError(t, f.server.Discard(t.Context(), id, "uid", 1), "twice is the same as once")
@@ -120,7 +124,7 @@ func TestTransactionsOnOneTenantFollowEachOther(t *testing.T) {
 				})
 			}()
 			f.waitForLockWaiter()
-			require.NoError(t, tx.Stage(ctx, 1, f.verifier(credential.NewPassword()), ""))
+			require.NoError(t, tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(credential.NewPassword())}))
 			return tx.Commit(ctx, FlyWrite{})
 		}))
 		require.NoError(t, <-second)
@@ -173,7 +177,7 @@ func TestLostAnswerToCommitIsUnknown(t *testing.T) {
 		require.NoError(t, err)
 		defer server.Close()
 		err = server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
-			require.NoError(t, tx.Stage(ctx, 1, f.verifier(credential.NewPassword()), ""))
+			require.NoError(t, tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(credential.NewPassword())}))
 			require.NoError(t, tx.Commit(ctx, FlyWrite{}))
 			relay.dropAnswerTo("commit")
 			return nil
@@ -192,7 +196,7 @@ func TestCommitIsSentWhenTheCallerIsShuttingDown(t *testing.T) {
 		f.open(id, 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		require.NoError(t, f.server.InTransaction(ctx, id, "uid", func(_ context.Context, tx Transaction) error {
-			require.NoError(t, tx.Stage(ctx, 1, f.verifier(credential.NewPassword()), ""))
+			require.NoError(t, tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(credential.NewPassword())}))
 			require.NoError(t, tx.Commit(ctx, FlyWrite{}))
 			cancel()
 			return nil

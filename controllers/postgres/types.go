@@ -54,6 +54,8 @@ type Tenant struct {
 	Open *Rotation
 	// Last is the rotation with the highest revision that was committed; nil = never rotated.
 	Last *Rotation
+	// CompromisedRevision is that of the last committed rotation whose SessionPolicy is SessionsCompromised; 0 = none.
+	CompromisedRevision int64
 	// Clock is the server's time of the reading.
 	Clock time.Time
 }
@@ -80,8 +82,8 @@ type Rotation struct {
 	State string
 	// Generation is the rotation generation that was asked for.
 	Generation int64
-	// Reason says why, FieldManager who asked.
-	Reason, FieldManager string
+	// Reason says why. RequestReason and RequestedBy are those of spec.rotationRequest, "" = none; FieldManager is who wrote the spec.
+	Reason, RequestReason, RequestedBy, FieldManager string
 	// VerifierDigest, HashDigest and DeliveryDigest are hex SHA-256 of what the rotation wrote; "" = not yet.
 	VerifierDigest, HashDigest, DeliveryDigest string
 	// FlyApp and FlyDigest name the secret that was set at Fly; FlyVersion is its secrets version, 0 = none.
@@ -91,6 +93,28 @@ type Rotation struct {
 	OpenedAt time.Time
 	// CommittedAt and CompletedAt are zero until then.
 	CommittedAt, CompletedAt time.Time
+	// SessionPolicy is one of the Sessions constants.
+	SessionPolicy string
+	// SessionsEndedAt is when no session of before the rotation was left, nor a login that could become one; zero until then.
+	SessionsEndedAt time.Time
+}
+
+// What becomes of sessions that were opened with a former password.
+const (
+	SessionsKept        = "Keep"
+	SessionsTerminated  = "Terminate"   // ended once the consumers have moved
+	SessionsCompromised = "Compromised" // ended from the commit on, whatever else happens
+)
+
+// Staging is what a rotation changes in Postgres.
+type Staging struct {
+	Revision int64
+	// Verifier is the role's new SCRAM-SHA-256 verifier, and the stored hash.
+	Verifier string
+	// DeliveryDigest is the hex SHA-256 of where the password goes; "" = none.
+	DeliveryDigest string
+	// SessionPolicy is one of the Sessions constants; "" = SessionsKept. What a rotation that is superseded owed is owed by its successor.
+	SessionPolicy string
 }
 
 // Adoption asks to hold a tenant.
@@ -109,8 +133,9 @@ type Adoption struct {
 type Opening struct {
 	TenantID, UID string
 	Generation    int64
-	// Reason says why the rotation is due, FieldManager who asked; both go into the ledger.
-	Reason, FieldManager string
+	// Reason says why the rotation is due; RequestReason and RequestedBy are those of spec.rotationRequest, "" = none; FieldManager is who
+	// wrote the spec. All go into the ledger.
+	Reason, RequestReason, RequestedBy, FieldManager string
 	// After is the newest committed revision that the caller has seen, 0 = none. Where there is a newer one, the rotation is not
 	// opened: it may be the very one that the caller finds missing.
 	After int64

@@ -31,6 +31,8 @@ const (
 	FlySuperseded Cause = "FlySuperseded"
 	// GenerationRaised: spec.rotationGeneration is above what is done.
 	GenerationRaised Cause = "GenerationRaised"
+	// Requested: spec.rotationRequest asks for a revision to be replaced, and none is newer.
+	Requested Cause = "Requested"
 	// DeliveryChanged: the variable or the address in DATABASE_URL is another one. Nobody but Fly has the password, so a new
 	// one is needed.
 	DeliveryChanged Cause = "DeliveryChanged"
@@ -54,12 +56,37 @@ type Facts struct {
 	Lost bool
 	// Regressed: the ledger has lost rotations that were committed.
 	Regressed bool
+	// Request is spec.rotationRequest, nil where there is none.
+	Request *Request
+	// Compromised is the newest revision whose rotation ended the sessions of before because of a compromise; 0 = none.
+	Compromised int64
 	// Last is the newest committed rotation, nil where there has been none.
 	Last *Last
 }
 
+// Request asks for one rotation.
+type Request struct {
+	// Replaces is the revision that is to be replaced.
+	Replaces int64
+	// Compromised: somebody else may know the password. Only a rotation that ends the sessions of before will do, and at once.
+	Compromised bool
+}
+
+// RequestDue says whether the request is still to be fulfilled.
+func (f Facts) RequestDue() bool {
+	switch {
+	case f.Request == nil:
+		return false
+	case f.Request.Compromised:
+		return f.Request.Replaces >= f.Compromised
+	default:
+		return f.Last == nil || f.Request.Replaces >= f.Last.Revision
+	}
+}
+
 // Last is the newest rotation that is committed.
 type Last struct {
+	Revision       int64
 	Completed      bool
 	Generation     int64
 	DeliveryDigest string
@@ -101,7 +128,7 @@ func Decide(f Facts) Decision {
 }
 
 // underWay decides about a committed rotation that is not completed. What makes it impossible to finish makes a new one due at
-// once, suspended or not; a raised generation waits for the completion unless the roll-out is halted.
+// once, suspended or not; what is asked for meanwhile waits for the completion, unless the roll-out is halted or the password compromised.
 func underWay(f Facts) Decision {
 	switch {
 	case f.Regressed:
@@ -110,7 +137,11 @@ func underWay(f Facts) Decision {
 		return Decision{Start, VerificationFailed}
 	case f.Last.Superseded:
 		return Decision{Start, FlySuperseded}
-	case f.Last.Halted && f.Asked > f.Last.Generation && !f.Suspended && !f.Deleted:
+	case f.Suspended || f.Deleted:
+		return Decision{Step: Finish}
+	case f.RequestDue() && (f.Last.Halted || f.Request.Compromised):
+		return Decision{Start, Requested}
+	case f.Last.Halted && f.Asked > f.Last.Generation:
 		return Decision{Start, GenerationRaised}
 	default:
 		return Decision{Step: Finish}
@@ -123,6 +154,8 @@ func due(f Facts) Cause {
 		return LedgerRegressed
 	case f.Asked > f.Completed:
 		return GenerationRaised
+	case f.RequestDue():
+		return Requested
 	case f.Last != nil && f.Last.DeliveryDigest != f.DeliveryDigest:
 		return DeliveryChanged
 	default:

@@ -10,7 +10,7 @@ import (
 
 func TestDecide(t *testing.T) {
 	done := func(change ...func(*Last)) *Last {
-		last := &Last{Completed: true, Generation: 1, DeliveryDigest: "d"}
+		last := &Last{Revision: 4, Completed: true, Generation: 1, DeliveryDigest: "d"}
 		for _, c := range change {
 			c(last)
 		}
@@ -48,6 +48,17 @@ func TestDecide(t *testing.T) {
 		{"halted, raised", Facts{Asked: 2, Last: done(rolling, func(l *Last) { l.Halted = true })}, Decision{Start, GenerationRaised}},
 		{"halted, not raised", Facts{Asked: 1, Last: done(rolling, func(l *Last) { l.Halted = true })}, Decision{Step: Finish}},
 		{"halted, raised, suspended", Facts{Asked: 2, Suspended: true, Last: done(rolling, func(l *Last) { l.Halted = true })}, Decision{Step: Finish}},
+		{"requested, never rotated", Facts{DeliveryDigest: "d", Request: &Request{}}, Decision{Start, Requested}},
+		{"requested", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(), Request: &Request{Replaces: 4}}, Decision{Start, Requested}},
+		{"requested, and done", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(), Request: &Request{Replaces: 3}}, Decision{Step: Nothing}},
+		{"requested, suspended", Facts{Asked: 1, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done(), Request: &Request{Replaces: 4}}, Decision{Hold, Requested}},
+		{"requested during a roll-out, waits", Facts{Asked: 1, Last: done(rolling), Request: &Request{Replaces: 4}}, Decision{Step: Finish}},
+		{"requested, halted", Facts{Asked: 1, Last: done(rolling, func(l *Last) { l.Halted = true }), Request: &Request{Replaces: 4}}, Decision{Start, Requested}},
+		{"compromised during a roll-out, does not wait", Facts{Asked: 1, Last: done(rolling), Request: &Request{Replaces: 4, Compromised: true}}, Decision{Start, Requested}},
+		{"compromised during a roll-out, suspended", Facts{Asked: 1, Suspended: true, Last: done(rolling), Request: &Request{Replaces: 4, Compromised: true}}, Decision{Step: Finish}},
+		{"compromised, and the rotation since has left the sessions", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(), Request: &Request{Replaces: 3, Compromised: true}}, Decision{Start, Requested}},
+		{"compromised, and done before the last rotation", Facts{Asked: 1, Completed: 1, Compromised: 3, DeliveryDigest: "d", Last: done(), Request: &Request{Replaces: 2, Compromised: true}}, Decision{Step: Nothing}},
+		{"compromised, during the roll-out that answers it", Facts{Asked: 1, Compromised: 4, Last: done(rolling), Request: &Request{Replaces: 3, Compromised: true}}, Decision{Step: Finish}},
 		{"login refused", Facts{Asked: 1, Suspended: true, Last: done(rolling, func(l *Last) { l.LoginRefused = true })}, Decision{Start, VerificationFailed}},
 		{"superseded at Fly", Facts{Asked: 1, Last: done(rolling, func(l *Last) { l.Superseded = true })}, Decision{Start, FlySuperseded}},
 		{"changed at Fly after completion is drift, not a rotation", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(func(l *Last) { l.Superseded = true })}, Decision{Step: Nothing}},
@@ -63,8 +74,11 @@ func TestDecideInvariants(t *testing.T) {
 		digest, flag, generation := rapid.SampledFrom([]string{"d", "e"}), rapid.Bool(), rapid.Int64Range(0, 3)
 		f := Facts{Asked: generation.Draw(t, "asked"), Completed: generation.Draw(t, "completed"), Suspended: flag.Draw(t, "suspended"),
 			Deleted: flag.Draw(t, "deleted"), Lost: flag.Draw(t, "lost"), Regressed: flag.Draw(t, "regressed"), DeliveryDigest: digest.Draw(t, "digest"), Open: flag.Draw(t, "open")}
+		if flag.Draw(t, "requested") {
+			f.Request = &Request{generation.Draw(t, "replaces"), flag.Draw(t, "compromised")}
+		}
 		if flag.Draw(t, "rotated before") {
-			f.Last = &Last{flag.Draw(t, "done"), generation.Draw(t, "last"), digest.Draw(t, "last digest"), flag.Draw(t, "refused"), flag.Draw(t, "superseded"), flag.Draw(t, "halted")}
+			f.Last = &Last{1 + generation.Draw(t, "revision"), flag.Draw(t, "done"), generation.Draw(t, "last"), digest.Draw(t, "last digest"), flag.Draw(t, "refused"), flag.Draw(t, "superseded"), flag.Draw(t, "halted")}
 		}
 		return f
 	})

@@ -6,13 +6,27 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
 )
 
 func (r *Reconciler) decide(_ context.Context, s *scope) error {
 	s.decision = rotation.Decide(s.facts(s.tenant))
+	if s.decision.Step == rotation.Nothing && !s.deleted() && s.request() != nil && s.request().ReplacesRevision > s.newestRevision(s.tenant) {
+		return readyObstacle(failure.Stall, v1alpha1.ReasonInvalidSpec, "")
+	}
 	return nil
+}
+
+func (s *scope) request() *v1alpha1.RotationRequest { return s.object.Spec.RotationRequest }
+
+// newestRevision is the newest that anybody knows of.
+func (s *scope) newestRevision(tenant *postgres.Tenant) int64 {
+	if tenant.Last == nil {
+		return s.before.Status.Revision
+	}
+	return max(s.before.Status.Revision, tenant.Last.Revision)
 }
 
 // facts gathers what the decision rests on. The tenant is passed in, because under the lock it is read again.
@@ -26,9 +40,14 @@ func (s *scope) facts(tenant *postgres.Tenant) rotation.Facts {
 		Open:           tenant.Open != nil,
 		Lost:           s.lost(tenant),
 		Regressed:      s.behind(tenant),
+		Compromised:    tenant.CompromisedRevision,
+	}
+	if request := s.request(); request != nil && request.ReplacesRevision <= s.newestRevision(tenant) {
+		facts.Request = &rotation.Request{Replaces: request.ReplacesRevision, Compromised: request.Compromised}
 	}
 	if tenant.Last != nil {
 		facts.Last = &rotation.Last{
+			Revision:       tenant.Last.Revision,
 			Completed:      tenant.Last.State == postgres.StateCompleted,
 			Generation:     tenant.Last.Generation,
 			DeliveryDigest: tenant.Last.DeliveryDigest,

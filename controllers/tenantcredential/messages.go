@@ -80,8 +80,11 @@ func (m messages) rolling() string {
 	if m.progress.OnNextStart > 0 {
 		text += fmt.Sprintf(", %d take it at their next start", m.progress.OnNextStart)
 	}
-	if m.progress.Waiting != "" {
+	switch {
+	case m.progress.Waiting != "":
 		text += "; waiting: " + m.progress.Waiting
+	case m.sessionsLeft:
+		text += fmt.Sprintf("; sessions that role %s opened before are being ended, until no login of before can be under way any more", m.tenant.Role)
 	}
 	return text + "."
 }
@@ -135,6 +138,10 @@ func (m messages) setUp() (fact, command string) {
 	case v1alpha1.ReasonEnvironmentNotReady:
 		return fmt.Sprintf("TenantEnvironment %s is not ready (%s)", environment, m.failed().Detail),
 			fmt.Sprintf("It says what to do: kubectl get tenv %s -o wide", environment)
+	case v1alpha1.ReasonInvalidSpec:
+		newest := m.newestRevision(m.tenant)
+		return fmt.Sprintf("spec.rotationRequest asks to replace revision %d, and the newest revision is %d", m.request().ReplacesRevision, newest),
+			fmt.Sprintf("To replace that one: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"rotationRequest\":{\"replacesRevision\":%d}}}'", object.Namespace, object.Name, newest)
 	case v1alpha1.ReasonRotationsPaused:
 		fact := fmt.Sprintf("The rotations of TenantEnvironment %s are paused", environment)
 		if m.behind(m.tenant) {

@@ -19,6 +19,7 @@ func (w *world) actions(rt *rapid.T) map[string]func(*rapid.T) {
 		"suspend": w.drawSuspend, "variable": w.drawVariable, "host": w.drawHost, "delete or create": w.drawLife,
 		"fail over": w.drawFailover, "foreign change": w.drawForeign, "late write": w.drawLate, "machine": w.drawMachine,
 		"nuisance": w.drawNuisance, "time": w.drawTime, "outage": w.drawOutage, "rename": w.drawRename,
+		"request": w.drawRequest, "session policy": w.drawSessionPolicy, "session": w.drawSession,
 	}
 	names := slices.Sorted(maps.Keys(disturbing))
 	some := rapid.SliceOfNDistinct(rapid.SampledFrom(names), 1, 9, rapid.ID[string]).Draw(rt, "disturbances")
@@ -129,6 +130,24 @@ func (w *world) drawRaise(rt *rapid.T) {
 		o.Spec.RotationGeneration = &generation
 	})
 }
+
+// drawRequest asks for the present revision to be replaced, or for another one.
+func (w *world) drawRequest(rt *rapid.T) {
+	replaces := max(0, w.theObject(rt).Status.Revision+rapid.SampledFrom([]int64{0, 0, -1, 1}).Draw(rt, "beside"))
+	compromised := rapid.Bool().Draw(rt, "compromised")
+	w.edit(func(o *v1alpha1.TenantCredential) {
+		o.Spec.RotationRequest = &v1alpha1.RotationRequest{ReplacesRevision: replaces, Compromised: compromised, Reason: "why", RequestedBy: "me"}
+	})
+}
+
+func (w *world) drawSessionPolicy(rt *rapid.T) {
+	w.theObject(rt)
+	policy := rapid.SampledFrom([]v1alpha1.SessionPolicy{"", v1alpha1.SessionPolicyKeep, v1alpha1.SessionPolicyTerminate}).Draw(rt, "policy")
+	w.edit(func(o *v1alpha1.TenantCredential) { o.Spec.Rotation.SessionPolicy = policy })
+}
+
+// drawSession opens a session with whatever password is in force.
+func (w *world) drawSession(*rapid.T) { w.session = time.Now() }
 
 func (w *world) drawSuspend(rt *rapid.T) {
 	w.theObject(rt)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,8 +19,9 @@ import (
 
 // The times of the server: those that controllers/postgres and its SQL functions set.
 const (
-	lockTimeout = 3 * time.Second
-	idleTimeout = 30 * time.Second
+	lockTimeout           = 3 * time.Second
+	idleTimeout           = 30 * time.Second
+	authenticationTimeout = 65 * time.Second
 )
 
 var (
@@ -34,11 +36,12 @@ type facts struct {
 	verifier, hash      string
 	claim               *postgres.Claim
 	rows                []postgres.Rotation
+	sessionsBefore      map[int64]time.Time // by revision
 }
 
 func (f *facts) clone() *facts {
 	c := *f
-	c.rows = slices.Clone(f.rows)
+	c.rows, c.sessionsBefore = slices.Clone(f.rows), maps.Clone(f.sessionsBefore)
 	if f.claim != nil {
 		claim := *f.claim
 		c.claim = &claim
@@ -65,6 +68,11 @@ func (f *facts) tenant() postgres.Tenant {
 		VerifierDigest: digest(f.verifier), HashDigest: digest(f.hash), Clock: time.Now()}
 	c := f.clone()
 	t.Claim, t.Open, t.Last = c.claim, c.open(), c.last()
+	for _, r := range c.rows {
+		if r.SessionPolicy == postgres.SessionsCompromised && !r.CommittedAt.IsZero() {
+			t.CompromisedRevision = r.Revision
+		}
+	}
 	return t
 }
 
@@ -272,17 +280,21 @@ func (c postgresOf) InTransaction(ctx context.Context, _, uid string, f func(con
 
 func (s *session) Tenant() postgres.Tenant { return s.f.tenant() }
 
-func (s *session) Stage(ctx context.Context, revision int64, verifier, deliveryDigest string) error {
+func (s *session) Stage(ctx context.Context, staging postgres.Staging) error {
 	return s.p.call(ctx, postgresSide, "stage", func() error {
-		row := s.f.at(revision)
+		verifier, row := staging.Verifier, s.f.at(staging.Revision)
 		if !s.alive() {
 			return postgresSide.lost
 		}
 		if err := move(row, postgres.StateStaged); err != nil {
 			return err
 		}
-		s.f.verifier, s.f.hash, s.staged = verifier, verifier, revision
-		row.VerifierDigest, row.HashDigest, row.DeliveryDigest = digest(verifier), digest(verifier), deliveryDigest
+		s.f.verifier, s.f.hash, s.staged = verifier, verifier, staging.Revision
+		row.VerifierDigest, row.HashDigest, row.DeliveryDigest = digest(verifier), digest(verifier), staging.DeliveryDigest
+		row.SessionPolicy = staging.SessionPolicy
+		if former := s.f.find(postgres.StateCommitted); former != nil && former.SessionsEndedAt.IsZero() {
+			row.SessionPolicy = stronger(row.SessionPolicy, former.SessionPolicy)
+		}
 		return nil
 	})
 }
@@ -316,6 +328,43 @@ func (c postgresOf) VerifyLogin(ctx context.Context, _, _, password string) erro
 	})
 }
 
+// stronger is what two rotations together owe.
+func stronger(a, b string) string {
+	for _, policy := range []string{postgres.SessionsCompromised, postgres.SessionsTerminated} {
+		if a == policy || b == policy {
+			return policy
+		}
+	}
+	return postgres.SessionsKept
+}
+
+func (c postgresOf) EndSessions(ctx context.Context, _, uid string, revision int64, sweep bool) (ended bool, err error) {
+	err = c.change(ctx, "end sessions", func(f *facts) error {
+		if err := f.hold(uid); err != nil {
+			return err
+		}
+		row := f.at(revision)
+		if row == nil || row.State != postgres.StateCommitted {
+			return superseded
+		}
+		before, noted := f.sessionsBefore[revision]
+		if !noted {
+			before = time.Now()
+			if f.sessionsBefore == nil {
+				f.sessionsBefore = map[int64]time.Time{}
+			}
+			f.sessionsBefore[revision] = before
+		}
+		found := sweep && c.p.w.endSession(before)
+		if sweep && !found && row.SessionsEndedAt.IsZero() && time.Since(before) > authenticationTimeout {
+			row.SessionsEndedAt = time.Now()
+		}
+		ended = !row.SessionsEndedAt.IsZero()
+		return nil
+	})
+	return ended, err
+}
+
 func (c postgresOf) Complete(ctx context.Context, _, uid string, revision int64) error {
 	return c.change(ctx, "complete", func(f *facts) error {
 		if err := f.hold(uid); err != nil {
@@ -324,6 +373,9 @@ func (c postgresOf) Complete(ctx context.Context, _, uid string, revision int64)
 		row := f.at(revision)
 		if row != nil && row.State == postgres.StateCompleted {
 			return nil
+		}
+		if row != nil && row.SessionPolicy != postgres.SessionsKept && row.SessionsEndedAt.IsZero() {
+			return superseded
 		}
 		if err := move(row, postgres.StateCompleted); err != nil {
 			return err

@@ -113,7 +113,7 @@ func (w *world) heal() {
 }
 
 // passesToSettle bounds how many passes it takes until an object is Ready. Most of them watch Machines that have just started.
-const passesToSettle = 150
+const passesToSettle = 250
 
 // settle runs the passes that are asked for, and no others, until the object is Ready, or says which edit it needs, or is gone.
 func (w *world) settle(when string) {
@@ -152,6 +152,8 @@ func (w *world) settled() bool {
 	switch stalled(object) {
 	case v1alpha1.ReasonSuspended:
 		return object.Spec.Suspend
+	case v1alpha1.ReasonInvalidSpec:
+		return object.Spec.RotationRequest.ReplacesRevision > object.Status.Revision
 	case v1alpha1.ReasonDriftDetected:
 		return w.foreign
 	}
@@ -175,6 +177,9 @@ func (w *world) rotateOnceMore() {
 		}
 		generation++
 		o.Spec.RotationGeneration, o.Spec.Suspend = &generation, false
+		if o.Spec.RotationRequest != nil && o.Spec.RotationRequest.ReplacesRevision > o.Status.Revision {
+			o.Spec.RotationRequest = nil
+		}
 	})
 	w.settle("after the generation was raised")
 	object, last := w.object(), w.ledger.now.last()

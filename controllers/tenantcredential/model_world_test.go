@@ -42,6 +42,9 @@ type world struct {
 	// foreign says that an edit may be needed: somebody else changed something while nothing was unfinished.
 	foreign bool
 
+	// session is when somebody opened a session of the tenant's role, zero while there is none.
+	session time.Time
+
 	logging   context.Context
 	log       bytes.Buffer
 	passwords map[string]bool // all that were ever made, and said to anybody
@@ -96,6 +99,15 @@ func (w *world) wake() {
 // disturb notes what only the next pass can see.
 func (w *world) disturb() { w.disturbances++ }
 
+// endSession ends the session if it began before then, and says whether it did.
+func (w *world) endSession(before time.Time) bool {
+	if w.session.IsZero() || !w.session.Before(before) {
+		return false
+	}
+	w.session = time.Time{}
+	return true
+}
+
 // setPassword gives the role a password, or the table a hash, that is not the operator's. No other password satisfies it.
 func (w *world) setPassword(text string, role, hash bool) {
 	verifier := foreignVerifier + text
@@ -111,7 +123,7 @@ func (w *world) setPassword(text string, role, hash bool) {
 
 // rotationOpened judges the moment at which a rotation begins.
 func (w *world) rotationOpened(p *process, f *facts, row *postgres.Rotation) {
-	asked := row.Reason == string(rotation.GenerationRaised) || row.Reason == string(rotation.DeliveryChanged)
+	asked := row.Reason == string(rotation.GenerationRaised) || row.Reason == string(rotation.Requested) || row.Reason == string(rotation.DeliveryChanged)
 	if asked && p.held {
 		w.violated("a rotation (%s) has been started for an object that is suspended or going", row.Reason)
 	}
@@ -258,6 +270,11 @@ func (w *world) disagreement(o *v1alpha1.TenantCredential) string {
 		return "the table has another hash"
 	case last.DeliveryDigest != w.destination(o).Digest():
 		return "the password was made for another destination"
+	case last.SessionPolicy != postgres.SessionsKept && !w.session.IsZero() && w.session.Before(last.CommittedAt):
+		return "a session of before is left, which was to be ended"
+	}
+	if request := o.Spec.RotationRequest; request != nil && request.ReplacesRevision <= last.Revision && (request.ReplacesRevision >= last.Revision || request.Compromised && request.ReplacesRevision >= f.tenant().CompromisedRevision) {
+		return "what is requested is not done"
 	}
 	return w.disagreementAtFly(o.Spec.Delivery.Fly.Variable, last)
 }

@@ -83,6 +83,8 @@ func (s *scope) nextLook() time.Duration {
 		return max(time.Until(s.object.Status.Failure.RetryTime.Time), time.Millisecond)
 	case s.attempted, s.decision.Step == rotation.Start:
 		return time.Millisecond
+	case s.sessionsLeft && s.progress != nil && s.progress.Done():
+		return sweepPeriod
 	case s.tenant != nil && unfinished(s.tenant):
 		return rollingPeriod
 	default:

@@ -48,6 +48,8 @@ const (
 	// for a free slot is.
 	rollingPeriod = time.Second
 	slotPeriod    = 500 * time.Millisecond
+	// sweepPeriod is how soon sessions of before are looked for again, where nothing else is left to do.
+	sweepPeriod = 5 * time.Second
 	// restingPeriod is how often an object is looked at while nothing happens.
 	restingPeriod = 30 * time.Minute
 	// passTimeout bounds one pass; the longest step of one is a look at all Machines. apiTimeout bounds a call of the API server.
@@ -70,6 +72,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.checkNamespace,
 		r.observePostgres,
 		r.claim,
+		r.endSessions,
 		r.observeFly,
 		r.decide,
 		r.rotate,

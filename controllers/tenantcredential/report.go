@@ -66,7 +66,8 @@ func (s *scope) project(status *v1alpha1.TenantCredentialStatus) {
 }
 
 func lastRotation(last *postgres.Rotation) *v1alpha1.RotationStatus {
-	rotation := &v1alpha1.RotationStatus{Revision: last.Revision, Reason: last.Reason, CommitTime: seconds(last.CommittedAt)}
+	rotation := &v1alpha1.RotationStatus{Revision: last.Revision, Reason: last.Reason, RequestReason: last.RequestReason, RequestedBy: last.RequestedBy,
+		CommitTime: seconds(last.CommittedAt)}
 	if last.State == postgres.StateCompleted {
 		completed := seconds(last.CompletedAt)
 		rotation.CompletionTime = &completed

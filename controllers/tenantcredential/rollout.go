@@ -35,6 +35,11 @@ func (r *Reconciler) rollOut(ctx context.Context, s *scope) error {
 	if !progress.Done() {
 		return nil
 	}
+	if s.sessionsLeft {
+		if err := s.sweepSessions(ctx, true); err != nil || s.sessionsLeft {
+			return err
+		}
+	}
 	return r.complete(ctx, s, last)
 }
 

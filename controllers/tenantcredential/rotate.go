@@ -96,6 +96,9 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 		FieldManager: generationManager(s.object),
 		Above:        s.before.Status.Revision,
 	}
+	if s.facts(s.tenant).RequestDue() {
+		opening.RequestReason, opening.RequestedBy = s.request().Reason, s.request().RequestedBy
+	}
 	if s.tenant.Last != nil {
 		opening.After = s.tenant.Last.Revision
 	}
@@ -124,7 +127,8 @@ func (r *Reconciler) commit(ctx context.Context, s *scope, password credential.S
 		if !s.stillDue(&locked) {
 			return postgresObstacle(failure.New(failure.Retry, failure.Superseded, "another process went on with this rotation"))
 		}
-		if err := tx.Stage(ctx, s.tenant.Open.Revision, verifier, s.destination.Digest()); err != nil {
+		staging := postgres.Staging{Revision: s.tenant.Open.Revision, Verifier: verifier, DeliveryDigest: s.destination.Digest(), SessionPolicy: s.sessionPolicy(&locked)}
+		if err := tx.Stage(ctx, staging); err != nil {
 			return err
 		}
 		flyCtx, cancel := context.WithTimeout(ctx, flyDeadline)

@@ -21,6 +21,7 @@ type Postgres interface {
 	OpenRotation(ctx context.Context, opening postgres.Opening) (postgres.Rotation, error)
 	InTransaction(ctx context.Context, tenantID, uid string, f func(context.Context, postgres.Transaction) error) error
 	VerifyLogin(ctx context.Context, role, database, password string) error
+	EndSessions(ctx context.Context, tenantID, uid string, revision int64, sweep bool) (bool, error)
 	Complete(ctx context.Context, tenantID, uid string, revision int64) error
 	Discard(ctx context.Context, tenantID, uid string, revision int64) error
 }
@@ -85,6 +86,9 @@ type scope struct {
 
 	// By decide.
 	decision rotation.Decision
+
+	// By endSessions, and by rollOut: a session of before the rotation, which is to be ended, may be left.
+	sessionsLeft bool
 
 	// By rotate: an attempt was made.
 	attempted bool

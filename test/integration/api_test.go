@@ -23,6 +23,10 @@ func TestMalformedObjectsAreRefused(t *testing.T) {
 		{"generation too high", "write a whole number from 0 to 1000000", []string{id, environment, "rotationGeneration: 1000001"}},
 		{"no delivery", "a password is never rotated into nowhere: write delivery: {fly: {}}", []string{id, environment, "delivery: {}"}},
 		{"bad variable", "write the name of an environment variable, for example DATABASE_URL", []string{id, environment, "delivery: {fly: {variable: DATABASE-URL}}"}},
+		{"request without a revision", "spec.rotationRequest.replacesRevision: Required", []string{id, environment, "rotationRequest: {reason: lost}"}},
+		{"request for no revision", "write the revision that is to be replaced, as status.revision shows it", []string{id, environment, "rotationRequest: {replacesRevision: -1}"}},
+		{"empty reason", "spec.rotationRequest.reason", []string{id, environment, `rotationRequest: {replacesRevision: 1, reason: ""}`}},
+		{"unknown session policy", `supported values: "Keep", "Terminate"`, []string{id, environment, "rotation: {sessionPolicy: Kill}"}},
 		{"unknown field", `unknown field "spec.rotateEvery"`, []string{id, environment, "rotateEvery: 1h"}},
 	}
 	for _, test := range tests {

@@ -74,7 +74,7 @@ type Object struct {
 	Status struct {
 		ObservedGeneration, RotationGeneration, Revision int64
 		Conditions                                       []Condition
-		LastRotation                                     *struct{ Reason string }
+		LastRotation                                     *struct{ Reason, RequestReason, RequestedBy string }
 		Fly                                              struct {
 			Machines struct{ Total, Updated, OnNextStart, Failed int }
 		}

@@ -56,6 +56,8 @@ create table tenant_credentials.rotations (
   state text not null,
   generation bigint not null check (generation >= 0),
   reason text not null,
+  request_reason text not null,   -- of who asked by spec.rotationRequest, and his name; '' = nobody, or not given
+  requested_by text not null,
   field_manager text not null,
   role text not null,
   verifier_digest bytea,          -- sha256 of pg_authid.rolpassword
@@ -67,6 +69,10 @@ create table tenant_credentials.rotations (
   opened_at timestamptz not null,
   committed_at timestamptz,
   completed_at timestamptz,
+  -- What becomes of sessions that were opened with a former password: they are kept; ended once the consumers have moved; or ended at once.
+  session_policy text not null default 'Keep' check (session_policy in ('Keep', 'Terminate', 'Compromised')),
+  sessions_before timestamptz,    -- a session that began earlier is of before the rotation; not earlier than COMMIT
+  sessions_ended_at timestamptz,  -- there is none of them any more, nor a login under way that could become one
   primary key (tenant_id, revision)
 );
 create unique index rotations_one_before_commit on tenant_credentials.rotations (tenant_id) where state in ('open', 'staged');
@@ -83,12 +89,19 @@ create function tenant_credentials.check_transition() returns trigger
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   before text := '';
+  same rotations;
 begin
   if tg_op = 'UPDATE' then
     before := old.state;
-    if (new.tenant_id, new.revision, new.generation, new.reason, new.field_manager, new.opened_at)
-       is distinct from (old.tenant_id, old.revision, old.generation, old.reason, old.field_manager, old.opened_at) then
+    if (new.tenant_id, new.revision, new.generation, new.reason, new.request_reason, new.requested_by, new.field_manager, new.opened_at)
+       is distinct from (old.tenant_id, old.revision, old.generation, old.reason, old.request_reason, old.requested_by, old.field_manager, old.opened_at) then
       raise exception using errcode = 'TC002', message = 'What a rotation was begun with can not be changed.';
+    end if;
+    same := old;
+    same.sessions_before := new.sessions_before;
+    same.sessions_ended_at := new.sessions_ended_at;
+    if new.state = 'committed' and new is not distinct from same then
+      return new; -- notes what has become of sessions
     end if;
   end if;
   if not exists (select from transitions t where t.from_state = before and t.to_state = new.state) then

@@ -62,7 +62,7 @@ begin
     select g.rolname as group_name, t.rolname as through, case
         when attribute_violation(g.oid) is not null then 'which ' || split_part(attribute_violation(g.oid), ':', 1)
         when g.rolname in ('tenant_credentials_owner', 'tenant_credentials_hash')
-          or has_function_privilege(g.oid, 'tenant_credentials.stage(uuid, bigint, text, bytea)', 'EXECUTE') then 'which belongs to the operator'
+          or has_function_privilege(g.oid, 'tenant_credentials.stage(uuid, bigint, text, bytea, text)', 'EXECUTE') then 'which belongs to the operator'
         when starts_with(g.rolname, 'pg_') and g.rolname <> all (s.allowed_predefined_roles)
           then 'a predefined role that is not in tenant_credentials.settings.allowed_predefined_roles'
         when exists (select from claims c where c.role = g.rolname)

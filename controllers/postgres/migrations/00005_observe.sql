@@ -20,11 +20,13 @@ language plpgsql stable security definer set search_path = pg_catalog, tenant_cr
 begin
   return (
     select jsonb_build_object(
-      'revision', r.revision, 'state', r.state, 'generation', r.generation, 'reason', r.reason, 'fieldManager', r.field_manager,
+      'revision', r.revision, 'state', r.state, 'generation', r.generation, 'reason', r.reason,
+      'requestReason', r.request_reason, 'requestedBy', r.requested_by, 'fieldManager', r.field_manager,
       'verifierDigest', encode(r.verifier_digest, 'hex'), 'hashDigest', encode(r.hash_digest, 'hex'),
       'deliveryDigest', encode(r.delivery_digest, 'hex'),
       'flyApp', r.fly_app, 'flyVersion', r.fly_secret_version, 'flyDigest', r.fly_secret_digest,
-      'openedAt', r.opened_at, 'committedAt', r.committed_at, 'completedAt', r.completed_at)
+      'openedAt', r.opened_at, 'committedAt', r.committed_at, 'completedAt', r.completed_at,
+      'sessionPolicy', r.session_policy, 'sessionsEndedAt', r.sessions_ended_at)
      where r.tenant_id is not null
   );
 end
@@ -33,7 +35,8 @@ $$;
 -- What the server knows of tenants, one row per ID and in its order.
 create function tenant_credentials.observe(tenants uuid[])
 returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text,
-               verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, clock timestamptz)
+               verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, compromised_revision bigint,
+               clock timestamptz)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 begin
@@ -45,6 +48,8 @@ begin
            (select rotation_json(r) from rotations r where r.tenant_id = n.tenant_id and r.state = 'open'),
            (select rotation_json(r) from rotations r where r.tenant_id = n.tenant_id and r.state in ('committed', 'completed')
              order by r.revision desc limit 1),
+           (select coalesce(max(r.revision), 0) from rotations r
+             where r.tenant_id = n.tenant_id and r.session_policy = 'Compromised' and r.committed_at is not null),
            clock_timestamp()
       from names(tenants) n
       left join pg_authid a on a.rolname = n.role

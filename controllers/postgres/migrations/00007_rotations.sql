@@ -6,7 +6,7 @@ set local role tenant_credentials_owner;
 -- committed decided on what is no longer so, and is refused: he would rotate once more for what is done. The new revision is above every
 -- one that was ever seen, also above those that a failover has lost.
 create function tenant_credentials.open(tenant uuid, uid text, generation bigint, reason text, field_manager text, after bigint,
-                                        above bigint) returns jsonb
+                                        above bigint, request_reason text default '', requested_by text default '') returns jsonb
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -18,9 +18,9 @@ begin
     if after <> coalesce((select max(r.revision) from rotations r where r.tenant_id = tenant and r.state in ('committed', 'completed')), 0) then
       raise exception using errcode = 'TC017', message = 'Another rotation was committed in between.';
     end if;
-    insert into rotations (tenant_id, revision, state, generation, reason, field_manager, role, opened_at)
+    insert into rotations (tenant_id, revision, state, generation, reason, request_reason, requested_by, field_manager, role, opened_at)
       values (tenant, greatest((select max(r.revision) from rotations r where r.tenant_id = tenant), above, 0) + 1,
-              'open', open.generation, open.reason, open.field_manager, held.role, clock_timestamp())
+              'open', open.generation, open.reason, open.request_reason, open.requested_by, open.field_manager, held.role, clock_timestamp())
       returning * into opened;
   end if;
   return rotation_json(opened);
@@ -31,7 +31,8 @@ $$;
 -- it began, so this reads after the wait for the lock. Names that the platform has changed since are taken over into the claim.
 create function tenant_credentials.lock(tenant uuid, uid text)
 returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text,
-               verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, clock timestamptz)
+               verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, compromised_revision bigint,
+               clock timestamptz)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -87,14 +88,18 @@ begin
 end
 $$;
 
--- Changes the role's verifier and the stored hash. The row is staged: a transaction that ends here can not be committed.
-create function tenant_credentials.stage(tenant uuid, revision bigint, verifier text, delivery_digest bytea) returns void
+-- Changes the role's verifier and the stored hash. The row is staged: a transaction that ends here can not be committed. Where a former
+-- rotation has sessions still to be ended, this one takes that over.
+create function tenant_credentials.stage(tenant uuid, revision bigint, verifier text, delivery_digest bytea, session_policy text default 'Keep')
+returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
   opened rotations := expect(tenant, revision, 'open');
   present record;
   digest bytea := sha256(convert_to(verifier, 'UTF8'));
+  policies text[] := array(select r.session_policy from rotations r where r.tenant_id = tenant and r.state = 'committed' and r.sessions_ended_at is null)
+                     || session_policy;
 begin
   if verifier !~ '^SCRAM-SHA-256\$[1-9][0-9]{3,6}:[A-Za-z0-9+/]{22,86}={0,2}\$[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=$' then
     raise exception using errcode = 'TC018', message = 'What was given is not a SCRAM-SHA-256 verifier.';
@@ -114,6 +119,8 @@ begin
   end if;
   update rotations r
      set state = 'staged', role = present.role, hash_digest = digest, delivery_digest = stage.delivery_digest,
+         session_policy = case when 'Compromised' = any (policies) then 'Compromised' when 'Terminate' = any (policies) then 'Terminate'
+                               else stage.session_policy end,
          verifier_digest = (select sha256(convert_to(a.rolpassword, 'UTF8')) from pg_authid a where a.rolname = present.role)
    where r.tenant_id = tenant and r.revision = opened.revision;
 end
@@ -147,8 +154,43 @@ begin
     return;
   end if;
   r := expect(tenant, revision, 'committed');
+  if r.session_policy <> 'Keep' and r.sessions_ended_at is null then
+    raise exception using errcode = 'TC017', message = format('Sessions of before revision %s may still be there: end_sessions says when not.', revision);
+  end if;
   update rotations t set state = 'completed', completed_at = clock_timestamp() where t.tenant_id = tenant and t.revision = r.revision;
   update claims c set generation = greatest(held.generation, r.generation) where c.tenant_id = tenant;
+end
+$$;
+
+-- Ends the sessions that were opened with a password of before a committed rotation, where sweep says so, and answers whether there can
+-- be none any more. What began before the first call is of before: the call comes after COMMIT. A login that was under way at that moment
+-- is seen only once it has succeeded, for which it has authentication_timeout; so the look that finds nothing has to come later than that
+-- (with 5 s for what a session does between its login and its appearance in pg_stat_activity).
+create function tenant_credentials.end_sessions(tenant uuid, uid text, revision bigint, sweep boolean) returns boolean
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+#variable_conflict use_column
+declare
+  held claims := hold(tenant, uid);
+  r rotations := expect(tenant, revision, 'committed');
+  ended bigint;
+begin
+  if r.sessions_ended_at is not null then
+    return true;
+  end if;
+  if r.sessions_before is null then
+    r.sessions_before := clock_timestamp();
+    update rotations t set sessions_before = r.sessions_before where t.tenant_id = tenant and t.revision = r.revision;
+  end if;
+  if not sweep then
+    return false;
+  end if;
+  select count(*) filter (where pg_terminate_backend(a.pid)) into ended
+    from pg_stat_activity a where a.usename = r.role and a.backend_start < r.sessions_before;
+  if ended > 0 or clock_timestamp() < r.sessions_before + current_setting('authentication_timeout')::interval + interval '5 s' then
+    return false;
+  end if;
+  update rotations t set sessions_ended_at = clock_timestamp() where t.tenant_id = tenant and t.revision = r.revision;
+  return true;
 end
 $$;
 

@@ -35,10 +35,10 @@ begin
   execute format('grant usage on schema tenant_credentials to %I', operator_login);
   execute format('grant execute on function tenant_credentials.survey(), tenant_credentials.observe(uuid[]), '
     'tenant_credentials.adopt(uuid, text, text, text, text, text, bigint, text, text), '
-    'tenant_credentials.open(uuid, text, bigint, text, text, bigint, bigint), tenant_credentials.lock(uuid, text), '
-    'tenant_credentials.stage(uuid, bigint, text, bytea), tenant_credentials.commit(uuid, bigint, text, numeric, text), '
+    'tenant_credentials.open(uuid, text, bigint, text, text, bigint, bigint, text, text), tenant_credentials.lock(uuid, text), '
+    'tenant_credentials.stage(uuid, bigint, text, bytea, text), tenant_credentials.commit(uuid, bigint, text, numeric, text), '
     'tenant_credentials.complete(uuid, text, bigint), tenant_credentials.discard(uuid, text, bigint), '
-    'tenant_credentials.terminate(uuid, integer) to %I', operator_login);
+    'tenant_credentials.terminate(uuid, integer), tenant_credentials.end_sessions(uuid, text, bigint, boolean) to %I', operator_login);
 
   -- From PostgreSQL 16 on CREATEROLE does not reach roles of others. INHERIT and SET stay off: the owner gets none of the tenant's rights.
   if current_setting('server_version_num')::integer >= 160000 then

@@ -1,0 +1,137 @@
+package integration
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+)
+
+// A request is done once, however often it is sent, and the status says who asked and why.
+func TestRequestRotatesOnce(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "started")
+	x.Apply("rotationGeneration: 1")
+	x.WaitReady()
+	old := x.URL()
+
+	request := `rotationRequest: {replacesRevision: 1, reason: "laptop lost"}`
+	x.Apply("rotationGeneration: 1", request)
+	x.WaitReady()
+	requireRefused(t, old)
+	requireAccepted(t, x.URL())
+	o := x.Get()
+	require.EqualValues(t, 2, o.Status.Revision)
+	require.EqualValues(t, 1, o.Status.RotationGeneration)
+	require.Equal(t, "Requested", o.Status.LastRotation.Reason)
+	require.Equal(t, "laptop lost", o.Status.LastRotation.RequestReason)
+
+	x.Apply("rotationGeneration: 1", `rotationRequest: {replacesRevision: 1, reason: "the same, of somebody who came late"}`)
+	x.Poke()
+	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
+
+	x.Apply("rotationGeneration: 1", "rotationRequest: {replacesRevision: 20}")
+	x.WaitReason("InvalidSpec")
+	require.Contains(t, x.Get().Condition("Stalled").Message, `{"rotationRequest":{"replacesRevision":2}}`)
+	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
+}
+
+// Nobody writes another's name into the ledger, unless he may.
+func TestRequestedByIsOnesOwnName(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "stopped")
+	x.Apply()
+	const namespace, resource = "tenants-sandbox", "tenantcredentials.credentials.systemprompt.io"
+	kubectl(t, "", "-n", namespace, "create", "rolebinding", "request-editors", "--clusterrole=tenant-credential-operator-edit", "--user=alice", "--user=gateway")
+	kubectl(t, "", "-n", namespace, "create", "role", "request-attribute", "--verb=attribute", "--resource="+resource)
+	kubectl(t, "", "-n", namespace, "create", "rolebinding", "request-attribute", "--role=request-attribute", "--user=gateway")
+	request := func(as, requestedBy string, more ...string) (string, error) {
+		manifest := x.Manifest(append(more, "rotationRequest: {replacesRevision: 0, requestedBy: "+requestedBy+"}")...)
+		return try(manifest, "--as="+as, "apply", "-f", "-")
+	}
+	require.Eventually(t, func() bool { // the authorizer learns of the roles a moment later
+		_, err := try("", "--as=gateway", "auth", "can-i", "attribute", resource, "-n", namespace)
+		return err == nil
+	}, time.Minute, 200*time.Millisecond)
+
+	output, err := request("alice", "bob")
+	require.Error(t, err)
+	require.Contains(t, output, "write your own name, requestedBy: alice, or leave it out")
+	output, err = request("gateway", "bob")
+	require.NoError(t, err, output)
+	x.WaitReady()
+	require.Equal(t, "bob", x.Get().Status.LastRotation.RequestedBy)
+	output, err = request("alice", "bob", "suspend: true")
+	require.NoError(t, err, "the request is the one that was there: %s", output)
+	output, err = request("alice", "alice")
+	require.NoError(t, err, output)
+}
+
+// session opens a session as the tenant's app does, and returns what says whether it is still there.
+func session(t *testing.T, url string) (alive func() bool) {
+	t.Helper()
+	connection, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = connection.Close(context.Background()) })
+	return func() bool {
+		_, err := connection.Exec(t.Context(), "SELECT")
+		return err == nil
+	}
+}
+
+// authenticationTimePasses has the rotation look as old as a login may last, once it has noted which sessions are of before.
+func authenticationTimePasses(t *testing.T, x tenant) {
+	t.Helper()
+	x.SQL("UPDATE tenant_credentials.rotations SET sessions_before = sessions_before - interval '66 s' WHERE tenant_id = '" + x.ID + "' AND state = 'committed'")
+}
+
+// After a compromise no session is left that was opened with the former password, and that whatever Fly does.
+func TestCompromisedEndsSessions(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "stopped")
+	x.Apply("rotationGeneration: 1")
+	x.WaitReady()
+	thief := session(t, x.URL())
+	require.True(t, thief())
+
+	lift := x.Fault(`{"route":"POST /v1/apps/{app}/secrets","mode":"delay","delay_ms":3000}`)
+	defer lift()
+	x.Apply("rotationGeneration: 1", "rotationRequest: {replacesRevision: 1, compromised: true}")
+	require.Eventually(t, func() bool { return x.Rows()["open"] == 1 }, time.Minute, 50*time.Millisecond)
+	mend := x.Fault(`{"route":"GET /v1/apps/{app}","status":503,"count":-1}`) // for the passes after this one
+	require.Eventually(t, func() bool { return !thief() }, time.Minute, 100*time.Millisecond, "the session of before is still there")
+	require.Equal(t, 1, x.Rows()["committed"])
+	mend()
+
+	owner := session(t, x.URL())
+	require.Eventually(t, func() bool { // all else is done, and a login with the former password may still be under way
+		return strings.Contains(x.Get().Condition("Reconciling").Message, "sessions that role "+x.Role()+" opened before are being ended")
+	}, time.Minute, 200*time.Millisecond)
+	authenticationTimePasses(t, x)
+	x.WaitReady()
+	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
+	require.True(t, owner(), "a session with the present password")
+}
+
+// Terminate ends what is left of former sessions once the Machines have moved, and not before.
+func TestTerminateEndsSessionsAfterTheRollOut(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "started")
+	x.Apply("rotationGeneration: 1")
+	x.WaitReady()
+	forgotten := session(t, x.URL())
+	mend := x.Fault(`{"route":"POST /v1/apps/{app}/machines/{id}","status":503,"count":-1}`)
+
+	x.Apply("rotationGeneration: 2", "rotation: {sessionPolicy: Terminate}")
+	x.WaitReason("ConnectionFailed")
+	require.Equal(t, 1, x.Rows()["committed"])
+	require.True(t, forgotten(), "the Machine has not moved yet")
+	mend()
+	require.Eventually(t, func() bool { return !forgotten() }, time.Minute, 100*time.Millisecond, "the session of before is still there")
+	authenticationTimePasses(t, x)
+	x.WaitReady()
+	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
+}
