@@ -46,6 +46,9 @@ func (c cell) run(t *testing.T, l *lane) {
 	if c.fault.deposes {
 		l.standby.start(t)
 	}
+	if c.step.compromised {
+		tr.compromise(t)
+	}
 	i := newIncident(l, c.step, c.fault, tr.tenant)
 	tr.raise(t, i.choose)
 	select {

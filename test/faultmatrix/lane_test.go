@@ -68,6 +68,11 @@ func newLane(t *testing.T) *lane {
 
 	// Every Machine looks as if it had run for 20 s longer than it has: that it is watched for 10 s is tested elsewhere.
 	platform.Admin(t, http.MethodPost, "/admin/clock", `{"advance_ms":-20000}`, nil)
+	// The shorter a login may last, the sooner a rotation that ends sessions is completed.
+	_, err = l.superuser.Exec(t.Context(), "ALTER SYSTEM SET authentication_timeout = '5s'")
+	require.NoError(t, err)
+	_, err = l.superuser.Exec(t.Context(), "SELECT pg_reload_conf()")
+	require.NoError(t, err)
 	l.layGates(t)
 	l.putProxies(t)
 	l.leader, l.standby = l.newSeat(t, "a"), l.newSeat(t, "b")

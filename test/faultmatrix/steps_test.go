@@ -15,6 +15,8 @@ type step struct {
 	inside gate
 	// begun: by this step the ledger has an open row, and the rotation is finished whatever becomes of the spec.
 	begun bool
+	// compromised: the rotation is one that ends the sessions of before; else it is an ordinary one.
+	compromised bool
 	// locked: the transaction holds the tenant's lock when the call is made.
 	locked bool
 }
@@ -42,6 +44,7 @@ var steps = []step{
 	{name: "observe commit", is: first("observe", "COMMIT"), begun: true},
 	{name: "verify", is: first("login", "COMMIT"), begun: true},
 	{name: "status: committed", is: first("patch status", "COMMIT"), begun: true},
+	{name: "end sessions", is: first("end_sessions"), begun: true, compromised: true},
 	{name: "roll out: get app", is: first("get app", "COMMIT"), begun: true},
 	{name: "roll out: digest", is: first("list secrets", "COMMIT"), begun: true},
 	{name: "roll out: list", is: first("list machines", "COMMIT"), begun: true},

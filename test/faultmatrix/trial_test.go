@@ -1,11 +1,13 @@
 package faultmatrix
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -22,6 +24,8 @@ type trial struct {
 	before  *checker.Snapshot
 	changes changes
 	witness *witness
+	request string    // more of the spec, with which the rotation is asked for
+	thief   *pgx.Conn // a session that was opened with the former password; nil = there is none
 }
 
 // begin remembers what is so, and watches from now on. Whatever fails, the lane is good for another trial afterwards.
@@ -49,7 +53,18 @@ func (l *lane) begin(t *testing.T) *trial {
 func (tr *trial) raise(t *testing.T, choose func(faultproxy.Call, []faultproxy.Call) faultproxy.Fault) {
 	t.Helper()
 	tr.lane.rules.Set(choose)
-	tr.lane.patch(t, tr.tenant, fmt.Sprintf(`{"spec":{"rotationGeneration":%d,"suspend":false}}`, tr.next))
+	tr.lane.patch(t, tr.tenant, fmt.Sprintf(`{"spec":{"rotationGeneration":%d,"suspend":false%s}}`, tr.next, tr.request))
+}
+
+// compromise has somebody else use the present password, and the rotation be asked for because of that.
+func (tr *trial) compromise(t *testing.T) {
+	t.Helper()
+	var err error
+	tr.thief, err = pgx.Connect(t.Context(), tr.tenant.URL())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tr.thief.Close(context.Background()) })
+	revision := tr.tenant.Get().Status.Revision
+	tr.request = fmt.Sprintf(`,"rotationRequest":{"replacesRevision":%d,"compromised":true}`, revision)
 }
 
 // finish asks the witness and the checker, and that nothing is left over. So many rotations were due.
@@ -58,6 +73,10 @@ func (tr *trial) finish(t *testing.T, due int) {
 	l, x := tr.lane, tr.tenant
 	require.Empty(t, tr.witness.end(), "seen meanwhile")
 	require.Empty(t, leased(t, x), "a lease at Fly is left")
+	if tr.thief != nil {
+		_, err := tr.thief.Exec(t.Context(), "SELECT")
+		require.Error(t, err, "a session that was opened with the former password is left")
+	}
 	require.Empty(t, l.get(t, x).GetFinalizers())
 	var found []checker.Violation
 	for _, violation := range checker.Check(t.Context(), l.config, tr.before, map[string]int{x.ID: due}) {
