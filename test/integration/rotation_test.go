@@ -216,6 +216,39 @@ func TestCrashingMachineHaltsTheRollOut(t *testing.T) {
 	require.Equal(t, map[string]int{"superseded": 1, "completed": 1}, x.Rows())
 }
 
+// The others go on as they were while the roll-out is halted, and once the Machine is repaired it goes on by itself.
+func TestRepairedMachineLetsTheRollOutGoOn(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "started", "started", "started")
+	x.Apply()
+	x.WaitReady()
+	before := x.Look().Machines
+	for _, machine := range before {
+		admin(t, http.MethodPatch, "/admin/apps/"+x.App()+"/machines/"+machine.ID, `{"boot":"crash"}`, nil)
+	}
+	x.Apply("rotationGeneration: 1")
+	x.WaitReason("MachineUnhealthy")
+	crashed := ""
+	for i, machine := range x.Look().Machines {
+		switch {
+		case machine.Updates > 0:
+			require.Empty(t, crashed, "the roll-out went on after a Machine that does not come up")
+			crashed = machine.ID
+		default:
+			require.Equal(t, "started", machine.State)
+			require.Equal(t, before[i].Env, machine.Env)
+		}
+		admin(t, http.MethodPatch, "/admin/apps/"+x.App()+"/machines/"+machine.ID, `{"boot":"healthy"}`, nil)
+	}
+	require.Contains(t, x.Get().Condition("FlyMachinesUpdated").Message, "Machine "+crashed)
+	x.StartMachine(crashed)
+	x.WaitReady()
+	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
+	for _, machine := range x.Look().Machines {
+		require.Equal(t, x.URL(), machine.Env["DATABASE_URL"])
+	}
+}
+
 // The manager is stopped in the middle of a roll-out and goes on when it is back.
 func TestRestartGoesOn(t *testing.T) { // not parallel: the other tests need the manager
 	x := newTenant(t, "started", "started")

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -173,6 +174,19 @@ func (x Tenant) Look() AppView {
 	var view AppView
 	Admin(x.t, http.MethodGet, "/admin/apps/"+x.App(), "", &view)
 	return view
+}
+
+// StartMachine starts a Machine whose restarts are used up, as its owner does with fly machine start.
+func (x Tenant) StartMachine(id string) {
+	x.t.Helper()
+	address := os.Getenv("FLY_API_BASE_URL") + "/v1/apps/" + x.App() + "/machines/" + id + "/start"
+	require.Eventually(x.t, func() bool { // until it is stopped the answer is 412, or that it is started
+		var answer struct {
+			PreviousState string `json:"previous_state"`
+		}
+		err := jsonhttp.Call(context.Background(), http.MethodPost, address, os.Getenv("FLY_API_TOKEN"), nil, &answer)
+		return err == nil && answer.PreviousState == "stopped"
+	}, time.Minute, 100*time.Millisecond, "Machine %s", id)
 }
 
 // URL is the present DATABASE_URL at Fly.
