@@ -155,13 +155,13 @@ func (s *system) provisionApp(ctx context.Context, i int, x tenant) error {
 	return nil
 }
 
-// machineConfig is a small app's, which logs in every five seconds: there are many of them.
-const machineConfig = `{"image":"registry.fly.io/soak:deployment-1","env":{"PRIMARY_REGION":"fra","LOGIN_INTERVAL":"5s"},
+// machineConfig is a small app's, which logs in at its start and then at this interval.
+const machineConfig = `{"image":"registry.fly.io/soak:deployment-1","env":{"PRIMARY_REGION":"fra","LOGIN_INTERVAL":%q},
 	"metadata":{"fly_platform_version":"v2","fly_process_group":"app"},"restart":{"policy":"on-failure","max_retries":3},
 	"checks":{"health":{"type":"http","port":8080,"method":"get","path":"/health","interval":"15s","timeout":"2s","grace_period":"5s"}}}`
 
 func (s *system) addMachine(ctx context.Context, x tenant, state string) error {
-	return s.adminCall(ctx, http.MethodPost, "/admin/apps/"+x.app()+"/machines", map[string]any{"state": state, "config": json.RawMessage(machineConfig)}, nil)
+	return s.adminCall(ctx, http.MethodPost, "/admin/apps/"+x.app()+"/machines", map[string]any{"state": state, "config": json.RawMessage(fmt.Sprintf(machineConfig, x.logsInEvery.String()))}, nil)
 }
 
 // adopt binds the namespace to the tenants, makes their objects, and waits until each is adopted as it was found.

@@ -21,7 +21,9 @@ type plan struct {
 type tenant struct {
 	id       string
 	machines []string // their states
-	raises   int      // how often the plan raises its generation
+	// logsInEvery is the interval at which the app of each Machine logs in.
+	logsInEvery time.Duration
+	raises      int // how often the plan raises its generation
 }
 
 // step is one thing that is done.
@@ -136,7 +138,7 @@ func newTenant(random *rand.Rand) tenant {
 	if err != nil {
 		panic(err) // 16 bytes are a UUID
 	}
-	t := tenant{id: id.String()}
+	t := tenant{id: id.String(), logsInEvery: 5 * time.Second} // there are many of them
 	for range random.IntN(4) {
 		t.machines = append(t.machines, pick(random, []weighted[string]{{12, "started"}, {60, "stopped"}, {28, "suspended"}}))
 	}
