@@ -15,6 +15,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
 )
 
 func (r *Reconciler) findEnvironment(ctx context.Context, s *scope) error {
@@ -135,9 +136,9 @@ func passing(err error) bool {
 	return failure.ClassOf(err) == failure.Retry || failure.ClassOf(err) == failure.Unknown
 }
 
-// restsOnFormerLook says that nothing is unfinished or due, and that Fly has been looked at for this very spec.
+// restsOnFormerLook says that nothing is to be done, and that Fly has been looked at for this very spec.
 func (s *scope) restsOnFormerLook() bool {
 	condition := meta.FindStatusCondition(s.object.Status.Conditions, v1alpha1.FlySecretSyncedCondition)
 	return condition != nil && condition.Status == metav1.ConditionTrue && condition.ObservedGeneration == s.object.Generation &&
-		!unfinished(s.tenant) && !s.behind(s.tenant) && s.object.AskedGeneration() <= s.tenant.Claim.Generation
+		rotation.Decide(s.facts(s.tenant)).Step == rotation.Nothing
 }

@@ -266,7 +266,7 @@ func kstatusOf(t *testing.T, object *v1alpha1.TenantCredential) status.Status {
 	return result.Status
 }
 
-func TestGenerationManager(t *testing.T) {
+func TestFieldManager(t *testing.T) {
 	at := func(seconds int) *metav1.Time {
 		m := metav1.NewTime(now.Add(time.Duration(seconds) * time.Second))
 		return &m
@@ -275,12 +275,14 @@ func TestGenerationManager(t *testing.T) {
 		return metav1.ManagedFieldsEntry{Manager: manager, Time: when, FieldsV1: metav1.NewFieldsV1(fields)}
 	}
 	object := &v1alpha1.TenantCredential{ObjectMeta: metav1.ObjectMeta{UID: types.UID("u")}}
-	require.Empty(t, generationManager(object))
+	require.Empty(t, fieldManager(object, "f:rotationGeneration"))
 	object.ManagedFields = []metav1.ManagedFieldsEntry{
 		entry("flux", `{"f:spec":{"f:rotationGeneration":{}}}`, at(1)),
 		entry("kubectl-patch", `{"f:spec":{"f:rotationGeneration":{}}}`, at(2)),
 		entry("someone", `{"f:spec":{"f:suspend":{}}}`, at(3)),
+		entry("gateway", `{"f:spec":{"f:rotationRequest":{}}}`, at(3)),
 		entry("broken", `{`, at(4)),
 	}
-	require.Equal(t, "kubectl-patch", generationManager(object))
+	require.Equal(t, "kubectl-patch", fieldManager(object, "f:rotationGeneration"))
+	require.Equal(t, "gateway", fieldManager(object, "f:rotationRequest"))
 }

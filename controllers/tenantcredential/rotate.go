@@ -93,11 +93,12 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 		UID:          s.uid(),
 		Generation:   s.object.AskedGeneration(),
 		Reason:       string(s.decision.Cause),
-		FieldManager: generationManager(s.object),
+		FieldManager: fieldManager(s.object, "f:rotationGeneration"),
 		Above:        s.before.Status.Revision,
 	}
 	if s.facts(s.tenant).RequestDue() {
 		opening.RequestReason, opening.RequestedBy = s.request().Reason, s.request().RequestedBy
+		opening.FieldManager = fieldManager(s.object, "f:rotationRequest")
 	}
 	if s.tenant.Last != nil {
 		opening.After = s.tenant.Last.Revision
@@ -178,8 +179,8 @@ func (r *Reconciler) checkLogin(ctx context.Context, s *scope, password credenti
 	return postgresObstacle(last)
 }
 
-// generationManager is the field manager that wrote spec.rotationGeneration last, for the ledger; "" where nobody did.
-func generationManager(object *v1alpha1.TenantCredential) string {
+// fieldManager is the one that wrote a field of spec last, for the ledger; "" where nobody did.
+func fieldManager(object *v1alpha1.TenantCredential, field string) string {
 	manager, newest := "", time.Time{}
 	for _, entry := range object.ManagedFields {
 		if entry.FieldsV1 == nil || entry.Subresource != "" || entry.Time == nil || entry.Time.Time.Before(newest) {
@@ -188,7 +189,7 @@ func generationManager(object *v1alpha1.TenantCredential) string {
 		var fields struct {
 			Spec map[string]json.RawMessage `json:"f:spec"`
 		}
-		if json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) != nil || fields.Spec["f:rotationGeneration"] == nil {
+		if json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) != nil || fields.Spec[field] == nil {
 			continue
 		}
 		manager, newest = entry.Manager, entry.Time.Time
