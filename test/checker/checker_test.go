@@ -358,6 +358,7 @@ func TestServed(t *testing.T) {
 		says   []string
 	}{
 		{"raised and done", third, map[string]int{acme: 1}, nil},
+		{"requested and done", reason("Requested"), map[string]int{acme: 1}, nil},
 		{"two raises done by one", third, map[string]int{acme: 2}, nil},
 		{"nothing raised", func(*fixture) {}, nil, nil},
 		{"raised and not done", func(*fixture) {}, map[string]int{acme: 1},

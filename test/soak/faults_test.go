@@ -96,7 +96,7 @@ func (p *performance) carryOut(ctx context.Context, s step) {
 
 func (p *performance) do(ctx context.Context, s step) error {
 	switch s.do {
-	case doRaise, doSuspend, doRecreate, doApply:
+	case doRaise, doSuspend, doRecreate, doApply, doRequest:
 		return p.onObject(ctx, s)
 	case doDestroy, doAdd, doUpdate, doLease, doStop, doStart:
 		return p.onMachine(ctx, s)
@@ -167,9 +167,23 @@ func (p *performance) onObject(ctx context.Context, s step) error {
 		return errors.Join(err, p.patch(ctx, s.tenant, `{"spec":{"suspend":false}}`))
 	case doApply:
 		return p.patch(ctx, s.tenant, fmt.Sprintf(`{"spec":{"rotationGeneration":%d,"delivery":{"fly":{"variable":"DATABASE_URL"}}}}`, s.number))
+	case doRequest:
+		return p.request(ctx, s)
 	default:
 		return p.recreate(ctx, s)
 	}
+}
+
+// request asks for the revision to be replaced that the status shows.
+func (p *performance) request(ctx context.Context, s step) error {
+	o := object(objectName(s.tenant), p.plan.tenants[s.tenant].id, 0)
+	return until(ctx, func() error {
+		if err := p.system.client.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
+			return err
+		}
+		patch := fmt.Sprintf(`{"spec":{"rotationRequest":{"replacesRevision":%d,"reason":"the soak","compromised":%t}}}`, o.Status.Revision, s.number == 0)
+		return p.system.client.Patch(ctx, o, client.RawPatch(types.MergePatchType, []byte(patch)))
+	})
 }
 
 func (p *performance) patch(ctx context.Context, tenant int, patch string) error {

@@ -108,6 +108,18 @@ func (s *system) hastenClock(t *testing.T) {
 	require.NoError(t, s.adminCall(t.Context(), http.MethodPost, "/admin/clock", map[string]int{"advance_ms": -20_000}, nil))
 }
 
+// shortenLogins bounds how long a login may last: a rotation after a compromise is completed that much later.
+func (s *system) shortenLogins(t *testing.T) {
+	t.Helper()
+	connection, err := s.connect(t.Context())
+	require.NoError(t, err)
+	defer connection.Close(t.Context())
+	for _, statement := range []string{"ALTER SYSTEM SET authentication_timeout = '10s'", "SELECT pg_reload_conf()"} {
+		_, err := connection.Exec(t.Context(), statement)
+		require.NoError(t, err)
+	}
+}
+
 // provision makes the tenants as the platform would: rows, roles, databases, apps and Machines.
 func (s *system) provision(t *testing.T, tenants []tenant) {
 	t.Helper()

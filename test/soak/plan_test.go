@@ -23,7 +23,7 @@ type tenant struct {
 	machines []string // their states
 	// logsInEvery is the interval at which the app of each Machine logs in.
 	logsInEvery time.Duration
-	raises      int // how often the plan raises its generation
+	raises      int // how often the plan asks for a rotation
 }
 
 // step is one thing that is done.
@@ -52,6 +52,7 @@ func (s step) String() string {
 // The lanes of a plan.
 const (
 	laneTenants  = "tenants"
+	laneRequests = "requests"
 	laneMachines = "machines"
 	laneManager  = "manager"
 	laneSecond   = "second manager"
@@ -61,7 +62,7 @@ const (
 )
 
 // lanes are in the order in which a plan is printed.
-var lanes = []string{laneTenants, laneMachines, laneManager, laneSecond, lanePostgres, laneCluster, laneFly}
+var lanes = []string{laneTenants, laneRequests, laneMachines, laneManager, laneSecond, lanePostgres, laneCluster, laneFly}
 
 // newPlan is the same for the same seed, number of tenants and duration.
 func newPlan(seed uint64, tenants int, duration time.Duration) *plan {
@@ -71,6 +72,7 @@ func newPlan(seed uint64, tenants int, duration time.Duration) *plan {
 		p.tenants = append(p.tenants, newTenant(random))
 	}
 	p.fill(laneTenants, duration, 200*time.Millisecond, 800*time.Millisecond, p.tenantStep())
+	p.fill(laneRequests, duration, 3*time.Second, 9*time.Second, p.requestStep)
 	p.fill(laneMachines, duration, 500*time.Millisecond, 2*time.Second, p.machineStep)
 	p.fill(laneManager, duration, 2*time.Second, 15*time.Second, managerStep)
 	p.fill(laneSecond, duration, 10*time.Second, 40*time.Second, secondStep)
@@ -98,7 +100,7 @@ func (p *plan) fill(lane string, duration, shortest, longest time.Duration, draw
 		}
 		p.lanes[lane] = append(p.lanes[lane], s)
 		at += s.lasts + between(random, shortest, longest)
-		if s.do == doRaise || s.do == doSuspend {
+		if s.do == doRaise || s.do == doSuspend || s.do == doRequest {
 			p.tenants[s.tenant].raises++
 		}
 	}
@@ -151,6 +153,7 @@ const (
 	doSuspend  = "suspend and raise"
 	doRecreate = "delete and make again"
 	doApply    = "apply unchanged"
+	doRequest  = "request"
 )
 
 // tenantStep counts the generations, so that the plan names each of them.
@@ -166,6 +169,16 @@ func (p *plan) tenantStep() func(*rand.Rand) step {
 		s.number = generations[s.tenant]
 		return s
 	}
+}
+
+// requestStep is of a tenant whose generation is raised too: an object that is made again has lost its request. One in three is of a
+// password that is compromised.
+func (p *plan) requestStep(random *rand.Rand) step {
+	s := step{do: doRequest, tenant: random.IntN(len(p.tenants)), number: random.Int64N(3)}
+	for p.tenants[s.tenant].raises == 0 {
+		s.tenant = random.IntN(len(p.tenants))
+	}
+	return s
 }
 
 // What is done to a Machine.

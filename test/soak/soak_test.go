@@ -33,7 +33,7 @@ type figures struct {
 	Seed                 uint64         `json:"seed"`
 	Duration             string         `json:"duration"`
 	Tenants              int            `json:"tenants"`
-	Raised               int            `json:"generationsRaised"`
+	Asked                int            `json:"rotationsAskedFor"`
 	Committed            int            `json:"rotationsCommitted"`
 	Completed            int            `json:"rotationsCompleted"`
 	Superseded           int            `json:"rotationsSuperseded"`
@@ -65,6 +65,7 @@ func TestSoak(t *testing.T) {
 	p := newPlan(seed, soakTenants, duration)
 	log, r := p.write(t), newRecovery(len(p.tenants))
 	s := startFleet(t, p.tenants, 32, r.see)
+	s.shortenLogins(t)
 	watching := &probes{system: s.system, tenants: p.tenants}
 	s.meanwhile(func(ctx context.Context) { watching.run(ctx, watching.password) })
 	s.meanwhile(func(ctx context.Context) { watching.run(ctx, watching.status) })
@@ -112,7 +113,7 @@ func (p *plan) write(t *testing.T) *os.File {
 	return log
 }
 
-// raised has for each tenant how often the plan raises its generation.
+// raised has for each tenant how often the plan asks for a rotation.
 func (p *plan) raised() map[string]int {
 	raised := map[string]int{}
 	for _, x := range p.tenants {
@@ -129,7 +130,7 @@ func (f *figures) gather(t *testing.T, s *system, p *performance, watching *prob
 	f.PasswordsProbed, f.StatusesProbed = watching.passwords, watching.statuses
 	f.RecoveryFromFirst, f.RecoveryFromLast = p.recovery.summaries()
 	for _, x := range p.plan.tenants {
-		f.Raised += x.raises
+		f.Asked += x.raises
 	}
 	connection, err := s.connect(t.Context())
 	require.NoError(t, err)
