@@ -63,6 +63,10 @@ rollout: packages build $(BIN)/k8s/.built postgres ## 50 apps of 4 Machines rota
 bench: postgres postgres-18 ## rotations a second through the SQL API, on PostgreSQL 15 and 18
 	go test ./controllers/postgres -run NONE -bench Rotation
 
+.PHONY: fly-conformance
+fly-conformance: ## the emulator's contracts; against Fly itself with FLY_API_TOKEN and FLY_APP=<a throwaway app>
+	FLY_CONFORMANCE=1 go test ./test/conformance -count=1 -v -timeout 1h
+
 .PHONY: verify
 verify: tools $(BIN)/k8s/.built ## generated files are current, lint, formatting, kustomizations
 	hack/verify.sh

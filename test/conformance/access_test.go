@@ -1,0 +1,53 @@
+package conformance
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestWithoutAValidTokenEverythingIs401(t *testing.T) {
+	f := newFixture(t)
+	for _, authorization := range []string{anonymous, "Bearer no-token", "FlyV1 fm2_bm8gdG9rZW4="} {
+		for _, r := range []request{
+			{method: "GET", path: f.path},
+			{method: "GET", path: f.path + "/machines"},
+			{method: "GET", path: f.path + "/secrets"},
+			{method: "POST", path: f.path + "/secrets", body: members{"values": members{unset: nil}}},
+		} {
+			r.authorization = authorization
+			f.call(401, r)
+		}
+	}
+}
+
+func TestAnUnknownAppIs404(t *testing.T) {
+	f := newFixture(t)
+	path := f.path + "-is-not-there-8f1c2d"
+	f.call(404, request{method: "GET", path: path})
+	f.call(404, request{method: "POST", path: path + "/secrets", body: members{"values": members{unset: nil}}})
+}
+
+func TestAnAppTellsItsNameItsOrganizationAndItsMachines(t *testing.T) {
+	f := newFixture(t)
+	app := func() (out struct {
+		Name         string
+		Organization struct{ Slug string }
+		MachineCount *int `json:"machine_count"`
+	}) {
+		f.read(f.path, &out)
+		return out
+	}
+	before := app()
+	require.Equal(t, f.app, before.Name)
+	require.NotEmpty(t, before.Organization.Slug)
+	require.NotNil(t, before.MachineCount, "an app says how many Machines it has")
+	require.Zero(t, *before.MachineCount)
+
+	m := f.create(f.config(nil), nil)
+	var list []view
+	f.read(f.path+"/machines?include_leases=true", &list)
+	require.Len(t, list, 1)
+	require.Equal(t, m.id, list[0].ID)
+	require.Equal(t, 1, *app().MachineCount, "the count agrees with the list, which has been wrongly empty")
+}
