@@ -30,24 +30,27 @@ func TestAnUnknownAppIs404(t *testing.T) {
 
 func TestAnAppTellsItsNameItsOrganizationAndItsMachines(t *testing.T) {
 	f := newFixture(t)
-	app := func() (out struct {
+	var app struct {
 		Name         string
 		Organization struct{ Slug string }
-		MachineCount *int `json:"machine_count"`
-	}) {
-		f.read(f.path, &out)
-		return out
 	}
-	before := app()
-	require.Equal(t, f.app, before.Name)
-	require.NotEmpty(t, before.Organization.Slug)
-	require.NotNil(t, before.MachineCount, "an app says how many Machines it has")
-	require.Zero(t, *before.MachineCount)
+	f.read(f.path, &app)
+	require.Equal(t, f.app, app.Name)
+	require.NotEmpty(t, app.Organization.Slug)
+}
 
-	m := f.create(f.config(nil), nil)
-	var list []view
-	f.read(f.path+"/machines?include_leases=true", &list)
-	require.Len(t, list, 1)
-	require.Equal(t, m.id, list[0].ID)
-	require.Equal(t, 1, *app().MachineCount, "the count agrees with the list, which has been wrongly empty")
+func TestTheCountOfMachinesAgreesWithTheList(t *testing.T) { // lists have been wrongly empty
+	f := newFixture(t)
+	for range 2 {
+		f.create(f.config(nil), nil)
+		var app struct {
+			MachineCount *int `json:"machine_count"`
+		}
+		f.read(f.path, &app)
+		var list []view
+		f.read(f.path+"/machines?include_leases=true", &list)
+		require.NotNil(t, app.MachineCount, "an app says how many Machines it has")
+		require.NotEmpty(t, list)
+		require.Len(t, list, *app.MachineCount)
+	}
 }

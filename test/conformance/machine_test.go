@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -109,9 +110,16 @@ func (f *fixture) createOnly(config, more members) *machine {
 	return m
 }
 
+// destroy returns when the Machine is gone, so that the next test does not count it.
 func (m *machine) destroy() {
 	m.Helper()
 	a := m.try(request{method: "DELETE", path: m.path + "?force=true", nonce: m.nonce})
+	if a.status == 409 { // a lease was lost sight of; it runs out, and nothing tells when
+		_ = m.clock.sleep(context.Background(), leaseTime+time.Second) // without a deadline it never fails
+		a = m.try(request{method: "DELETE", path: m.path + "?force=true"})
+	}
+	timeout, _ := m.patience(1)
+	m.try(request{method: "GET", path: fmt.Sprintf("%s/wait?state=destroyed&timeout=%d", m.path, timeout)}) // 404 says so as well
 	if !a.ok() && a.status != 404 {
 		m.Errorf("Machine %s could not be destroyed (%d): fly machine destroy --force %s -a %s", m.id, a.status, m.id, m.app)
 	}
@@ -121,6 +129,21 @@ func (m *machine) get() (v view) {
 	m.Helper()
 	m.read(m.path, &v)
 	return v
+}
+
+// listed is the Machine as the list of the app's Machines shows it.
+func (m *machine) listed() view {
+	m.Helper()
+	var list []view
+	m.read(m.fixture.path+"/machines?include_leases=true", &list)
+	for _, v := range list {
+		if v.ID == m.id {
+			return v
+		}
+	}
+	m.Errorf("the list does not show Machine %s", m.id)
+	m.FailNow()
+	return view{}
 }
 
 // post makes a call below the Machine that has to succeed.
@@ -135,15 +158,24 @@ func (m *machine) post(call string) {
 // wait returns once the Machine is in the state in that version. Fly answers 408 after a minute, within which an image may not have come.
 func (m *machine) wait(state, instance string) {
 	m.Helper()
-	path := fmt.Sprintf("%s/wait?state=%s&version=%s&timeout=60", m.path, state, instance)
+	timeout, tries := m.patience(10)
+	path := fmt.Sprintf("%s/wait?state=%s&version=%s&timeout=%d", m.path, state, instance, timeout)
 	a := m.try(request{method: "GET", path: path})
-	for try := 1; a.status == 408 && try < 5; try++ {
+	for try := 1; a.status == 408 && try < tries; try++ {
 		a = m.try(request{method: "GET", path: path})
 	}
 	if a.status != 200 {
 		m.Errorf("GET %s was answered with %d: %s", path, a.status, m.redact(string(a.body)))
 		m.FailNow()
 	}
+}
+
+// patience is how many seconds to wait for a state, and how often. On the emulator nothing takes long.
+func (m *machine) patience(emulated int) (timeout, tries int) {
+	if m.emulated {
+		return emulated, 1
+	}
+	return 60, 5
 }
 
 // update is an update of the Machine as the operator makes it: its config goes out as the bytes that were read.
@@ -232,13 +264,16 @@ type lease struct {
 	ExpiresAt int64  `json:"expires_at"` // seconds since 1970
 }
 
+// leaseTime is how long each lease is asked for.
+const leaseTime = 60 * time.Second
+
 func (l lease) expires() time.Time { return time.Unix(l.ExpiresAt, 0) }
 
 // lease takes the Machine's lease, or prolongs that of the nonce.
 func (m *machine) lease(nonce string) lease {
 	m.Helper()
 	var out struct{ Data lease }
-	m.decode(m.call(201, request{method: "POST", path: m.path + "/lease?ttl=60", nonce: nonce}), &out)
+	m.decode(m.call(201, request{method: "POST", path: fmt.Sprintf("%s/lease?ttl=%.0f", m.path, leaseTime.Seconds()), nonce: nonce}), &out)
 	m.nonce = out.Data.Nonce
 	return out.Data
 }

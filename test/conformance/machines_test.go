@@ -96,10 +96,7 @@ func TestTheOperatorsMarkIsReadBack(t *testing.T) {
 		c["metadata"] = members{"tenant_credential_revision": mark}
 	})
 	require.Equal(t, mark, m.updated("started", config, nil).metadata()["tenant_credential_revision"])
-	var list []view
-	f.read(f.path+"/machines", &list)
-	require.Len(t, list, 1)
-	require.Equal(t, mark, list[0].metadata()["tenant_credential_revision"])
+	require.Equal(t, mark, m.listed().metadata()["tenant_credential_revision"])
 }
 
 func TestAnUpdateOfAVersionThatIsNoMoreIs409(t *testing.T) {

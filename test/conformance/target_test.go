@@ -128,7 +128,7 @@ func (g *target) leftNothing(ctx context.Context) error {
 
 // machines are the IDs that Fly lists, and how many it counts.
 func (g *target) machines(ctx context.Context) (ids []string, counted int, err error) {
-	var list []struct{ ID string }
+	var list []view
 	var app struct {
 		Count int `json:"machine_count"`
 	}
@@ -137,7 +137,9 @@ func (g *target) machines(ctx context.Context) (ids []string, counted int, err e
 	}
 	err = g.read(ctx, "/v1/apps/"+g.app+"/machines", &list)
 	for _, m := range list {
-		ids = append(ids, m.ID)
+		if m.State != "destroying" && m.State != "destroyed" { // it takes Fly a moment
+			ids = append(ids, m.ID)
+		}
 	}
 	return ids, app.Count, err
 }
