@@ -1,6 +1,6 @@
 #!/bin/sh
-# Fails when something generated is not current, when a file is not formatted, when the linter finds something, or when a part of
-# config/ can not be built.
+# Fails when something generated is not current, when a file is not formatted, when the linter finds something, when a part of config/
+# can not be built, or when the protocol can not be broken on purpose any more (make fault-mutants).
 set -eu
 cd "$(dirname "$0")/.."
 before=$(git status --porcelain; git diff | sha256sum)
@@ -22,6 +22,9 @@ for module in . hack/tools/codegen hack/tools/lint hack/tools/kubernetes; do
 done
 for kustomization in config/*/kustomization.yaml; do
 	bin/kubectl kustomize "$(dirname "$kustomization")" >/dev/null
+done
+for mutant in test/faultmatrix/mutants/*.patch; do
+	git apply --check "$mutant"
 done
 bin/tools/golangci-lint run
 echo "verify: ok"
