@@ -81,29 +81,46 @@ func (s *Server) OpenRotation(ctx context.Context, o Opening) (Rotation, error) 
 	return row.rotation(), nil
 }
 
-// Complete marks a committed rotation as completed, and raises the claim's generation to the row's. Twice is the same as once.
-// Retry/Superseded: the row is neither committed nor completed.
+// Rolled says that every consumer of a committed rotation has the new value. Twice is the same as once. Retry/Superseded: the row is
+// neither committed nor rolled.
+func (s *Server) Rolled(ctx context.Context, tenantID, uid string, revision int64) error {
+	return s.exec(ctx, "select tenant_credentials.rolled($1::text::uuid, $2, $3)", tenantID, uid, revision)
+}
+
+// Retire closes the login that the consumers of a rolled rotation have left, once no session of it is left or grace has passed since they
+// did, and with endSessions ends what is left then. It answers whether all of that is done; until then it is called again, and Complete
+// needs it. Retry/Superseded: the row is not rolled.
+func (s *Server) Retire(ctx context.Context, tenantID, uid string, revision int64, grace time.Duration, endSessions bool) (bool, error) {
+	return s.ask(ctx, "select tenant_credentials.retire($1::text::uuid, $2, $3, make_interval(secs => $4), $5)", tenantID, uid, revision, grace.Seconds(), endSessions)
+}
+
+// Complete marks a committed or rolled rotation as completed, and raises the claim's generation to the row's. Twice is the same as once.
+// Retry/Superseded: the row is neither committed, rolled
+// nor completed, or a former login or session that it owes an end is left.
 func (s *Server) Complete(ctx context.Context, tenantID, uid string, revision int64) error {
 	return s.exec(ctx, "select tenant_credentials.complete($1::text::uuid, $2, $3)", tenantID, uid, revision)
 }
 
 // EndSessions notes, at its first call, that every session that began before is of before the committed rotation, and with sweep ends
 // those. It answers whether there can be none any more; until then it is called again. Complete needs that where the rotation's
-// SessionPolicy is not SessionsKept. Retry/Superseded: the row is not committed.
+// SessionPolicy is not SessionsKept. Retry/Superseded: the row is neither committed nor rolled.
 func (s *Server) EndSessions(ctx context.Context, tenantID, uid string, revision int64, sweep bool) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	var ended bool
-	err := s.pool.QueryRow(ctx, "select tenant_credentials.end_sessions($1::text::uuid, $2, $3, $4)", tenantID, uid, revision, sweep).Scan(&ended)
-	if err != nil {
-		return false, translate(err)
-	}
-	return ended, nil
+	return s.ask(ctx, "select tenant_credentials.end_sessions($1::text::uuid, $2, $3, $4)", tenantID, uid, revision, sweep)
 }
 
-// Discard gives up an open rotation. Twice is the same as once. Retry/Superseded: the row is neither open nor discarded.
+// Discard gives up an open rotation. Twice is the same as once. Retry/Superseded: the row is neither open, issued nor discarded.
 func (s *Server) Discard(ctx context.Context, tenantID, uid string, revision int64) error {
 	return s.exec(ctx, "select tenant_credentials.discard($1::text::uuid, $2, $3)", tenantID, uid, revision)
+}
+
+// ask calls a function that answers yes or no.
+func (s *Server) ask(ctx context.Context, sql string, arguments ...any) (yes bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if err := s.pool.QueryRow(ctx, sql, arguments...).Scan(&yes); err != nil {
+		return false, translate(err)
+	}
+	return yes, nil
 }
 
 func (s *Server) exec(ctx context.Context, sql string, arguments ...any) error {
@@ -129,15 +146,16 @@ func readTenants(ctx context.Context, q queries, sql string, arguments ...any) (
 
 func scanTenant(row pgx.CollectableRow) (Tenant, error) {
 	var t Tenant
-	var violation, verifier, hash *string
+	var violation, former, second, verifier, hash *string
 	var claim *claimRow
 	var open, last *rotationRow
-	err := row.Scan(&t.ID, &t.Found, &t.Role, &t.Database, &t.FlyApp, &t.RoleExists, &violation, &verifier, &hash,
+	err := row.Scan(&t.ID, &t.Found, &t.Role, &t.Database, &t.FlyApp, &t.RoleExists, &violation, &t.Login, &former, &second, &verifier, &hash,
 		&claim, &open, &last, &t.CompromisedRevision, &t.Clock)
 	if err != nil {
 		return Tenant{}, err
 	}
 	t.RoleViolation, t.VerifierDigest, t.HashDigest = text(violation), text(verifier), text(hash)
+	t.FormerLogin, t.SecondViolation = text(former), text(second)
 	if claim != nil {
 		c := claim.claim()
 		t.Claim = &c
@@ -182,6 +200,7 @@ type rotationRow struct {
 	RequestReason   string    `json:"requestReason"`
 	RequestedBy     string    `json:"requestedBy"`
 	FieldManager    string    `json:"fieldManager"`
+	Login           string    `json:"login"`
 	VerifierDigest  string    `json:"verifierDigest"`
 	HashDigest      string    `json:"hashDigest"`
 	DeliveryDigest  string    `json:"deliveryDigest"`
@@ -190,6 +209,7 @@ type rotationRow struct {
 	FlyVersion      uint64    `json:"flyVersion"`
 	OpenedAt        time.Time `json:"openedAt"`
 	CommittedAt     time.Time `json:"committedAt"`
+	RolledAt        time.Time `json:"rolledAt"`
 	CompletedAt     time.Time `json:"completedAt"`
 	SessionPolicy   string    `json:"sessionPolicy"`
 	SessionsEndedAt time.Time `json:"sessionsEndedAt"`

@@ -153,6 +153,15 @@ func (f *fixture) newTenant() (id, role string) {
 	return id, role
 }
 
+// prepareOverlap makes a tenant's second login, as a DBA would.
+func (f *fixture) prepareOverlap(role string) {
+	f.t.Helper()
+	f.exec("select tenant_credentials.prepare_overlap($1)", role)
+	f.t.Cleanup(func() {
+		_, _ = f.dba.Exec(context.Background(), "drop role "+role+"_b")
+	})
+}
+
 // adoptedTenant is a new tenant that the object "uid" holds.
 func (f *fixture) adoptedTenant() (id, role string) {
 	f.t.Helper()

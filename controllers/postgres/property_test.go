@@ -40,10 +40,11 @@ func TestRandomCallsKeepToTheTransitions(t *testing.T) {
 		require.NoError(t, err)
 		defer func() { _ = operator.Close(context.Background()) }()
 		rapid.Check(t, func(r *rapid.T) {
-			id, _ := f.newTenant()
+			id, role := f.newTenant()
+			f.prepareOverlap(role)
 			m := &machine{f: f, operator: operator, id: id}
 			r.Repeat(map[string]func(*rapid.T){
-				"adopt": m.adopt, "open": m.open, "rotate": m.rotate, "complete": m.complete, "discard": m.discard,
+				"adopt": m.adopt, "open": m.open, "rotate": m.rotate, "issue": m.issue, "rolled": m.rolled, "retire": m.retire, "complete": m.complete, "discard": m.discard,
 				"jumble": m.jumble, "": m.check,
 			})
 		})
@@ -92,15 +93,15 @@ func (m *machine) open(r *rapid.T) {
 	if !m.holds(r, uid, err) {
 		return
 	}
-	if m.find(StateOpen) == 0 && after != newest {
+	if m.begun() == 0 && after != newest {
 		require.Equal(r, failure.Superseded, failure.ReasonOf(err), "opened by one who has not seen the newest rotation")
 		return
 	}
 	require.NoError(r, err)
-	if m.find(StateOpen) == 0 {
+	if m.begun() == 0 {
 		m.rows = append(m.rows, row{StateOpen, generation})
 	}
-	require.Equal(r, m.find(StateOpen), opened.Revision)
+	require.Equal(r, m.begun(), opened.Revision)
 }
 
 func (m *machine) rotate(r *rapid.T) {
@@ -121,21 +122,89 @@ func (m *machine) rotate(r *rapid.T) {
 		return
 	}
 	switch {
+	case m.state(revision) == StateIssued:
+		require.Equal(r, failure.Superseded, failure.ReasonOf(err), "another password than the one that was issued")
 	case m.state(revision) != StateOpen:
 		require.Equal(r, failure.Superseded, failure.ReasonOf(err))
 	case givesUp:
 		require.Equal(r, gaveUp, err)
 	default:
 		require.NoError(r, err)
-		if older := m.find(StateCommitted); older != 0 {
-			m.rows[older-1].state = StateSuperseded
-		}
-		m.rows[revision-1].state = StateCommitted
+		m.commit(revision)
+	}
+}
+
+func (m *machine) commit(revision int64) {
+	if older := m.committed(); older != 0 {
+		m.rows[older-1].state = StateSuperseded
+	}
+	m.rows[revision-1].state = StateCommitted
+}
+
+// issue gives the idle login a password and, now and then, goes on with it to the commit.
+func (m *machine) issue(r *rapid.T) {
+	uid, revision := rapid.SampledFrom(uids).Draw(r, "uid"), m.revision(r)
+	verifier := m.f.verifier(credential.NewPassword())
+	before := m.f.observe(m.id)
+	var login string
+	err := m.f.server.InTransaction(m.f.t.Context(), m.id, uid, func(ctx context.Context, tx Transaction) (err error) {
+		login, err = tx.Issue(ctx, revision, verifier)
+		return err
+	})
+	if !m.holds(r, uid, err) {
+		return
+	}
+	if m.state(revision) != StateOpen && m.state(revision) != StateIssued || m.find(StateCommitted) != 0 {
+		require.Equal(r, failure.Superseded, failure.ReasonOf(err))
+		return
+	}
+	require.NoError(r, err)
+	m.rows[revision-1].state = StateIssued
+	require.NotEqual(r, before.Login, login, "the login in use was issued")
+	if rapid.Bool().Draw(r, "delivers") {
+		require.NoError(r, m.f.server.InTransaction(m.f.t.Context(), m.id, uid, func(ctx context.Context, tx Transaction) error {
+			if err := tx.Stage(ctx, Staging{Revision: revision, Verifier: verifier}); err != nil {
+				return err
+			}
+			return tx.Commit(ctx, FlyWrite{App: "a", Version: 1})
+		}))
+		m.commit(revision)
+		require.Equal(r, login, m.f.observe(m.id).Login)
+	}
+}
+
+func (m *machine) rolled(r *rapid.T) {
+	uid, revision := rapid.SampledFrom(uids).Draw(r, "uid"), m.revision(r)
+	err := m.f.server.Rolled(m.f.t.Context(), m.id, uid, revision)
+	if !m.holds(r, uid, err) {
+		return
+	}
+	switch m.state(revision) {
+	case StateCommitted, StateRolled:
+		require.NoError(r, err)
+		m.rows[revision-1].state = StateRolled
+	default:
+		require.Equal(r, failure.Superseded, failure.ReasonOf(err))
+	}
+}
+
+func (m *machine) retire(r *rapid.T) {
+	uid, revision := rapid.SampledFrom(uids).Draw(r, "uid"), m.revision(r)
+	_, err := m.f.server.Retire(m.f.t.Context(), m.id, uid, revision, 0, false)
+	if !m.holds(r, uid, err) {
+		return
+	}
+	if m.state(revision) == StateRolled {
+		require.NoError(r, err)
+		require.Empty(r, m.f.observe(m.id).FormerLogin)
+	} else {
+		require.Equal(r, failure.Superseded, failure.ReasonOf(err))
 	}
 }
 
 func (m *machine) complete(r *rapid.T) {
 	uid, revision := rapid.SampledFrom(uids).Draw(r, "uid"), m.revision(r)
+	former := m.f.observe(m.id).FormerLogin
 	err := m.f.server.Complete(m.f.t.Context(), m.id, uid, revision)
 	if !m.holds(r, uid, err) {
 		return
@@ -143,7 +212,11 @@ func (m *machine) complete(r *rapid.T) {
 	switch m.state(revision) {
 	case StateCompleted:
 		require.NoError(r, err)
-	case StateCommitted:
+	case StateCommitted, StateRolled:
+		if former != "" {
+			require.Equal(r, failure.Superseded, failure.ReasonOf(err), "two logins at the end")
+			return
+		}
 		require.NoError(r, err)
 		m.rows[revision-1].state = StateCompleted
 		m.claim.generation = max(m.claim.generation, m.rows[revision-1].generation)
@@ -161,7 +234,7 @@ func (m *machine) discard(r *rapid.T) {
 	switch m.state(revision) {
 	case StateDiscarded:
 		require.NoError(r, err)
-	case StateOpen:
+	case StateOpen, StateIssued:
 		require.NoError(r, err)
 		m.rows[revision-1].state = StateDiscarded
 	default:
@@ -181,7 +254,10 @@ func (m *machine) jumble(r *rapid.T) {
 			"select tenant_credentials.open($1, 'a', $2, 'r', 'm', coalesce((select (o.last_rotation->>'revision')::bigint from tenant_credentials.observe(array[$1::uuid]) o), 0), 0)",
 			"select from tenant_credentials.lock($1, 'a') where $2 > 0",
 			"select tenant_credentials.stage($1, $2, '" + m.f.verifier(credential.NewPassword()) + "', null)",
+			"select tenant_credentials.issue($1, $2, '" + m.f.verifier(credential.NewPassword()) + "')",
 			"select tenant_credentials.commit($1, $2, null, null, null)",
+			"select tenant_credentials.rolled($1, 'a', $2)",
+			"select tenant_credentials.retire($1, 'a', $2, interval '0', false)",
 			"select tenant_credentials.complete($1, 'a', $2)",
 			"select tenant_credentials.discard($1, 'a', $2)",
 		}).Draw(r, "call")
@@ -217,7 +293,7 @@ func reachable(from, to string) bool {
 		return true
 	}
 	for _, t := range transitions {
-		if t.from == from && reachable(t.to, to) {
+		if t.from == from && t.to != from && reachable(t.to, to) {
 			return true
 		}
 	}
@@ -231,8 +307,8 @@ func (m *machine) check(r *rapid.T) {
 	for _, row := range m.rows {
 		unfinished[row.state]++
 	}
-	require.LessOrEqual(r, unfinished[StateOpen], 1)
-	require.LessOrEqual(r, unfinished[StateCommitted], 1)
+	require.LessOrEqual(r, unfinished[StateOpen]+unfinished[StateIssued], 1)
+	require.LessOrEqual(r, unfinished[StateCommitted]+unfinished[StateRolled], 1)
 	require.Zero(r, unfinished[StateStaged])
 
 	tenant := m.f.observe(m.id)
@@ -244,7 +320,11 @@ func (m *machine) check(r *rapid.T) {
 	require.Equal(r, m.claim.uid, tenant.Claim.UID)
 	require.Equal(r, m.claim.generation, tenant.Claim.Generation)
 	if tenant.Last != nil {
-		require.Equal(r, tenant.Last.VerifierDigest, tenant.VerifierDigest, "the role has what was committed last")
+		require.Equal(r, tenant.Last.VerifierDigest, tenant.VerifierDigest, "the active login has what was committed last")
+		require.Equal(r, tenant.Last.Login, tenant.Login)
+		if tenant.Last.State == StateCompleted && tenant.Open == nil {
+			require.Empty(r, tenant.FormerLogin, "two logins at rest")
+		}
 	}
 }
 
@@ -272,17 +352,21 @@ func (m *machine) state(revision int64) string {
 	return m.rows[revision-1].state
 }
 
-// find returns the revision in a state, 0 = none.
+// begun is the revision that is not committed yet, committed the one that is not completed; 0 = none.
+func (m *machine) begun() int64     { return max(m.find(StateOpen), m.find(StateIssued)) }
+func (m *machine) committed() int64 { return max(m.find(StateCommitted), m.find(StateRolled)) }
+
 // newest is the highest revision that is committed or completed, 0 where none is.
 func (m *machine) newest() int64 {
 	for i, row := range slices.Backward(m.rows) {
-		if row.state == StateCommitted || row.state == StateCompleted {
+		if row.state == StateCommitted || row.state == StateRolled || row.state == StateCompleted {
 			return int64(i + 1)
 		}
 	}
 	return 0
 }
 
+// find returns the revision in a state, 0 = none.
 func (m *machine) find(state string) int64 {
 	for i, row := range m.rows {
 		if row.state == state {

@@ -54,10 +54,10 @@ func TestOperatorMayExecuteAndNothingElse(t *testing.T) {
 
 func TestEveryFunctionIsSealed(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
-		require.Equal(t, "configure", one[string](f, `select string_agg(p.proname, ', ') from pg_proc p
+		require.Equal(t, "carry_over, configure, prepare_overlap", one[string](f, `select string_agg(p.proname, ', ' order by p.proname) from pg_proc p
 			where p.pronamespace = 'tenant_credentials'::regnamespace
 			  and (not p.prosecdef or p.proconfig is distinct from '{"search_path=pg_catalog, tenant_credentials, pg_temp"}')`),
-			"only the DBA's function runs with the caller's rights")
+			"only what the DBA calls runs with the caller's rights")
 		require.Zero(t, one[int](f, `select count(*) from pg_proc p
 			where p.pronamespace = 'tenant_credentials'::regnamespace and has_function_privilege('public', p.oid, 'EXECUTE')`))
 		require.Equal(t, "lock_managed, read_managed, write_managed", one[string](f, `select string_agg(p.proname, ', ' order by p.proname) from pg_proc p
@@ -234,10 +234,18 @@ func TestVerifierStaysOutOfLogsAndErrors(t *testing.T) {
 			require.NoError(t, tx.Rollback(t.Context()))
 		}
 
+		f.prepareOverlap(role)
+		verifiers = append(verifiers, f.verifier(credential.NewPassword()))
+		require.NoError(t, f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
+			_, err := tx.Issue(ctx, tx.Tenant().Open.Revision, verifiers[len(verifiers)-1])
+			return err
+		}))
+
 		log, err := os.ReadFile(f.pg.LogFile)
 		require.NoError(t, err)
 		require.Contains(t, string(log), "still waiting for", "the log has the wait")
 		require.Contains(t, string(log), "tenant_credentials.stage(", "the log has the statement")
+		require.Contains(t, string(log), "tenant_credentials.issue(", "the log has the statement")
 		requireNone(t, string(log), verifiers)
 		requireNone(t, one[string](f, "select string_agg(query, ' ') from pg_stat_statements"), verifiers)
 	})

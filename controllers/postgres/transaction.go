@@ -15,8 +15,8 @@ import (
 const (
 	// endTimeout bounds COMMIT and ROLLBACK, which are sent also when the caller's context has ended.
 	endTimeout = 10 * time.Second
-	// terminateAfter is how long Stage waits before it looks whether a session of the tenant's own role is in its way. It is well
-	// below lock_timeout, and far above what Stage takes in health.
+	// terminateAfter is how long a new password waits before it is looked whether a session of the tenant's own is in its way. It is well
+	// below lock_timeout, and far above what setting one takes in health.
 	terminateAfter = time.Second
 )
 
@@ -25,8 +25,13 @@ const (
 type Transaction interface {
 	// Tenant is what was read under the lock.
 	Tenant() Tenant
-	// Stage guards the role, sets its verifier, writes the same string as the stored hash, and has every constraint checked now. Sessions
-	// of the tenant's own role that keep its row locked are ended. Retry/Superseded: the revision is not open.
+	// Issue gives the idle one of the tenant's two logins a verifier, before anybody is to use it, and answers with its name. In a
+	// transaction of its own; again where an attempt was not committed. Stall/RoleNotAllowed names what the second login lacks.
+	// Retry/Superseded: the revision is neither open nor issued, or a committed rotation is moving the consumers.
+	Issue(ctx context.Context, revision int64, verifier string) (login string, err error)
+	// Stage guards the role, sets the verifier of the login in use (of a revision that is issued, its login has it already), writes the same
+	// string as the stored hash, and has every constraint checked now. Retry/Superseded: the revision is neither open nor issued, or its
+	// login's password is not the one that was issued. Issue and Stage end sessions of the tenant's own logins that are in their way.
 	Stage(ctx context.Context, staging Staging) error
 	// Commit records Fly's answer to the secret that was set. The row is committed when the function that has the Transaction returns
 	// nil. Retry/Superseded: nothing was staged.
@@ -76,6 +81,16 @@ func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func
 
 func (t *transaction) Tenant() Tenant { return t.tenant }
 
+func (t *transaction) Issue(ctx context.Context, revision int64, verifier string) (login string, err error) {
+	finish := t.endBlockers(ctx)
+	defer finish()
+	err = t.tx.QueryRow(ctx, "select tenant_credentials.issue($1::text::uuid, $2, $3)", t.tenant.ID, revision, verifier).Scan(&login)
+	if err != nil {
+		return "", translate(err)
+	}
+	return login, nil
+}
+
 func (t *transaction) Stage(ctx context.Context, staging Staging) error {
 	digest, err := hex.DecodeString(staging.DeliveryDigest)
 	if err != nil {
@@ -94,7 +109,7 @@ func (t *transaction) Stage(ctx context.Context, staging Staging) error {
 	return nil
 }
 
-// endBlockers ends the sessions of the tenant's role that this transaction waits for, should it still wait after a second. The
+// endBlockers ends the sessions of the tenant's logins that this transaction waits for, should it still wait after a second. The
 // function that it returns stops that.
 func (t *transaction) endBlockers(ctx context.Context) func() {
 	ctx, cancel := context.WithCancel(ctx)
@@ -102,7 +117,7 @@ func (t *transaction) endBlockers(ctx context.Context) func() {
 	pid := t.tx.Conn().PgConn().PID()
 	timer := time.AfterFunc(terminateAfter, func() {
 		defer close(done)
-		// Should it fail, then Stage fails by its lock_timeout and says so.
+		// Should it fail, then the one that waits fails by its lock_timeout and says so.
 		_, _ = t.server.pool.Exec(ctx, "select tenant_credentials.terminate($1::text::uuid, $2)", t.tenant.ID, int32(pid)) //nolint:gosec // a process ID
 	})
 	return func() {

@@ -11,8 +11,10 @@ import (
 // The states of a rotation.
 const (
 	StateOpen       = "open"       // begun: an intent, nothing has changed
+	StateIssued     = "issued"     // the idle login of the pair has the new password, and nobody uses it yet
 	StateStaged     = "staged"     // inside the transaction only: role and hash are changed, and the row can not be committed so
 	StateCommitted  = "committed"  // role, hash and ledger changed together; from here only forward
+	StateRolled     = "rolled"     // every consumer has the new value, and the former login is still open
 	StateCompleted  = "completed"  // every consumer has the new value
 	StateSuperseded = "superseded" // a newer rotation was committed before this one was completed
 	StateDiscarded  = "discarded"  // given up before it was committed
@@ -32,11 +34,18 @@ type transition struct {
 // made from it.
 var transitions = []transition{
 	{stateNone, StateOpen, "open", "The intent to rotate is recorded and committed before anything changes, so that a crash is never forgotten."},
+	{StateOpen, StateIssued, "issue", "Of two logins the idle one is given the new password; the other one is in use as before."},
+	{StateIssued, StateIssued, "issue", "An attempt was not committed, so the idle login is given yet another password."},
 	{StateOpen, StateStaged, "stage", "The role's verifier and the stored hash are changed. Only the transaction itself sees this: it can not be committed."},
+	{StateIssued, StateStaged, "stage", "The stored hash is changed to that of the password that was issued. It can not be committed so, either."},
 	{StateStaged, StateCommitted, "commit", "Fly's answer is recorded, and COMMIT makes role, hash and ledger change at one moment."},
 	{StateCommitted, StateCompleted, "complete", "Every consumer has the new value; the claim's generation is the row's."},
+	{StateCommitted, StateRolled, "rolled", "Every consumer has the new value, and with it the other login; the grace of the former one begins."},
+	{StateRolled, StateCompleted, "complete", "The former login was retired: it has no password and may not log in."},
 	{StateCommitted, StateSuperseded, "commit", "A newer rotation was committed first, so this one's consumers are moved by the newer one."},
+	{StateRolled, StateSuperseded, "commit", "A newer rotation was committed before the former login was retired; it does that."},
 	{StateOpen, StateDiscarded, "discard", "The rotation is given up. Nothing had changed."},
+	{StateIssued, StateDiscarded, "discard", "The rotation is given up, and the login that was issued is closed again."},
 }
 
 // Allowed says whether a rotation may go from one state to another; "" is before it is there. It is what the trigger on the ledger goes
@@ -66,7 +75,7 @@ func transitionsMarkdown() string {
 	b.WriteString("<!-- Generated from controllers/postgres/transitions.go by go generate. DO NOT EDIT. -->\n")
 	b.WriteString("# The states of a rotation\n\n")
 	b.WriteString("Every rotation is one row of `tenant_credentials.rotations`. A trigger refuses every step that is not in this picture,\n")
-	b.WriteString("rows are never deleted, and a tenant has at most one row before COMMIT (`open`) and one after it (`committed`) that is unfinished.\n\n")
+	b.WriteString("rows are never deleted, and a tenant has at most one row before COMMIT (`open`, `issued`) and one after it (`committed`, `rolled`) that is unfinished.\n\n")
 	b.WriteString("```mermaid\nstateDiagram-v2\n")
 	for _, t := range transitions {
 		fmt.Fprintf(&b, "    %s --> %s: %s\n", mermaidState(t.from), t.to, t.function)

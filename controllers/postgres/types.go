@@ -46,7 +46,12 @@ type Tenant struct {
 	RoleExists bool
 	// RoleViolation says why the guard refuses the role, with the SQL that mends it; "" = allowed, or no such role.
 	RoleViolation string
-	// VerifierDigest and HashDigest are the hex SHA-256 of pg_authid.rolpassword and of the stored hash; "" = none.
+	// Login is the one whose password was delivered last: Role, or its second login. FormerLogin is the other one of the pair while it can log
+	// in; "" = it can not, or there is none.
+	Login, FormerLogin string
+	// SecondViolation says why the role has no second login that a rotation could use, with the SQL that mends it; "" = it has one.
+	SecondViolation string
+	// VerifierDigest and HashDigest are the hex SHA-256 of Login's pg_authid.rolpassword and of the stored hash; "" = none.
 	VerifierDigest, HashDigest string
 	// Claim is nil while nobody has adopted the tenant.
 	Claim *Claim
@@ -84,6 +89,8 @@ type Rotation struct {
 	Generation int64
 	// Reason says why. RequestReason and RequestedBy are those of spec.rotationRequest, "" = none; FieldManager is who wrote the spec.
 	Reason, RequestReason, RequestedBy, FieldManager string
+	// Login is whose password it is; "" = not decided yet.
+	Login string
 	// VerifierDigest, HashDigest and DeliveryDigest are hex SHA-256 of what the rotation wrote; "" = not yet.
 	VerifierDigest, HashDigest, DeliveryDigest string
 	// FlyApp and FlyDigest name the secret that was set at Fly; FlyVersion is its secrets version, 0 = none.
@@ -91,8 +98,8 @@ type Rotation struct {
 	FlyVersion        uint64
 	// OpenedAt is the server's time at which the rotation was begun.
 	OpenedAt time.Time
-	// CommittedAt and CompletedAt are zero until then.
-	CommittedAt, CompletedAt time.Time
+	// CommittedAt, RolledAt and CompletedAt are zero until then.
+	CommittedAt, RolledAt, CompletedAt time.Time
 	// SessionPolicy is one of the Sessions constants.
 	SessionPolicy string
 	// SessionsEndedAt is when no session of before the rotation was left, nor a login that could become one; zero until then.
@@ -109,7 +116,7 @@ const (
 // Staging is what a rotation changes in Postgres.
 type Staging struct {
 	Revision int64
-	// Verifier is the role's new SCRAM-SHA-256 verifier, and the stored hash.
+	// Verifier is the login's new SCRAM-SHA-256 verifier, or the one that was issued, and the stored hash.
 	Verifier string
 	// DeliveryDigest is the hex SHA-256 of where the password goes; "" = none.
 	DeliveryDigest string

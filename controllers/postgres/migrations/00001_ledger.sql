@@ -60,6 +60,7 @@ create table tenant_credentials.rotations (
   requested_by text not null,
   field_manager text not null,
   role text not null,
+  login text,                     -- whose password it is: the role, or its second login (role || '_b'); null = not decided yet
   verifier_digest bytea,          -- sha256 of pg_authid.rolpassword
   hash_digest bytea,              -- sha256 of the stored hash
   delivery_digest bytea,
@@ -68,6 +69,7 @@ create table tenant_credentials.rotations (
   fly_secret_digest text,
   opened_at timestamptz not null,
   committed_at timestamptz,
+  rolled_at timestamptz,          -- every consumer has the new value, while the former login is still open
   completed_at timestamptz,
   -- What becomes of sessions that were opened with a former password: they are kept; ended once the consumers have moved; or ended at once.
   session_policy text not null default 'Keep' check (session_policy in ('Keep', 'Terminate', 'Compromised')),
@@ -75,8 +77,8 @@ create table tenant_credentials.rotations (
   sessions_ended_at timestamptz,  -- there is none of them any more, nor a login under way that could become one
   primary key (tenant_id, revision)
 );
-create unique index rotations_one_before_commit on tenant_credentials.rotations (tenant_id) where state in ('open', 'staged');
-create unique index rotations_one_after_commit on tenant_credentials.rotations (tenant_id) where state = 'committed';
+create unique index rotations_one_before_commit on tenant_credentials.rotations (tenant_id) where state in ('open', 'issued', 'staged');
+create unique index rotations_one_after_commit on tenant_credentials.rotations (tenant_id) where state in ('committed', 'rolled');
 
 create table tenant_credentials.transitions (
   from_state text not null,       -- '' = the row is new
@@ -100,7 +102,7 @@ begin
     same := old;
     same.sessions_before := new.sessions_before;
     same.sessions_ended_at := new.sessions_ended_at;
-    if new.state = 'committed' and new is not distinct from same then
+    if new.state in ('committed', 'rolled') and new is not distinct from same then
       return new; -- notes what has become of sessions
     end if;
   end if;

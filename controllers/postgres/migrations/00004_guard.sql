@@ -111,13 +111,83 @@ begin
 end
 $$;
 
+-- The second login of a tenant's role, for rotations with two: its name is the role's with _b. It counts only once prepare_overlap has made
+-- it one, because a role of that name may be somebody else's. null = there is none.
+create function tenant_credentials.second_login(role text) returns pg_authid
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  answer pg_authid;
+begin
+  select b.* into answer
+    from pg_authid a
+    join pg_authid b on b.rolname = second_login.role || '_b'
+    join pg_auth_members m on m.roleid = a.oid and m.member = b.oid
+    join pg_db_role_setting s on s.setrole = b.oid and s.setdatabase = 0 and 'role=' || a.rolname = any (s.setconfig)
+   where a.rolname = second_login.role;
+  return answer;
+end
+$$;
+
+-- The login whose password was delivered last; the role itself where nothing was.
+create function tenant_credentials.active_login(tenant uuid, role text) returns text
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  delivered text := (select r.login from rotations r where r.tenant_id = tenant and r.state in ('committed', 'rolled', 'completed')
+                      order by r.revision desc limit 1);
+begin
+  return case when delivered = role || '_b' then delivered else role end; -- another role's: the platform has given the tenant a new one
+end
+$$;
+
+-- The other login of the pair, whether or not it can log in; null = there is none.
+create function tenant_credentials.other_login(role text, login text) returns pg_authid
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  answer pg_authid;
+begin
+  if login = role then
+    return second_login(role);
+  end if;
+  select a.* into answer from pg_authid a where a.rolname = other_login.role;
+  return answer;
+end
+$$;
+
+-- Why the role has no second login that the operator could use; null = it has. prepare_overlap carries over from the role what only a
+-- superuser may set.
+create function tenant_credentials.second_violation(role text, candidate_database text) returns text
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  b pg_authid := second_login(role);
+  other text;
+  problem text;
+begin
+  if b.oid is null then
+    return format('Role %I has no second login %I: SELECT tenant_credentials.prepare_overlap(%1$L)', role, role || '_b');
+  end if;
+  select c.tenant_id::text into other from claims c where c.role = b.rolname;
+  if other is not null then
+    return format('Role %I, the second login of %I, is the role of tenant %s', b.rolname, role, other);
+  end if;
+  select g.rolname into other from pg_auth_members m join pg_authid g on g.oid = m.roleid where m.member = b.oid and g.rolname <> role limit 1;
+  problem := coalesce(attribute_violation(b.oid),
+    case when other is not null then format('is a member of %I, and not of %I alone: REVOKE %1$I FROM %3$I', other, role, b.rolname) end,
+    case when exists (select from pg_database d where d.datname = candidate_database and not has_database_privilege(b.oid, d.oid, 'CONNECT'))
+      then format('may not connect to its database: GRANT CONNECT ON DATABASE %I TO %I', candidate_database, b.rolname) end,
+    admin_violation(b.oid));
+  return case when problem is not null then format('Role %I %s', b.rolname, problem) end;
+end
+$$;
+
 -- The role guard: one sentence that says why the role is refused, with the SQL that mends it; null = allowed, or no such role.
-create function tenant_credentials.role_violation(candidate text, candidate_database text) returns text
+create function tenant_credentials.role_violation(candidate text, candidate_database text, active text) returns text
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   prefix text := (select role_prefix from settings);
   role_oid oid := (select oid from pg_authid where rolname = candidate);
   problem text;
+  login pg_authid;
+  other pg_authid := other_login(candidate, active);
 begin
   if role_oid is null then
     return null;
@@ -125,14 +195,21 @@ begin
   if not starts_with(candidate, prefix) then
     return format('Role %I does not begin with %L, so it is not a tenant''s: ALTER ROLE %1$I RENAME TO %3$I', candidate, prefix, prefix || candidate);
   end if;
-  problem := coalesce(attribute_violation(role_oid), membership_violation(role_oid),
-                      login_violation(role_oid, candidate_database), admin_violation(role_oid));
-  return case when problem is not null then format('Role %I %s', candidate, problem) end;
+  problem := coalesce(attribute_violation(role_oid), membership_violation(role_oid), admin_violation(role_oid));
+  if problem is not null then
+    return format('Role %I %s', candidate, problem);
+  end if;
+  select a.* into login from pg_authid a where a.rolname = active;
+  if not login.rolcanlogin and other.rolcanlogin then
+    login := other; -- the ledger has lost the rotation that went to this one
+  end if;
+  problem := login_violation(login.oid, candidate_database);
+  return case when problem is not null then format('Role %I %s', login.rolname, problem) end;
 end
 $$;
 
 -- Refuses a role that is missing, or that the guard does not allow.
-create function tenant_credentials.guard(candidate text, candidate_database text) returns void
+create function tenant_credentials.guard(candidate text, candidate_database text, active text) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   violation text;
@@ -140,7 +217,7 @@ begin
   if not exists (select from pg_authid where rolname = candidate) then
     raise exception using errcode = 'TC011', message = format('Role %I does not exist.', candidate);
   end if;
-  violation := role_violation(candidate, candidate_database);
+  violation := role_violation(candidate, candidate_database, active);
   if violation is not null then
     raise exception using errcode = 'TC012', message = violation;
   end if;

@@ -110,11 +110,11 @@ begin
     raise exception using errcode = 'TC014', message = format('The tenant is held by %s.', holder(held));
   end if;
   select n.*, sha256(convert_to(a.rolpassword, 'UTF8')) as verifier_digest into present
-    from names(array[adopt.tenant]) n left join pg_authid a on a.rolname = n.role;
+    from names(array[adopt.tenant]) n left join pg_authid a on a.rolname = active_login(adopt.tenant, n.role);
   if not present.found then
     raise exception using errcode = 'TC010', message = 'The management table has no row for the tenant.';
   end if;
-  perform guard(present.role, present.database);
+  perform guard(present.role, present.database, active_login(adopt.tenant, present.role));
   granted := row(adopt.tenant, present.role, present.database, present.fly_app, adopt.uid, adopt.cluster,
                  adopt.environment, adopt.namespace, adopt.name,
                  case when held.tenant_id is null then 0 else least(held.generation, adopt.generation) end,

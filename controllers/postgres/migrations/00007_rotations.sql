@@ -13,9 +13,9 @@ declare
   held claims := hold(tenant, uid);
   opened rotations;
 begin
-  select * into opened from rotations r where r.tenant_id = tenant and r.state = 'open';
+  select * into opened from rotations r where r.tenant_id = tenant and r.state in ('open', 'issued');
   if opened.tenant_id is null then
-    if after <> coalesce((select max(r.revision) from rotations r where r.tenant_id = tenant and r.state in ('committed', 'completed')), 0) then
+    if after <> coalesce((select max(r.revision) from rotations r where r.tenant_id = tenant and r.state in ('committed', 'rolled', 'completed')), 0) then
       raise exception using errcode = 'TC017', message = 'Another rotation was committed in between.';
     end if;
     insert into rotations (tenant_id, revision, state, generation, reason, request_reason, requested_by, field_manager, role, opened_at)
@@ -31,7 +31,7 @@ $$;
 -- it began, so this reads after the wait for the lock. Names that the platform has changed since are taken over into the claim.
 create function tenant_credentials.lock(tenant uuid, uid text)
 returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text,
-               verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, compromised_revision bigint,
+               login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, compromised_revision bigint,
                clock timestamptz)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
@@ -72,7 +72,7 @@ end
 $$;
 
 -- The row that a step of the transaction is about, locked together with its claim.
-create function tenant_credentials.expect(tenant uuid, revision bigint, expected text) returns tenant_credentials.rotations
+create function tenant_credentials.expect(tenant uuid, revision bigint, variadic expected text[]) returns tenant_credentials.rotations
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   r rotations;
@@ -80,48 +80,128 @@ begin
   perform begin_change();
   perform from claims c where c.tenant_id = tenant for no key update;
   select * into r from rotations t where t.tenant_id = tenant and t.revision = expect.revision;
-  if r.state is distinct from expected then
+  if r.state is null or r.state <> all (expected) then
     raise exception using errcode = 'TC017',
-      message = format('Revision %s is %s, not %s.', revision, coalesce(r.state, 'not in the ledger'), expected);
+      message = format('Revision %s is %s, not %s.', revision, coalesce(r.state, 'not in the ledger'), array_to_string(expected, ' or '));
   end if;
   return r;
 end
 $$;
 
--- Changes the role's verifier and the stored hash. The row is staged: a transaction that ends here can not be committed. Where a former
--- rotation has sessions still to be ended, this one takes that over.
-create function tenant_credentials.stage(tenant uuid, revision bigint, verifier text, delivery_digest bytea, session_policy text default 'Keep')
-returns void
+-- Keeps a login from being used any more.
+create function tenant_credentials.close_login(login text) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
-#variable_conflict use_column
-declare
-  opened rotations := expect(tenant, revision, 'open');
-  present record;
-  digest bytea := sha256(convert_to(verifier, 'UTF8'));
-  policies text[] := array(select r.session_policy from rotations r where r.tenant_id = tenant and r.state = 'committed' and r.sessions_ended_at is null)
-                     || session_policy;
+begin
+  execute format('alter role %I nologin password null', login);
+end
+$$;
+
+-- What is not a verifier would be taken for a password, and then stand in the server's memory.
+create function tenant_credentials.check_verifier(verifier text) returns void
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
   if verifier !~ '^SCRAM-SHA-256\$[1-9][0-9]{3,6}:[A-Za-z0-9+/]{22,86}={0,2}\$[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=$' then
     raise exception using errcode = 'TC018', message = 'What was given is not a SCRAM-SHA-256 verifier.';
   end if;
-  select n.*, c.role as claimed into present from names(array[tenant]) n join claims c on c.tenant_id = n.tenant_id;
+end
+$$;
+
+-- The tenant's names, once the guard has passed its role.
+create function tenant_credentials.guarded(tenant uuid) returns table (role text, database text, login text)
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+#variable_conflict use_column
+declare
+  present record;
+begin
+  select n.*, c.role as claimed, active_login(tenant, n.role) as active into present from names(array[tenant]) n join claims c on c.tenant_id = n.tenant_id;
   if not present.found then
     raise exception using errcode = 'TC010', message = 'The management table has no row for the tenant.';
   end if;
   if present.role <> present.claimed then
     raise exception using errcode = 'TC017', message = 'The tenant''s role has changed: lock first.';
   end if;
-  perform guard(present.role, present.database);
-  perform set_verifier(present.role, verifier);
+  perform guard(present.role, present.database, present.active);
+  return query select present.role, present.database, present.active;
+end
+$$;
+
+-- Gives the idle login of the pair a verifier, before anybody is to use it. While consumers are being moved from the one login to the
+-- other, neither is idle.
+create function tenant_credentials.issue(tenant uuid, revision bigint, verifier text) returns text
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+#variable_conflict use_column
+declare
+  opened rotations := expect(tenant, revision, 'open', 'issued');
+  present record;
+  idle text;
+  violation text;
+begin
+  perform check_verifier(verifier);
+  select * into present from guarded(tenant);
+  if exists (select from rotations r where r.tenant_id = tenant and r.state = 'committed') then
+    raise exception using errcode = 'TC017', message = 'The consumers are being moved from one login to the other.';
+  end if;
+  violation := second_violation(present.role, present.database);
+  if violation is not null then
+    raise exception using errcode = 'TC012', message = violation;
+  end if;
+  idle := (other_login(present.role, present.login)).rolname;
+  if idle <> present.role then
+    begin
+      perform carry_over(present.role, idle);
+    exception when insufficient_privilege then
+      raise exception using errcode = 'TC012',
+        message = format('Role %I has settings that only a superuser can give to %I: SELECT tenant_credentials.prepare_overlap(%1$L)', present.role, idle);
+    end;
+  end if;
+  perform set_verifier(idle, verifier);
+  update rotations r
+     set state = 'issued', role = present.role, login = idle,
+         verifier_digest = (select sha256(convert_to(a.rolpassword, 'UTF8')) from pg_authid a where a.rolname = idle)
+   where r.tenant_id = tenant and r.revision = opened.revision;
+  return idle;
+end
+$$;
+
+-- Changes the verifier and the stored hash; where the idle login was issued the password already, the hash alone. The row is staged: a
+-- transaction that ends here can not be committed. Where a former rotation has sessions still to be ended, this one takes that over. Who
+-- may know the password of a compromised login may know that of the one before: it is closed at the same moment.
+create function tenant_credentials.stage(tenant uuid, revision bigint, verifier text, delivery_digest bytea, session_policy text default 'Keep')
+returns void
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+#variable_conflict use_column
+declare
+  opened rotations := expect(tenant, revision, 'open', 'issued');
+  present record;
+  other pg_authid;
+  digest bytea := sha256(convert_to(verifier, 'UTF8'));
+  policies text[] := array(select r.session_policy from rotations r where r.tenant_id = tenant and r.state in ('committed', 'rolled') and r.sessions_ended_at is null)
+                     || session_policy;
+begin
+  perform check_verifier(verifier);
+  select * into present from guarded(tenant);
+  if opened.state = 'open' then
+    opened.login := present.login;
+    perform set_verifier(opened.login, verifier);
+  elsif opened.role <> present.role or opened.verifier_digest is distinct from digest
+     or opened.verifier_digest is distinct from (select sha256(convert_to(a.rolpassword, 'UTF8')) from pg_authid a where a.rolname = opened.login and a.rolcanlogin) then
+    raise exception using errcode = 'TC017', message = format('The password of %I is not the one that was issued: issue again.', opened.login);
+  end if;
+  if 'Compromised' = any (policies) then
+    other := other_login(present.role, opened.login);
+    if other.rolcanlogin then
+      perform close_login(other.rolname);
+    end if;
+  end if;
   perform write_managed(tenant, verifier);
   if (select m.hash_digest from read_managed(array[tenant]) m) is distinct from digest then
     raise exception using errcode = 'TC019', message = 'The management table does not keep the hash that is written (a trigger, or a limit).';
   end if;
   update rotations r
-     set state = 'staged', role = present.role, hash_digest = digest, delivery_digest = stage.delivery_digest,
+     set state = 'staged', role = present.role, login = opened.login, hash_digest = digest, delivery_digest = stage.delivery_digest,
          session_policy = case when 'Compromised' = any (policies) then 'Compromised' when 'Terminate' = any (policies) then 'Terminate'
                                else stage.session_policy end,
-         verifier_digest = (select sha256(convert_to(a.rolpassword, 'UTF8')) from pg_authid a where a.rolname = present.role)
+         verifier_digest = (select sha256(convert_to(a.rolpassword, 'UTF8')) from pg_authid a where a.rolname = opened.login)
    where r.tenant_id = tenant and r.revision = opened.revision;
 end
 $$;
@@ -133,7 +213,7 @@ language plpgsql security definer set search_path = pg_catalog, tenant_credentia
 declare
   staged rotations := expect(tenant, revision, 'staged');
 begin
-  update rotations r set state = 'superseded' where r.tenant_id = tenant and r.state = 'committed';
+  update rotations r set state = 'superseded' where r.tenant_id = tenant and r.state in ('committed', 'rolled');
   update rotations r
      set state = 'committed', committed_at = clock_timestamp(), fly_app = nullif(commit.fly_app, ''),
          fly_secret_version = commit.fly_version, fly_secret_digest = nullif(commit.fly_digest, '')
@@ -141,7 +221,46 @@ begin
 end
 $$;
 
--- Every consumer has the new value. The claim's generation is the highest that was completed.
+-- Every consumer has the new value, and with it the other login. From now on the former one has its grace.
+create function tenant_credentials.rolled(tenant uuid, uid text, revision bigint) returns void
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+#variable_conflict use_column
+declare
+  held claims := hold(tenant, uid);
+  r rotations := expect(tenant, revision, 'committed', 'rolled');
+begin
+  if r.state = 'committed' then
+    update rotations t set state = 'rolled', rolled_at = clock_timestamp() where t.tenant_id = tenant and t.revision = r.revision;
+  end if;
+end
+$$;
+
+-- Closes the login that the consumers have left, once no session of it is left or its grace is over, and answers whether it is closed and,
+-- where what is left is to be ended, has no session any more. It is closed by one call and its sessions are ended by a later one: a login
+-- that comes between the two ends of a transaction would be overlooked.
+create function tenant_credentials.retire(tenant uuid, uid text, revision bigint, grace interval, end_sessions boolean) returns boolean
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+#variable_conflict use_column
+declare
+  held claims := hold(tenant, uid);
+  r rotations := expect(tenant, revision, 'rolled');
+  former pg_authid := other_login(r.role, r.login);
+  left_over boolean := exists (select from pg_stat_activity a where a.usename = former.rolname);
+begin
+  if former.rolcanlogin then
+    if not left_over or clock_timestamp() >= r.rolled_at + grace then
+      perform close_login(former.rolname);
+    end if;
+    return false;
+  end if;
+  if end_sessions then
+    perform pg_terminate_backend(a.pid) from pg_stat_activity a where a.usename = former.rolname;
+  end if;
+  return not (end_sessions and left_over);
+end
+$$;
+
+-- Every consumer has the new value, and no other login can be used. The claim's generation is the highest that was completed.
 create function tenant_credentials.complete(tenant uuid, uid text, revision bigint) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
@@ -153,7 +272,10 @@ begin
   if r.state = 'completed' then
     return;
   end if;
-  r := expect(tenant, revision, 'committed');
+  r := expect(tenant, revision, 'committed', 'rolled');
+  if (other_login(r.role, r.login)).rolcanlogin then
+    raise exception using errcode = 'TC017', message = format('The former login of revision %s can still be used: retire says when not.', revision);
+  end if;
   if r.session_policy <> 'Keep' and r.sessions_ended_at is null then
     raise exception using errcode = 'TC017', message = format('Sessions of before revision %s may still be there: end_sessions says when not.', revision);
   end if;
@@ -165,17 +287,21 @@ $$;
 -- Ends the sessions that were opened with a password of before a committed rotation, where sweep says so, and answers whether there can
 -- be none any more. What began before the first call is of before: the call comes after COMMIT. A login that was under way at that moment
 -- is seen only once it has succeeded, for which it has authentication_timeout; so the look that finds nothing has to come later than that
--- (with 5 s for what a session does between its login and its appearance in pg_stat_activity).
+-- (with 5 s for what a session does between its login and its appearance in pg_stat_activity). While the former login is still open, all of
+-- its sessions are of before, so nothing is noted until it has been closed.
 create function tenant_credentials.end_sessions(tenant uuid, uid text, revision bigint, sweep boolean) returns boolean
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
   held claims := hold(tenant, uid);
-  r rotations := expect(tenant, revision, 'committed');
+  r rotations := expect(tenant, revision, 'committed', 'rolled');
   ended bigint;
 begin
   if r.sessions_ended_at is not null then
     return true;
+  end if;
+  if (other_login(r.role, r.login)).rolcanlogin then
+    return false;
   end if;
   if r.sessions_before is null then
     r.sessions_before := clock_timestamp();
@@ -185,7 +311,7 @@ begin
     return false;
   end if;
   select count(*) filter (where pg_terminate_backend(a.pid)) into ended
-    from pg_stat_activity a where a.usename = r.role and a.backend_start < r.sessions_before;
+    from pg_stat_activity a where a.usename in (r.role, (second_login(r.role)).rolname) and a.backend_start < r.sessions_before;
   if ended > 0 or clock_timestamp() < r.sessions_before + current_setting('authentication_timeout')::interval + interval '5 s' then
     return false;
   end if;
@@ -194,7 +320,7 @@ begin
 end
 $$;
 
--- Gives up an open rotation.
+-- Gives up a rotation that was not committed. Nobody has the password that was issued, so its login is closed.
 create function tenant_credentials.discard(tenant uuid, uid text, revision bigint) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
@@ -206,12 +332,15 @@ begin
   if r.state = 'discarded' then
     return;
   end if;
-  r := expect(tenant, revision, 'open');
+  r := expect(tenant, revision, 'open', 'issued');
+  if r.state = 'issued' and r.login <> active_login(tenant, r.role) then
+    perform close_login(r.login);
+  end if;
   update rotations t set state = 'discarded' where t.tenant_id = tenant and t.revision = r.revision;
 end
 $$;
 
--- Ends the sessions of the tenant's own role that one of the caller's sessions waits for, and answers how many: a tenant that keeps
+-- Ends the sessions of the tenant's own logins that one of the caller's sessions waits for, and answers how many: a tenant that keeps
 -- a transaction open on its own role must not be able to keep its password from being changed.
 create function tenant_credentials.terminate(tenant uuid, blocked_pid integer) returns integer
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
@@ -220,7 +349,7 @@ declare
 begin
   select count(*) filter (where pg_terminate_backend(a.pid)) into ended
     from claims c
-    join pg_stat_activity a on a.usename = c.role
+    join pg_stat_activity a on a.usename in (c.role, (second_login(c.role)).rolname)
    where c.tenant_id = tenant and a.pid = any (pg_blocking_pids(blocked_pid))
      and exists (select from pg_stat_activity b where b.pid = blocked_pid and b.usename = session_user);
   return ended;

@@ -1,5 +1,74 @@
 -- +goose Up
 -- +goose StatementBegin
+-- Gives a login of a tenant what its role has: connection limit, expiry and settings, which do not apply to it of themselves. The role's own
+-- are the ones that count. It runs with the caller's rights: issue calls it for what CREATEROLE may do, prepare_overlap for the rest.
+create function tenant_credentials.carry_over(role text, login text) returns void
+language plpgsql set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  a pg_roles;
+  b pg_roles;
+  s record;
+begin
+  select * into a from pg_roles r where r.rolname = role;
+  select * into b from pg_roles r where r.rolname = login;
+  if a.rolconnlimit <> b.rolconnlimit then
+    execute format('alter role %I connection limit %s', login, a.rolconnlimit);
+  end if;
+  if a.rolvaliduntil is distinct from b.rolvaliduntil then
+    execute format('alter role %I valid until %L', login, coalesce(a.rolvaliduntil, 'infinity'));
+  end if;
+  for s in
+    with settings as (
+      select p.setrole, coalesce(' in database ' || quote_ident(d.datname), '') as place, split_part(c, '=', 1) as name, substr(c, strpos(c, '=') + 1) as value
+        from pg_db_role_setting p left join pg_database d on d.oid = p.setdatabase cross join unnest(p.setconfig) c
+    ), wanted as (select * from settings where setrole = a.oid), present as (select * from settings where setrole = b.oid)
+    select place, name, w.value,
+           -- The settings that PostgreSQL keeps as a list of quoted names (GUC_LIST_QUOTE; pg_dump has the same list).
+           name in ('local_preload_libraries', 'search_path', 'session_preload_libraries', 'shared_preload_libraries', 'temp_tablespaces',
+                    'unix_socket_directories') as is_list
+      from wanted w full join present p using (place, name)
+     where name <> 'role' and w.value is distinct from p.value
+  loop
+    execute format('alter role %I', login) || s.place || case
+      when s.value is null then format(' reset %I', s.name)
+      when s.is_list then format(' set %I to ', s.name) || (
+        select string_agg(quote_literal(coalesce(replace(m[1], '""', '"'), m[2])), ', ')
+          from regexp_matches(s.value, '"((?:[^"]|"")*)"|([^",\s][^,]*)', 'g') m)
+      else format(' set %I to %L', s.name, s.value) end;
+  end loop;
+end
+$$;
+
+-- For the DBA, once per tenant whose rotations are to overlap, and again whenever he changes settings of the role that only a superuser
+-- can change: makes the second login, which is the role's in all but the password. It can not log in until a rotation says so.
+create function tenant_credentials.prepare_overlap(role text) returns void
+language plpgsql set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+#variable_conflict use_column
+declare
+  a pg_authid;
+  second text := prepare_overlap.role || '_b';
+begin
+  select * into a from pg_authid r where r.rolname = prepare_overlap.role;
+  if a.oid is null or not starts_with(a.rolname, (select s.role_prefix from settings s)) or attribute_violation(a.oid) is not null then
+    raise exception using errcode = 'TC021', message = format('Role %I does not exist, or is not a tenant''s.', prepare_overlap.role);
+  end if;
+  if octet_length(second) > 63 then
+    raise exception using errcode = 'TC021', message = format('The name of role %I is too long to have _b added to it: 61 bytes at most.', a.rolname);
+  end if;
+  if not exists (select from pg_authid b where b.rolname = second) then
+    execute format('create role %I nologin in role %I', second, a.rolname);
+  elsif not exists (select from pg_auth_members m join pg_authid b on b.oid = m.member where m.roleid = a.oid and b.rolname = second)
+     or exists (select from claims c where c.role = second) then
+    raise exception using errcode = 'TC021', message = format('Role %I exists, and is not the second login of %I.', second, a.rolname);
+  end if;
+  execute format('alter role %I set role to %L', second, a.rolname); -- so that what its sessions create belongs to the role
+  perform carry_over(a.rolname, second);
+  if current_setting('server_version_num')::integer >= 160000 then
+    execute format('grant %I, %I to tenant_credentials_owner with admin true, inherit false, set false', a.rolname, second);
+  end if;
+end
+$$;
+
 -- For the DBA, at every installation: writes the settings and grants what follows from them. It runs with the caller's rights, who
 -- has to be a superuser.
 create function tenant_credentials.configure(
@@ -37,6 +106,8 @@ begin
     'tenant_credentials.adopt(uuid, text, text, text, text, text, bigint, text, text), '
     'tenant_credentials.open(uuid, text, bigint, text, text, bigint, bigint, text, text), tenant_credentials.lock(uuid, text), '
     'tenant_credentials.stage(uuid, bigint, text, bytea, text), tenant_credentials.commit(uuid, bigint, text, numeric, text), '
+    'tenant_credentials.issue(uuid, bigint, text), tenant_credentials.rolled(uuid, text, bigint), '
+    'tenant_credentials.retire(uuid, text, bigint, interval, boolean), '
     'tenant_credentials.complete(uuid, text, bigint), tenant_credentials.discard(uuid, text, bigint), '
     'tenant_credentials.terminate(uuid, integer), tenant_credentials.end_sessions(uuid, text, bigint, boolean) to %I', operator_login);
 
@@ -51,4 +122,6 @@ begin
 end
 $$;
 -- +goose StatementEnd
+revoke execute on function tenant_credentials.carry_over(text, text), tenant_credentials.prepare_overlap(text) from public;
+grant execute on function tenant_credentials.carry_over(text, text) to tenant_credentials_owner;
 revoke execute on function tenant_credentials.configure(text, text, text, text, text, text, text, text, text, text, text) from public;
