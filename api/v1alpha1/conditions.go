@@ -36,6 +36,7 @@ const (
 const (
 	ReasonRotating             = "Rotating"             // a rotation is due and starts next: it became due during the last one, or waits for its turn
 	ReasonRollingOut           = "RollingOut"           // the rotation is committed and the Machines are being moved
+	ReasonRetiring             = "Retiring"             // every Machine has moved, and the former login is being closed
 	ReasonRetryingAfterFailure = "RetryingAfterFailure" // the last attempt failed and is made again
 )
 

@@ -87,12 +87,30 @@ type RotationRequest struct {
 
 // RotationPolicy says how to rotate.
 type RotationPolicy struct {
+	// strategy is InPlace or Overlap. InPlace changes the password of the tenant's one login: from the commit until its Machine has moved,
+	// an app can open no new connection. Overlap has two logins, the role and a second one beside it (its name with _b), and gives the new
+	// password to the one that is not in use, so that no login fails; the other is closed when all Machines have moved. The second login is
+	// prepared once, by a DBA: SELECT tenant_credentials.prepare_overlap('<role>'). A changed strategy takes effect with the next rotation.
+	// +optional
+	Strategy RotationStrategy `json:"strategy,omitempty"`
+
 	// sessionPolicy says what becomes of database sessions that were opened with the former password: Keep leaves them, and Terminate
 	// ends them once all Machines have moved. The rotation is then completed when no login with the former password can be under way
 	// any more: authentication_timeout of the server (60 s) after its commit at the earliest.
 	// +optional
 	SessionPolicy SessionPolicy `json:"sessionPolicy,omitempty"`
 }
+
+// RotationStrategy is how a new password takes the place of the former one.
+//
+// +kubebuilder:validation:Enum=InPlace;Overlap
+type RotationStrategy string
+
+// The values of RotationStrategy.
+const (
+	RotationStrategyInPlace RotationStrategy = "InPlace"
+	RotationStrategyOverlap RotationStrategy = "Overlap"
+)
 
 // SessionPolicy is what becomes of sessions that were opened with the former password.
 //
@@ -205,7 +223,7 @@ type FailureStatus struct {
 
 // PostgresStatus names what belongs to the tenant in Postgres.
 type PostgresStatus struct {
-	// role is the login role whose password is rotated.
+	// role is the tenant's. Its password is rotated or, under Overlap, by turns its own and that of the second login beside it.
 	Role string `json:"role"`
 	// database is the one that DATABASE_URL names.
 	Database string `json:"database"`

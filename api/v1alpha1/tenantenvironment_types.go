@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"time"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -53,11 +55,39 @@ type TenantEnvironmentSpec struct {
 
 // RotationDefaults say how to rotate.
 type RotationDefaults struct {
+	// strategy is InPlace (one login per tenant) or Overlap (two, so that no login fails). A line here rotates nobody: it takes effect with
+	// each tenant's next rotation.
+	// +optional
+	// +kubebuilder:default=InPlace
+	Strategy RotationStrategy `json:"strategy,omitempty"`
+
+	// overlapGracePeriod is how long the former login of an Overlap rotation may be used after all Machines have moved, if sessions of it
+	// are left that long; such sessions are ended then. Without any it is closed at once.
+	// +optional
+	// +kubebuilder:default="15m"
+	OverlapGracePeriod Duration `json:"overlapGracePeriod,omitempty"`
+
 	// sessionPolicy says what becomes of database sessions that were opened with the former password: Keep leaves them, Terminate ends
 	// them once all Machines have moved.
 	// +optional
 	// +kubebuilder:default=Keep
 	SessionPolicy SessionPolicy `json:"sessionPolicy,omitempty"`
+}
+
+// Duration is a length of time in hours, minutes and seconds, such as 15m or 1h30m. It is a string, because a single object with one that can
+// not be read would keep every other from being listed.
+//
+// +kubebuilder:validation:MaxLength=18
+// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}(h|m|s)){1,3}$')",message="write a length of time in hours, minutes and seconds, for example 15m or 1h30m"
+type Duration string
+
+// Value is the duration; 0 for what is none, which the CRD keeps from being written.
+func (d Duration) Value() time.Duration {
+	value, err := time.ParseDuration(string(d))
+	if err != nil {
+		return 0
+	}
+	return value
 }
 
 // PostgresEnvironment is a PostgreSQL server.

@@ -14,15 +14,16 @@ type Destination struct {
 	Variable string
 	Host     string
 	Port     int32
+	// Role is the tenant's, whichever of its logins has the password.
 	Role     string
 	Database string
 }
 
-// URL returns the DATABASE_URL with the password in it.
-func (d Destination) URL(password Secret) Secret {
+// URL returns the DATABASE_URL of a login with its password in it.
+func (d Destination) URL(login string, password Secret) Secret {
 	u := url.URL{
 		Scheme: "postgres",
-		User:   url.UserPassword(d.Role, password.value),
+		User:   url.UserPassword(login, password.value),
 		Host:   d.Address(),
 		Path:   "/" + d.Database,
 	}

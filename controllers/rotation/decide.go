@@ -50,8 +50,12 @@ type Facts struct {
 	Deleted bool
 	// DeliveryDigest is the digest of the destination that spec asks for.
 	DeliveryDigest string
-	// Open: the ledger has a row that is not committed.
-	Open bool
+	// Overlap is what the strategy says: a new password goes to the login that is not in use.
+	Overlap bool
+	// SecondActive: the login in use is the second one, from a time when the strategy was Overlap.
+	SecondActive bool
+	// Open: the ledger has a row that is not committed. Issued: its login is decided, and has a password already.
+	Open, Issued bool
 	// Lost: an attempt had been begun, Fly holds a value that the ledger does not know, and so the ledger has lost the attempt.
 	Lost bool
 	// Regressed: the ledger has lost rotations that were committed.
@@ -90,6 +94,8 @@ type Last struct {
 	Completed      bool
 	Generation     int64
 	DeliveryDigest string
+	// Rolled: every Machine has moved, and the former login is being closed.
+	Rolled bool
 	// LoginRefused: Postgres refused its password when it was checked.
 	LoginRefused bool
 	// Superseded: the digest at Fly is not the one of its write. Never true where Fly could not be asked.
@@ -124,6 +130,19 @@ func Decide(f Facts) Decision {
 		return Decision{Hold, cause}
 	default:
 		return Decision{Start, cause}
+	}
+}
+
+// Overlaps says whether a rotation that starts now gives the new password to the idle login. While Machines are being moved from the one
+// login to the other, neither is idle: then the one that they move to is given a new password, and those that have not moved notice nothing.
+func (f Facts) Overlaps() bool {
+	switch {
+	case f.Issued:
+		return true
+	case f.Last != nil && !f.Last.Completed && !f.Last.Rolled:
+		return false
+	default:
+		return f.Overlap || f.SecondActive
 	}
 }
 

@@ -8,6 +8,23 @@ import (
 	"pgregory.net/rapid"
 )
 
+func TestOverlaps(t *testing.T) {
+	for name, test := range map[string]struct {
+		facts Facts
+		want  bool
+	}{
+		"one login":                            {Facts{}, false},
+		"two logins":                           {Facts{Overlap: true}, true},
+		"back to one":                          {Facts{SecondActive: true}, true},
+		"two, after a completed one":           {Facts{Overlap: true, Last: &Last{Completed: true}}, true},
+		"two, the former one being closed":     {Facts{Overlap: true, Last: &Last{Rolled: true}}, true},
+		"two, while Machines are moved":        {Facts{Overlap: true, SecondActive: true, Last: &Last{}}, false},
+		"issued, and the strategy has changed": {Facts{Open: true, Issued: true}, true},
+	} {
+		t.Run(name, func(t *testing.T) { require.Equal(t, test.want, test.facts.Overlaps()) })
+	}
+}
+
 func TestDecide(t *testing.T) {
 	done := func(change ...func(*Last)) *Last {
 		last := &Last{Revision: 4, Completed: true, Generation: 1, DeliveryDigest: "d"}

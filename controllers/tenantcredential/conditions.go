@@ -58,11 +58,13 @@ func (s *scope) postgresSynced(m messages) metav1.Condition {
 	case s.behind(s.tenant):
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonLedgerRegressed, m.regressed()+".")
 	case passwordDrifted(s.tenant):
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, m.drift(fmt.Sprintf("The password of role %s", s.tenant.Role)))
+		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, m.drift("The password of "+m.login()))
+	case loginDrifted(s.tenant):
+		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, m.openLogin())
 	case s.tenant.Last == nil:
 		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAdopted, fmt.Sprintf("Role %s has the password that it was adopted with.", s.tenant.Role))
 	default:
-		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonVerified, fmt.Sprintf("Role %s has the password of revision %d.", s.tenant.Role, s.tenant.Last.Revision))
+		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonVerified, fmt.Sprintf("The password of %s is the one of revision %d.", m.login(), s.tenant.Last.Revision))
 	}
 }
 
@@ -114,7 +116,7 @@ func (s *scope) flyMachinesUpdated(m messages) metav1.Condition {
 		return s.former(kind)
 	case s.tenant.Last == nil:
 		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAdopted, "The Machines run with what they were found with.")
-	case s.tenant.Last.State == postgres.StateCompleted:
+	case s.tenant.Last.State == postgres.StateCompleted, s.moved():
 		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAllUpdated, fmt.Sprintf("Every Machine of app %s has revision %d.", s.tenant.FlyApp, s.tenant.Last.Revision))
 	default:
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonRollingOut, m.rolling())
@@ -130,9 +132,11 @@ func (s *scope) summary(m messages) (metav1.Condition, *metav1.Condition) {
 		return notReady(v1alpha1.StalledCondition, v1alpha1.ReasonSuspended, v1alpha1.ReasonSuspended, m.suspended())
 	case s.decision.Step == rotation.Start && !s.attempted:
 		return notReady(v1alpha1.ReconcilingCondition, v1alpha1.ReasonProgressing, v1alpha1.ReasonRotating, m.next())
+	case s.moved():
+		return notReady(v1alpha1.ReconcilingCondition, v1alpha1.ReasonProgressing, v1alpha1.ReasonRetiring, m.retirement())
 	case unfinished(s.tenant):
 		return notReady(v1alpha1.ReconcilingCondition, v1alpha1.ReasonProgressing, v1alpha1.ReasonRollingOut, m.rolling())
-	case passwordDrifted(s.tenant):
+	case passwordDrifted(s.tenant), loginDrifted(s.tenant):
 		return notReady(v1alpha1.StalledCondition, v1alpha1.ReasonDriftDetected, v1alpha1.ReasonDriftDetected, s.postgresSynced(m).Message)
 	case hashDrifted(s.tenant):
 		return notReady(v1alpha1.StalledCondition, v1alpha1.ReasonDriftDetected, v1alpha1.ReasonDriftDetected, s.hashSynced(m).Message)

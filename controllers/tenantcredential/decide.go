@@ -1,6 +1,7 @@
 package tenantcredential
 
 import (
+	"cmp"
 	"context"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -21,6 +22,11 @@ func (r *Reconciler) decide(_ context.Context, s *scope) error {
 
 func (s *scope) request() *v1alpha1.RotationRequest { return s.object.Spec.RotationRequest }
 
+// strategy is the object's or, where it has none, its environment's.
+func (s *scope) strategy() v1alpha1.RotationStrategy {
+	return cmp.Or(s.object.Spec.Rotation.Strategy, s.environment.Spec.Rotation.Strategy)
+}
+
 // newestRevision is the newest that anybody knows of.
 func (s *scope) newestRevision(tenant *postgres.Tenant) int64 {
 	if tenant.Last == nil {
@@ -37,7 +43,10 @@ func (s *scope) facts(tenant *postgres.Tenant) rotation.Facts {
 		Suspended:      s.object.Spec.Suspend,
 		Deleted:        s.deleted(),
 		DeliveryDigest: s.destination.Digest(),
+		Overlap:        s.strategy() == v1alpha1.RotationStrategyOverlap,
+		SecondActive:   tenant.Login != tenant.Role,
 		Open:           tenant.Open != nil,
+		Issued:         tenant.Open != nil && tenant.Open.State == postgres.StateIssued,
 		Lost:           s.lost(tenant),
 		Regressed:      s.behind(tenant),
 		Compromised:    tenant.CompromisedRevision,
@@ -49,6 +58,7 @@ func (s *scope) facts(tenant *postgres.Tenant) rotation.Facts {
 		facts.Last = &rotation.Last{
 			Revision:       tenant.Last.Revision,
 			Completed:      tenant.Last.State == postgres.StateCompleted,
+			Rolled:         rolled(tenant),
 			Generation:     tenant.Last.Generation,
 			DeliveryDigest: tenant.Last.DeliveryDigest,
 			LoginRefused:   s.shows(tenant.Last.Revision, v1alpha1.PostgresSyncedCondition, v1alpha1.ReasonVerificationFailed),

@@ -89,6 +89,37 @@ func (m messages) rolling() string {
 	return text + "."
 }
 
+// login names who has the password that is in force.
+func (m messages) login() string {
+	if m.tenant.Login == m.tenant.Role {
+		return "role " + m.tenant.Role
+	}
+	return "login " + m.tenant.Login
+}
+
+// refused names who was not let in with a new password.
+func (m messages) refused() string {
+	if open := m.tenant.Open; open != nil && open.Login != "" {
+		return "login " + open.Login
+	}
+	return m.login()
+}
+
+// retirement is said while the login that the Machines have left is still there, or sessions of it.
+func (m messages) retirement() string {
+	text := fmt.Sprintf("Revision %d is in force, and every Machine runs with it", m.tenant.Last.Revision)
+	if m.sessionsLeft {
+		return text + fmt.Sprintf("; sessions that role %s opened before are being ended, until no login of before can be under way any more.", m.tenant.Role)
+	}
+	return text + fmt.Sprintf("; the former login is closed once no session of it is left, or %s after the last Machine has moved.", m.environment.Spec.Rotation.OverlapGracePeriod)
+}
+
+// openLogin is said of a login that should be closed.
+func (m messages) openLogin() string {
+	return fmt.Sprintf("Login %s can be used, and no rotation has left it open: somebody else changed it. Nothing was changed by the operator. To close it: ALTER ROLE %[1]s NOLOGIN PASSWORD NULL; or raise spec.rotationGeneration to %d.",
+		m.tenant.FormerLogin, m.nextGeneration())
+}
+
 func (m messages) drift(what string) string {
 	now := "the one that was adopted"
 	if m.tenant.Last != nil {
@@ -158,7 +189,7 @@ func (m messages) setUp() (fact, command string) {
 		return m.failed().Detail,
 			fmt.Sprintf("Delete one of the two objects; to take it over from another cluster: kubectl -n %s annotate tcred %s %s=<that cluster's kube-system UID>", object.Namespace, object.Name, v1alpha1.TakeOverFromAnnotation)
 	case v1alpha1.ReasonDriftDetected:
-		return fmt.Sprintf("The password of role %s was changed by somebody else during the roll-out", m.tenant.Role), m.replaceHalted()
+		return fmt.Sprintf("The password of %s was changed by somebody else during the roll-out", m.login()), m.replaceHalted()
 	}
 	return "", ""
 }
@@ -190,7 +221,7 @@ func (m messages) postgres() (fact, command string) {
 	case failure.NameConflict:
 		return detail, "With a name of its own the operator goes on by itself."
 	case failure.VerificationFailed:
-		return fmt.Sprintf("PostgreSQL refuses role %s with the password that was just set: %s", m.tenant.Role, detail),
+		return fmt.Sprintf("PostgreSQL refuses %s with the password that was just set: %s", m.refused(), detail),
 			"Check pg_hba.conf and any pooler between the operator and the server; a new password is tried by itself."
 	case failure.ConnectionFailed:
 		return detail,

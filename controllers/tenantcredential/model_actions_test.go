@@ -19,7 +19,7 @@ func (w *world) actions(rt *rapid.T) map[string]func(*rapid.T) {
 		"suspend": w.drawSuspend, "variable": w.drawVariable, "host": w.drawHost, "delete or create": w.drawLife,
 		"fail over": w.drawFailover, "foreign change": w.drawForeign, "late write": w.drawLate, "machine": w.drawMachine,
 		"nuisance": w.drawNuisance, "time": w.drawTime, "outage": w.drawOutage, "rename": w.drawRename,
-		"request": w.drawRequest, "session policy": w.drawSessionPolicy, "session": w.drawSession,
+		"request": w.drawRequest, "session policy": w.drawSessionPolicy, "session": w.drawSession, "strategy": w.drawStrategy,
 	}
 	names := slices.Sorted(maps.Keys(disturbing))
 	some := rapid.SliceOfNDistinct(rapid.SampledFrom(names), 1, 9, rapid.ID[string]).Draw(rt, "disturbances")
@@ -147,7 +147,16 @@ func (w *world) drawSessionPolicy(rt *rapid.T) {
 }
 
 // drawSession opens a session with whatever password is in force.
-func (w *world) drawSession(*rapid.T) { w.session = time.Now() }
+func (w *world) drawSession(*rapid.T) {
+	w.session, w.sessionLogin = time.Now(), w.ledger.now.login()
+}
+
+// drawStrategy has later rotations use one login, or two.
+func (w *world) drawStrategy(rt *rapid.T) {
+	w.theObject(rt)
+	strategy := rapid.SampledFrom([]v1alpha1.RotationStrategy{"", v1alpha1.RotationStrategyInPlace, v1alpha1.RotationStrategyOverlap}).Draw(rt, "strategy")
+	w.edit(func(o *v1alpha1.TenantCredential) { o.Spec.Rotation.Strategy = strategy })
+}
 
 func (w *world) drawSuspend(rt *rapid.T) {
 	w.theObject(rt)

@@ -75,8 +75,19 @@ func passwordOf(value string) string {
 	return password
 }
 
+// userOf is the login in a DATABASE_URL.
+func userOf(value string) string {
+	u, err := url.Parse(value)
+	if err != nil || u.User == nil {
+		return ""
+	}
+	return u.User.Username()
+}
+
 // works says whether an app with this DATABASE_URL can log in now.
-func (w *world) works(value string) bool { return matches(w.ledger.now.verifier, passwordOf(value)) }
+func (w *world) works(value string) bool {
+	return matches(w.ledger.now.verifiers[userOf(value)], passwordOf(value))
+}
 
 func (w *world) failing(m *machine, variable string) bool {
 	m.refused = m.refused && !w.works(m.env[variable])

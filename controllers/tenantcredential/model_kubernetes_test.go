@@ -66,7 +66,7 @@ func (w *world) create(generation int64) {
 	object := &v1alpha1.TenantCredential{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, Generation: 1,
 		UID: types.UID(fmt.Sprintf("uid-%d", w.created))}}
 	object.Spec = v1alpha1.TenantCredentialSpec{TenantID: tenantID, EnvironmentRef: v1alpha1.EnvironmentReference{Name: "sandbox"},
-		RotationGeneration: &generation, Delivery: v1alpha1.Delivery{Fly: &v1alpha1.FlyDelivery{Variable: "DATABASE_URL"}}}
+		RotationGeneration: &generation, Rotation: v1alpha1.RotationPolicy{Strategy: w.strategy}, Delivery: v1alpha1.Delivery{Fly: &v1alpha1.FlyDelivery{Variable: "DATABASE_URL"}}}
 	w.must(w.api.Create(context.Background(), object))
 	object.Status = v1alpha1.TenantCredentialStatus{ObservedGeneration: -1, Conditions: []metav1.Condition{{
 		Type: v1alpha1.ReadyCondition, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonPending, Message: "Waiting for controller",

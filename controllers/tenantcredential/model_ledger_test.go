@@ -33,7 +33,8 @@ var (
 // facts are what PostgreSQL knows of the tenant at one moment.
 type facts struct {
 	role, database, app string
-	verifier, hash      string
+	verifiers           map[string]string // by login; one that is closed is not there
+	hash                string
 	claim               *postgres.Claim
 	rows                []postgres.Rotation
 	sessionsBefore      map[int64]time.Time // by revision
@@ -41,7 +42,7 @@ type facts struct {
 
 func (f *facts) clone() *facts {
 	c := *f
-	c.rows, c.sessionsBefore = slices.Clone(f.rows), maps.Clone(f.sessionsBefore)
+	c.rows, c.sessionsBefore, c.verifiers = slices.Clone(f.rows), maps.Clone(f.sessionsBefore), maps.Clone(f.verifiers)
 	if f.claim != nil {
 		claim := *f.claim
 		c.claim = &claim
@@ -58,14 +59,36 @@ func (f *facts) find(state ...string) *postgres.Rotation {
 	return nil
 }
 
-func (f *facts) open() *postgres.Rotation { return f.find(postgres.StateOpen, postgres.StateStaged) }
+func (f *facts) open() *postgres.Rotation {
+	return f.find(postgres.StateOpen, postgres.StateIssued, postgres.StateStaged)
+}
 func (f *facts) last() *postgres.Rotation {
-	return f.find(postgres.StateCommitted, postgres.StateCompleted)
+	return f.find(postgres.StateCommitted, postgres.StateRolled, postgres.StateCompleted)
+}
+
+// login is the one whose password was delivered last, and verifier is its; other is the other one of the pair.
+func (f *facts) login() string {
+	if last := f.last(); last != nil {
+		return last.Login
+	}
+	return f.role
+}
+
+func (f *facts) verifier() string { return f.verifiers[f.login()] }
+
+func (f *facts) other(login string) string {
+	if login == f.role {
+		return f.role + "_b"
+	}
+	return f.role
 }
 
 func (f *facts) tenant() postgres.Tenant {
 	t := postgres.Tenant{ID: tenantID, Found: true, Role: f.role, Database: f.database, FlyApp: f.app, RoleExists: true,
-		VerifierDigest: digest(f.verifier), HashDigest: digest(f.hash), Clock: time.Now()}
+		Login: f.login(), VerifierDigest: digest(f.verifier()), HashDigest: digest(f.hash), Clock: time.Now()}
+	if other := f.other(f.login()); f.verifiers[other] != "" {
+		t.FormerLogin = other
+	}
 	c := f.clone()
 	t.Claim, t.Open, t.Last = c.claim, c.open(), c.last()
 	for _, r := range c.rows {
@@ -217,7 +240,7 @@ func (c postgresOf) Adopt(ctx context.Context, a postgres.Adoption) (claim postg
 		}
 		if f.claim == nil || f.claim.UID != a.UID {
 			f.claim = &postgres.Claim{UID: a.UID, Cluster: a.Cluster, Environment: a.Environment, Namespace: a.Namespace, Name: a.Name,
-				Generation: generation, VerifierDigest: digest(f.verifier), HashDigest: digest(f.hash), AdoptedAt: time.Now()}
+				Generation: generation, VerifierDigest: digest(f.verifier()), HashDigest: digest(f.hash), AdoptedAt: time.Now()}
 		}
 		claim = *f.claim
 		return nil
@@ -280,20 +303,49 @@ func (c postgresOf) InTransaction(ctx context.Context, _, uid string, f func(con
 
 func (s *session) Tenant() postgres.Tenant { return s.f.tenant() }
 
+func (s *session) Issue(ctx context.Context, revision int64, verifier string) (login string, err error) {
+	err = s.p.call(ctx, postgresSide, "issue", func() error {
+		row := s.f.at(revision)
+		if !s.alive() {
+			return postgresSide.lost
+		}
+		if s.f.find(postgres.StateCommitted) != nil {
+			return superseded
+		}
+		if err := move(row, postgres.StateIssued); err != nil {
+			return err
+		}
+		login = s.f.other(s.f.login())
+		s.f.verifiers[login] = verifier
+		row.Login, row.VerifierDigest = login, digest(verifier)
+		return nil
+	})
+	return login, err
+}
+
 func (s *session) Stage(ctx context.Context, staging postgres.Staging) error {
 	return s.p.call(ctx, postgresSide, "stage", func() error {
 		verifier, row := staging.Verifier, s.f.at(staging.Revision)
 		if !s.alive() {
 			return postgresSide.lost
 		}
+		if row != nil && row.State == postgres.StateIssued && (row.VerifierDigest != digest(verifier) || s.f.verifiers[row.Login] != verifier) {
+			return superseded
+		}
+		if row != nil && row.State == postgres.StateOpen {
+			row.Login = s.f.login()
+		}
 		if err := move(row, postgres.StateStaged); err != nil {
 			return err
 		}
-		s.f.verifier, s.f.hash, s.staged = verifier, verifier, staging.Revision
+		s.f.verifiers[row.Login], s.f.hash, s.staged = verifier, verifier, staging.Revision
 		row.VerifierDigest, row.HashDigest, row.DeliveryDigest = digest(verifier), digest(verifier), staging.DeliveryDigest
 		row.SessionPolicy = staging.SessionPolicy
-		if former := s.f.find(postgres.StateCommitted); former != nil && former.SessionsEndedAt.IsZero() {
+		if former := s.f.find(postgres.StateCommitted, postgres.StateRolled); former != nil && former.SessionsEndedAt.IsZero() {
 			row.SessionPolicy = stronger(row.SessionPolicy, former.SessionPolicy)
+		}
+		if row.SessionPolicy == postgres.SessionsCompromised {
+			delete(s.f.verifiers, s.f.other(row.Login))
 		}
 		return nil
 	})
@@ -305,7 +357,7 @@ func (s *session) Commit(ctx context.Context, w postgres.FlyWrite) error {
 			return postgresSide.lost
 		}
 		for i := range s.f.rows {
-			if s.f.rows[i].State == postgres.StateCommitted {
+			if s.f.rows[i].State == postgres.StateCommitted || s.f.rows[i].State == postgres.StateRolled {
 				_ = move(&s.f.rows[i], postgres.StateSuperseded)
 			}
 		}
@@ -318,10 +370,10 @@ func (s *session) Commit(ctx context.Context, w postgres.FlyWrite) error {
 	})
 }
 
-func (c postgresOf) VerifyLogin(ctx context.Context, _, _, password string) error {
+func (c postgresOf) VerifyLogin(ctx context.Context, l postgres.Login) error {
 	return c.p.call(ctx, postgresSide, "login", func() error {
-		c.p.w.passwords[password] = true
-		if c.p.w.pooled || !matches(c.p.w.ledger.now.verifier, password) {
+		c.p.w.passwords[l.Password] = true
+		if c.p.w.pooled || !matches(c.p.w.ledger.now.verifiers[l.Name], l.Password) {
 			return failure.New(failure.Retry, failure.VerificationFailed, "refused")
 		}
 		return nil
@@ -344,8 +396,11 @@ func (c postgresOf) EndSessions(ctx context.Context, _, uid string, revision int
 			return err
 		}
 		row := f.at(revision)
-		if row == nil || row.State != postgres.StateCommitted {
+		if row == nil || row.State != postgres.StateCommitted && row.State != postgres.StateRolled {
 			return superseded
+		}
+		if f.verifiers[f.other(row.Login)] != "" {
+			return nil
 		}
 		before, noted := f.sessionsBefore[revision]
 		if !noted {
@@ -365,6 +420,50 @@ func (c postgresOf) EndSessions(ctx context.Context, _, uid string, revision int
 	return ended, err
 }
 
+func (c postgresOf) Rolled(ctx context.Context, _, uid string, revision int64) error {
+	return c.change(ctx, "rolled", func(f *facts) error {
+		if err := f.hold(uid); err != nil {
+			return err
+		}
+		row := f.at(revision)
+		if row != nil && row.State == postgres.StateRolled {
+			return nil
+		}
+		if err := move(row, postgres.StateRolled); err != nil {
+			return err
+		}
+		row.RolledAt = time.Now()
+		return nil
+	})
+}
+
+func (c postgresOf) Retire(ctx context.Context, _, uid string, revision int64, grace time.Duration, endSessions bool) (retired bool, err error) {
+	err = c.change(ctx, "retire", func(f *facts) error {
+		if err := f.hold(uid); err != nil {
+			return err
+		}
+		row, w := f.at(revision), c.p.w
+		if row == nil || row.State != postgres.StateRolled {
+			return superseded
+		}
+		former := f.other(row.Login)
+		left := !w.session.IsZero() && w.sessionLogin == former
+		if f.verifiers[former] != "" {
+			if !left || time.Since(row.RolledAt) >= grace {
+				w.loginClosed(f, row, former)
+				delete(f.verifiers, former)
+			}
+			return nil
+		}
+		if left && endSessions {
+			w.session = time.Time{}
+		}
+		retired = !(left && endSessions)
+		return nil
+	})
+	return retired, err
+}
+
 func (c postgresOf) Complete(ctx context.Context, _, uid string, revision int64) error {
 	return c.change(ctx, "complete", func(f *facts) error {
 		if err := f.hold(uid); err != nil {
@@ -375,6 +474,9 @@ func (c postgresOf) Complete(ctx context.Context, _, uid string, revision int64)
 			return nil
 		}
 		if row != nil && row.SessionPolicy != postgres.SessionsKept && row.SessionsEndedAt.IsZero() {
+			return superseded
+		}
+		if row != nil && f.verifiers[f.other(row.Login)] != "" && (row.State == postgres.StateCommitted || row.State == postgres.StateRolled) {
 			return superseded
 		}
 		if err := move(row, postgres.StateCompleted); err != nil {
@@ -394,6 +496,9 @@ func (c postgresOf) Discard(ctx context.Context, _, uid string, revision int64) 
 		row := f.at(revision)
 		if row != nil && row.State == postgres.StateDiscarded {
 			return nil
+		}
+		if row != nil && row.State == postgres.StateIssued {
+			delete(f.verifiers, row.Login)
 		}
 		return move(row, postgres.StateDiscarded)
 	})

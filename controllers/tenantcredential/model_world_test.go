@@ -30,6 +30,7 @@ type world struct {
 	late      []func() error // writes to Fly that are under way without anybody waiting for them
 	processes [2]*process
 	created   int
+	strategy  v1alpha1.RotationStrategy  // of the objects that are created
 	former    *v1alpha1.TenantCredential // as it was before the last edit, for a cache that lags behind
 
 	down   map[string]bool // sides that answer nothing
@@ -42,8 +43,9 @@ type world struct {
 	// foreign says that an edit may be needed: somebody else changed something while nothing was unfinished.
 	foreign bool
 
-	// session is when somebody opened a session of the tenant's role, zero while there is none.
-	session time.Time
+	// session is when somebody opened a session of the tenant's, and as which login; zero while there is none.
+	session      time.Time
+	sessionLogin string
 
 	logging   context.Context
 	log       bytes.Buffer
@@ -57,7 +59,8 @@ func newWorld(rt *rapid.T) *world {
 	w := &world{rt: rt, api: newAPI(), usable: true, down: map[string]bool{}, passwords: map[string]bool{}, delivered: map[string]bool{},
 		apps: map[string]*flyApp{"sp-7dd06cd6": newApp("sp-7dd06cd6"), "renamed": newApp("renamed")}}
 	w.logging = ctrl.LoggerInto(context.Background(), zap.New(zap.WriteTo(&w.log), zap.Level(zapcore.Level(-9))))
-	w.ledger = &ledger{lock: make(chan struct{}, 1), now: &facts{role: "tenant_7dd06cd6", database: "site_7dd06cd6", app: "sp-7dd06cd6"}}
+	w.ledger = &ledger{lock: make(chan struct{}, 1), now: &facts{role: "tenant_7dd06cd6", database: "site_7dd06cd6", app: "sp-7dd06cd6", verifiers: map[string]string{}}}
+	w.strategy = rapid.SampledFrom([]v1alpha1.RotationStrategy{v1alpha1.RotationStrategyInPlace, v1alpha1.RotationStrategyOverlap}).Draw(rt, "strategy")
 	w.setPassword("before", true, true)
 	for _, a := range w.apps {
 		a.set("DATABASE_URL", "postgres://tenant_7dd06cd6:before@db:5432/site_7dd06cd6")
@@ -113,7 +116,7 @@ func (w *world) setPassword(text string, role, hash bool) {
 	verifier := foreignVerifier + text
 	f := w.ledger.now.clone()
 	if role {
-		f.verifier = verifier
+		f.verifiers[f.login()] = verifier
 	}
 	if hash {
 		f.hash = verifier
@@ -130,7 +133,7 @@ func (w *world) rotationOpened(p *process, f *facts, row *postgres.Rotation) {
 	if row.Reason != string(rotation.GenerationRaised) {
 		return
 	}
-	if row.Generation <= f.claim.Generation || f.last() != nil && f.last().State == postgres.StateCommitted && row.Generation <= f.last().Generation {
+	if row.Generation <= f.claim.Generation || f.last() != nil && f.last().State != postgres.StateCompleted && row.Generation <= f.last().Generation {
 		w.violated("generation %d is served twice", row.Generation)
 	}
 }
@@ -142,6 +145,19 @@ func (w *world) secretArrived(s *session, app, value string) {
 		w.violated("a password was sent to app %s, which is not the tenant's", app)
 	}
 	w.delivered[passwordOf(value)] = true
+}
+
+// loginClosed judges the moment at which the former login is closed: nothing that Fly would start uses it any more.
+func (w *world) loginClosed(f *facts, row *postgres.Rotation, former string) {
+	object := w.object()
+	if object == nil || w.destination(object).Digest() != row.DeliveryDigest {
+		return
+	}
+	for _, m := range w.apps[f.app].machines {
+		if value := m.env[object.Spec.Delivery.Fly.Variable]; userOf(value) == former && w.works(value) {
+			w.violated("login %s is closed, and Machine %s has it", former, m.id)
+		}
+	}
 }
 
 // written searches what anybody may read.
@@ -238,11 +254,11 @@ func (w *world) checkConditions(o *v1alpha1.TenantCredential) {
 func (w *world) checkPassword() {
 	f := w.ledger.now
 	last := f.last()
-	if last == nil || digest(f.verifier) != last.VerifierDigest {
+	if last == nil || digest(f.verifier()) != last.VerifierDigest {
 		return
 	}
 	for password := range w.delivered {
-		if matches(f.verifier, password) {
+		if matches(f.verifier(), password) {
 			return
 		}
 	}
@@ -260,11 +276,13 @@ func (w *world) disagreement(o *v1alpha1.TenantCredential) string {
 		return "a rotation is unfinished"
 	case o.AskedGeneration() > f.claim.Generation:
 		return fmt.Sprintf("generation %d is not done", o.AskedGeneration())
-	case last == nil && (digest(f.verifier) != f.claim.VerifierDigest || digest(f.hash) != f.claim.HashDigest):
+	case last == nil && (digest(f.verifier()) != f.claim.VerifierDigest || digest(f.hash) != f.claim.HashDigest):
 		return "Postgres has not what was adopted"
 	case last == nil:
 		return ""
-	case digest(f.verifier) != last.VerifierDigest:
+	case f.verifiers[f.other(f.login())] != "":
+		return "two logins can be used"
+	case digest(f.verifier()) != last.VerifierDigest:
 		return "the role has another password"
 	case digest(f.hash) != last.HashDigest:
 		return "the table has another hash"

@@ -17,11 +17,14 @@ func (r *Reconciler) rollOut(ctx context.Context, s *scope) error {
 	if s.decision.Step != rotation.Finish || s.attempted {
 		return nil
 	}
-	r.takeSlot(s, true)
 	last := s.tenant.Last
 	if passwordDrifted(s.tenant) {
 		return postgresObstacle(failure.New(failure.Stall, v1alpha1.ReasonDriftDetected, ""))
 	}
+	if rolled(s.tenant) {
+		return r.finish(ctx, s, last)
+	}
+	r.takeSlot(s, true)
 	progress, err := s.connection.Fly.Advance(ctx, fly.RollOut{
 		App: s.flyApp, Variable: s.destination.Variable, Revision: last.Revision, SecretVersion: last.FlyVersion,
 	})
@@ -34,6 +37,14 @@ func (r *Reconciler) rollOut(ctx context.Context, s *scope) error {
 	}
 	if !progress.Done() {
 		return nil
+	}
+	return r.finish(ctx, s, last)
+}
+
+// finish does what is left once every Machine has moved: the former login, and sessions of before, have to go.
+func (r *Reconciler) finish(ctx context.Context, s *scope, last *postgres.Rotation) error {
+	if err := r.retire(ctx, s, last); err != nil || s.retiring {
+		return err
 	}
 	if s.sessionsLeft {
 		if err := s.sweepSessions(ctx, true); err != nil || s.sessionsLeft {

@@ -3,7 +3,6 @@ package tenantcredential
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -27,7 +26,7 @@ const (
 // loginChecks is how the new password is tried: a fresh connection each, because a pooler may still hold the old verifier.
 var loginChecks = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Steps: 6}
 
-// rotate carries out one attempt, from the open row to the login check.
+// rotate carries out one attempt, from the open row to the commit.
 func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
 	if s.decision.Step != rotation.Start {
 		return nil
@@ -36,6 +35,9 @@ func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
 		return errLater
 	}
 	if err := s.checkPause(); err != nil {
+		return err
+	}
+	if err := s.checkSecondLogin(); err != nil {
 		return err
 	}
 	if err := r.readLive(ctx, s); err != nil {
@@ -54,17 +56,30 @@ func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
 	if err := r.open(ctx, s); err != nil {
 		return err
 	}
-	password := credential.NewPassword()
-	if err := r.commit(ctx, s, password); err != nil {
-		s.lookAgain(ctx)
+	next, err := newPassword(s.tenant.Login)
+	if err != nil {
 		return err
 	}
-	if err := r.observeAgain(ctx, s, s.tenant.Open.Revision); err != nil {
+	if s.facts(s.tenant).Overlaps() {
+		return r.overlap(ctx, s, next)
+	}
+	if err := r.commit(ctx, s, next); err != nil {
 		return err
 	}
-	s.flySeen, s.flyDigest = true, s.tenant.Last.FlyDigest
-	s.decision = rotation.Decision{Step: rotation.Finish}
-	return r.checkLogin(ctx, s, password)
+	return r.checkLogin(ctx, s, next)
+}
+
+// password is a new password: whose it is, and the verifier that it is set with.
+type password struct {
+	login    string
+	value    credential.Secret
+	verifier string
+}
+
+func newPassword(login string) (password, error) {
+	value := credential.NewPassword()
+	verifier, err := credential.Verifier(value)
+	return password{login: login, value: value, verifier: verifier}, err
 }
 
 // readLive makes sure that the attempt answers what is asked for now: the cache may lag behind, and spec.suspend may be in what
@@ -111,47 +126,56 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// commit is the one transaction: role, stored hash and ledger change together, with the write to Fly inside. It runs on when the
-// process is asked to stop, because what Fly was told must be committed, or known not to be.
-func (r *Reconciler) commit(ctx context.Context, s *scope, password credential.Secret) error {
-	verifier, err := credential.Verifier(password)
-	if err != nil {
+// commit is the one transaction, and what is so after it.
+func (r *Reconciler) commit(ctx context.Context, s *scope, next password) error {
+	if err := r.transact(ctx, s, next); err != nil {
+		s.lookAgain(ctx)
 		return err
 	}
+	if err := r.observeAgain(ctx, s, s.tenant.Open.Revision); err != nil {
+		return err
+	}
+	s.flySeen, s.flyDigest = true, s.tenant.Last.FlyDigest
+	s.decision = rotation.Decision{Step: rotation.Finish}
+	return nil
+}
+
+// transact changes login, stored hash and ledger together, with the write to Fly inside. It runs on when the process is asked to stop,
+// because what Fly was told must be committed, or known not to be.
+func (r *Reconciler) transact(ctx context.Context, s *scope, next password) error {
 	r.transactions.Add(1)
 	defer r.transactions.Done()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), transactionDeadline)
 	defer cancel()
 
-	err = s.connection.Postgres.InTransaction(ctx, s.id(), s.uid(), func(ctx context.Context, tx postgres.Transaction) error {
+	err := s.connection.Postgres.InTransaction(ctx, s.id(), s.uid(), func(ctx context.Context, tx postgres.Transaction) error {
 		locked := tx.Tenant()
-		if !s.stillDue(&locked) {
-			return postgresObstacle(failure.New(failure.Retry, failure.Superseded, "another process went on with this rotation"))
+		if err := s.stillDue(&locked); err != nil {
+			return err
 		}
-		staging := postgres.Staging{Revision: s.tenant.Open.Revision, Verifier: verifier, DeliveryDigest: s.destination.Digest(), SessionPolicy: s.sessionPolicy(&locked)}
+		staging := postgres.Staging{Revision: s.tenant.Open.Revision, Verifier: next.verifier, DeliveryDigest: s.destination.Digest(), SessionPolicy: s.sessionPolicy(&locked)}
 		if err := tx.Stage(ctx, staging); err != nil {
 			return err
 		}
 		flyCtx, cancel := context.WithTimeout(ctx, flyDeadline)
 		defer cancel()
-		secret, err := s.connection.Fly.SetSecret(flyCtx, s.tenant.FlyApp, s.destination.Variable, s.destination.URL(password).Reveal())
+		secret, err := s.connection.Fly.SetSecret(flyCtx, s.tenant.FlyApp, s.destination.Variable, s.destination.URL(next.login, next.value).Reveal())
 		if err != nil {
 			return flyObstacle(v1alpha1.FlySecretSyncedCondition, err)
 		}
 		return tx.Commit(ctx, postgres.FlyWrite{App: s.tenant.FlyApp, Version: secret.Version, Digest: secret.Digest})
 	})
-	var o *obstacle
-	if err == nil || errors.As(err, &o) {
-		return err
-	}
-	return postgresObstacle(err)
+	return asObstacle(err)
 }
 
 // stillDue decides again, on what was read under the lock.
-func (s *scope) stillDue(locked *postgres.Tenant) bool {
-	return locked.Open != nil && locked.Open.Revision == s.tenant.Open.Revision &&
+func (s *scope) stillDue(locked *postgres.Tenant) error {
+	if locked.Open != nil && locked.Open.Revision == s.tenant.Open.Revision && locked.Login == s.tenant.Login &&
 		locked.Role == s.tenant.Role && locked.FlyApp == s.tenant.FlyApp && locked.Database == s.tenant.Database &&
-		rotation.Decide(s.facts(locked)).Step == rotation.Start
+		rotation.Decide(s.facts(locked)).Step == rotation.Start {
+		return nil
+	}
+	return postgresObstacle(failure.New(failure.Retry, failure.Superseded, "another process went on with this rotation"))
 }
 
 // lookAgain reads what is so after a failed attempt, for the report. That it can not be read is no news beside the failure.
@@ -164,18 +188,19 @@ func (s *scope) lookAgain(ctx context.Context) {
 	}
 }
 
-// checkLogin logs in as the tenant with the new password. Refused again and again means that something stands between; then no Machine
-// is touched. A server that can not be reached proves nothing either way, and the next pass goes by the digest.
-func (r *Reconciler) checkLogin(ctx context.Context, s *scope, password credential.Secret) error {
+// checkLogin logs in with the new password. Refused again and again means that something stands between; then no Machine is touched. A
+// server that can not be reached proves nothing either way.
+func (r *Reconciler) checkLogin(ctx context.Context, s *scope, next password) error {
+	login := postgres.Login{Name: next.login, Role: s.tenant.Role, Database: s.tenant.Database, Password: next.value.Reveal()}
 	var last error
 	_ = wait.ExponentialBackoffWithContext(ctx, loginChecks, func(ctx context.Context) (bool, error) {
-		last = s.connection.Postgres.VerifyLogin(ctx, s.tenant.Role, s.tenant.Database, password.Reveal())
+		last = s.connection.Postgres.VerifyLogin(ctx, login)
 		return last == nil, nil
 	})
 	if last == nil {
 		return nil
 	}
-	ctrl.LoggerFrom(ctx).Error(last, "the tenant's login with the new password failed", "revision", s.tenant.Last.Revision)
+	ctrl.LoggerFrom(ctx).Error(last, "the tenant's login with the new password failed", "login", next.login)
 	return postgresObstacle(last)
 }
 

@@ -2,6 +2,7 @@ package tenantcredential
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,7 +21,9 @@ type Postgres interface {
 	Adopt(ctx context.Context, adoption postgres.Adoption) (postgres.Claim, error)
 	OpenRotation(ctx context.Context, opening postgres.Opening) (postgres.Rotation, error)
 	InTransaction(ctx context.Context, tenantID, uid string, f func(context.Context, postgres.Transaction) error) error
-	VerifyLogin(ctx context.Context, role, database, password string) error
+	VerifyLogin(ctx context.Context, login postgres.Login) error
+	Rolled(ctx context.Context, tenantID, uid string, revision int64) error
+	Retire(ctx context.Context, tenantID, uid string, revision int64, grace time.Duration, endSessions bool) (bool, error)
 	EndSessions(ctx context.Context, tenantID, uid string, revision int64, sweep bool) (bool, error)
 	Complete(ctx context.Context, tenantID, uid string, revision int64) error
 	Discard(ctx context.Context, tenantID, uid string, revision int64) error
@@ -93,8 +96,9 @@ type scope struct {
 	// By rotate: an attempt was made.
 	attempted bool
 
-	// By rollOut. Nil where nothing rolls.
+	// By rollOut. Nil where nothing rolls. retiring says that every Machine has moved, and the former login is not closed for good yet.
 	progress *fly.Progress
+	retiring bool
 
 	// By the step that could not go on; nil where all went well.
 	obstacle *obstacle
@@ -119,6 +123,15 @@ func postgresObstacle(err error) error {
 		o.status = metav1.ConditionUnknown
 	}
 	return o
+}
+
+// asObstacle leaves an obstacle as it is; any other error of a transaction is Postgres's.
+func asObstacle(err error) error {
+	var o *obstacle
+	if err == nil || errors.As(err, &o) {
+		return err
+	}
+	return postgresObstacle(err)
 }
 
 func flyObstacle(condition string, err error) error {
@@ -158,6 +171,14 @@ func rolling(tenant *postgres.Tenant) bool {
 	return tenant.Last != nil && tenant.Last.State != postgres.StateCompleted
 }
 
+// rolled says that the newest committed rotation has moved every Machine, and only the former login is left to be closed.
+func rolled(tenant *postgres.Tenant) bool {
+	return tenant.Last != nil && tenant.Last.State == postgres.StateRolled
+}
+
+// moved says that every Machine has the newest rotation, and that it is not completed.
+func (s *scope) moved() bool { return s.retiring || rolled(s.tenant) }
+
 // behind says that the ledger does not know the newest revision that the status speaks of: Postgres has lost it, in a failover or by a
 // restored backup.
 func (s *scope) behind(tenant *postgres.Tenant) bool {
@@ -175,6 +196,11 @@ func passwordDrifted(tenant *postgres.Tenant) bool {
 		return tenant.VerifierDigest != tenant.Last.VerifierDigest
 	}
 	return tenant.VerifierDigest != tenant.Claim.VerifierDigest
+}
+
+// loginDrifted says that nothing is under way, and a login that no rotation has left open can be used.
+func loginDrifted(tenant *postgres.Tenant) bool {
+	return tenant.FormerLogin != "" && !unfinished(tenant)
 }
 
 func hashDrifted(tenant *postgres.Tenant) bool {

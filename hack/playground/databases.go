@@ -102,5 +102,5 @@ func execute(ctx context.Context, url string, statements ...string) error {
 // url is the tenant's DATABASE_URL.
 func (d *database) url(t tenant) string {
 	destination := credential.Destination{Host: "127.0.0.1", Port: int32(d.server.Port), Role: t.role(), Database: t.database()}
-	return destination.URL(d.passwords[t.name]).Reveal()
+	return destination.URL(t.role(), d.passwords[t.name]).Reveal()
 }

@@ -1,0 +1,69 @@
+package tenantcredential
+
+import (
+	"context"
+	"time"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+)
+
+// checkSecondLogin keeps a rotation that needs a second login from being opened where there is none.
+func (s *scope) checkSecondLogin() error {
+	if s.tenant.SecondViolation == "" || !s.facts(s.tenant).Overlaps() {
+		return nil
+	}
+	return postgresObstacle(failure.New(failure.Stall, failure.RoleNotAllowed, s.tenant.SecondViolation))
+}
+
+// overlap gives the new password to the idle login, tries it, and only then tells Fly: what Fly holds is valid at every moment, and who
+// is logged in as the other login, or logs in as it, notices nothing.
+func (r *Reconciler) overlap(ctx context.Context, s *scope, next password) error {
+	if err := r.issue(ctx, s, &next); err != nil {
+		s.lookAgain(ctx)
+		return err
+	}
+	if err := r.checkLogin(ctx, s, next); err != nil {
+		return err
+	}
+	return r.commit(ctx, s, next)
+}
+
+// issue is a transaction of its own. That its answer is lost does no harm: the next attempt issues again.
+func (r *Reconciler) issue(ctx context.Context, s *scope, next *password) error {
+	err := s.connection.Postgres.InTransaction(ctx, s.id(), s.uid(), func(ctx context.Context, tx postgres.Transaction) (err error) {
+		locked := tx.Tenant()
+		if err := s.stillDue(&locked); err != nil {
+			return err
+		}
+		next.login, err = tx.Issue(ctx, s.tenant.Open.Revision, next.verifier)
+		return err
+	})
+	if err == nil {
+		s.tenant.Open.State, s.tenant.Open.Login = postgres.StateIssued, next.login
+	}
+	return asObstacle(err)
+}
+
+// retire closes the login that the Machines have left. Nobody should use it any more; whoever still has a session of it has the grace period.
+func (r *Reconciler) retire(ctx context.Context, s *scope, last *postgres.Rotation) error {
+	if !rolled(s.tenant) {
+		if s.tenant.FormerLogin == "" {
+			return nil
+		}
+		if err := s.connection.Postgres.Rolled(ctx, s.id(), s.uid(), last.Revision); err != nil {
+			return postgresObstacle(err)
+		}
+	}
+	retired, err := s.connection.Postgres.Retire(ctx, s.id(), s.uid(), last.Revision, s.gracePeriod(), true)
+	s.retiring = !retired
+	return postgresObstacle(err)
+}
+
+// gracePeriod is how long sessions of the former login are left alone. Where they are to be ended anyway, not at all.
+func (s *scope) gracePeriod() time.Duration {
+	if s.tenant.Last.SessionPolicy != postgres.SessionsKept {
+		return 0
+	}
+	return s.environment.Spec.Rotation.OverlapGracePeriod.Value()
+}
