@@ -36,6 +36,11 @@ func TestBroken(t *testing.T) {
 		{"role's password", func(f *fixture) { f.sql("ALTER ROLE tenant_7dd06cd6 PASSWORD 'another one'") },
 			[]string{"does not satisfy the verifier", "login with the DATABASE_URL of app sp-7dd06cd6 is refused: SQLSTATE 28P01", "not the one that the ledger's revision 2 recorded"}},
 		{"no password", func(f *fixture) { f.sql("ALTER ROLE tenant_7dd06cd6 PASSWORD NULL") }, []string{"role tenant_7dd06cd6 has no password"}},
+		{"second login left open", func(f *fixture) { f.sql("ALTER ROLE tenant_7dd06cd6_b LOGIN") }, []string{"login tenant_7dd06cd6_b is not in use, and can log in or has a password"}},
+		{"former login left with a password", func(f *fixture) {
+			f.sql("ALTER ROLE tenant_7dd06cd6_b LOGIN; ALTER ROLE tenant_7dd06cd6 NOLOGIN; UPDATE tenant_credentials.rotations SET login = 'tenant_7dd06cd6_b' WHERE revision = 2")
+		}, []string{"login tenant_7dd06cd6 is not in use", "role tenant_7dd06cd6_b has no password", "names another user than role tenant_7dd06cd6_b"}},
+		{"left rolled", func(f *fixture) { f.sql("UPDATE tenant_credentials.rotations SET state = 'rolled' WHERE revision = 2") }, []string{"revision 2 is left rolled"}},
 		{"role gone", func(f *fixture) {
 			f.sql("UPDATE management.tenants SET db_role = 'tenant_none' WHERE id = '" + acme + "'")
 		},

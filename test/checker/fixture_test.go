@@ -42,14 +42,14 @@ CREATE TABLE tenant_credentials.claims (tenant_id uuid PRIMARY KEY, role text, d
 CREATE TABLE tenant_credentials.adoptions (tenant_id uuid, adopted_at timestamptz);
 CREATE TABLE tenant_credentials.rotations (tenant_id uuid, revision bigint, state text, generation bigint, reason text, field_manager text,
 	role text, verifier_digest bytea, hash_digest bytea, delivery_digest bytea, fly_app text, fly_secret_version numeric,
-	fly_secret_digest text, opened_at timestamptz, committed_at timestamptz, completed_at timestamptz);
-CREATE ROLE tenant_7dd06cd6 LOGIN; CREATE ROLE tenant_b1e0c0de LOGIN;
+	fly_secret_digest text, opened_at timestamptz, committed_at timestamptz, completed_at timestamptz, login text);
+CREATE ROLE tenant_7dd06cd6 LOGIN; CREATE ROLE tenant_7dd06cd6_b IN ROLE tenant_7dd06cd6; CREATE ROLE tenant_b1e0c0de LOGIN;
 CREATE DATABASE site_7dd06cd6; CREATE DATABASE site_b1e0c0de`
 
 // healthy is what is so when nothing is broken. The server makes the verifiers, so that they are not ours.
 const healthy = `
 TRUNCATE management.tenants, tenant_credentials.claims, tenant_credentials.adoptions, tenant_credentials.rotations;
-ALTER ROLE tenant_7dd06cd6 LOGIN PASSWORD '` + acmeSecond + `'; ALTER ROLE tenant_b1e0c0de LOGIN PASSWORD '` + betaFirst + `';
+ALTER ROLE tenant_7dd06cd6 LOGIN PASSWORD '` + acmeSecond + `'; ALTER ROLE tenant_7dd06cd6_b NOLOGIN PASSWORD NULL; ALTER ROLE tenant_b1e0c0de LOGIN PASSWORD '` + betaFirst + `';
 INSERT INTO management.tenants SELECT i::uuid, 'a tenant', rolpassword FROM pg_authid, unnest(ARRAY['` + acme + `', '` + beta + `']) i
 	WHERE rolname = 'tenant_' || left(i, 8);
 INSERT INTO tenant_credentials.claims SELECT id, 'tenant_' || left(id::text, 8), 'site_' || left(id::text, 8), 'sp-' || left(id::text, 8),

@@ -29,13 +29,14 @@ func credentialsAgree(_ *world, t *tenant) []string {
 	if !t.inTable || !t.roleExists {
 		return wrong
 	}
-	say(t.verifier == "", "role %s has no password", t.role)
-	say(t.verifier != t.hash, "the stored hash is not the verifier of role %s", t.role)
+	say(t.verifier == "", "role %s has no password", t.login())
+	say(t.open != "", "login %s is not in use, and can log in or has a password", t.open)
+	say(t.verifier != t.hash, "the stored hash is not the verifier of role %s", t.login())
 	from, verifierDigest, hashDigest := "the claim, which no rotation has followed,", t.claim.verifierDigest, t.claim.hashDigest
 	if last := t.last(); last != nil {
 		from, verifierDigest, hashDigest = fmt.Sprintf("the ledger's revision %d", last.revision), last.verifierDigest, last.hashDigest
 	}
-	say(digest(t.verifier) != verifierDigest, "the verifier of role %s is not the one that %s recorded", t.role, from)
+	say(digest(t.verifier) != verifierDigest, "the verifier of role %s is not the one that %s recorded", t.login(), from)
 	say(digest(t.hash) != hashDigest, "the stored hash is not the one that %s recorded", from)
 	return wrong
 }
@@ -47,7 +48,7 @@ func ledgerIsClosed(_ *world, t *tenant) []string {
 	newest := int64(0)
 	for _, r := range t.rotations {
 		switch r.state {
-		case "open", "staged", "committed":
+		case "open", "issued", "staged", "committed", "rolled":
 			wrong = append(wrong, fmt.Sprintf("revision %d is left %s", r.revision, r.state))
 		case "completed":
 			if r.committedAt == nil || r.completedAt == nil || r.verifierDigest == "" {
@@ -105,9 +106,9 @@ func flyAgrees(w *world, t *tenant) []string {
 	if !readable {
 		return append(wrong, fmt.Sprintf("%s of app %s is not the URL of a login", variable, t.app))
 	}
-	say(url.user != t.role, "%s of app %s names another user than role %s", variable, t.app, t.role)
+	say(url.user != t.login(), "%s of app %s names another user than role %s", variable, t.app, t.login())
 	say(url.database != t.database, "%s of app %s names another database than %s", variable, t.app, t.database)
-	say(!Satisfies(t.verifier, url.password), "the password in %s of app %s does not satisfy the verifier of role %s", variable, t.app, t.role)
+	say(!Satisfies(t.verifier, url.password), "the password in %s of app %s does not satisfy the verifier of role %s", variable, t.app, t.login())
 	if last == nil {
 		return wrong
 	}

@@ -21,7 +21,8 @@ type tenant struct {
 
 	role, database, app string
 	roleExists          bool
-	verifier            string // pg_authid.rolpassword
+	verifier            string // pg_authid.rolpassword of the login in use
+	open                string // a login that is not in use, and could be; "" = none
 	hash                string // what the management table stores
 
 	claim     *claim
@@ -41,6 +42,7 @@ type rotation struct {
 	revision, generation       int64
 	state, reason              string
 	verifierDigest, hashDigest string
+	login                      string
 	app, secretVersion, digest string
 	openedAt                   time.Time
 	committedAt, completedAt   *time.Time // nil = not yet
@@ -62,11 +64,19 @@ func (t *tenant) label() string {
 // last is the newest rotation that is in force, nil = none was ever made.
 func (t *tenant) last() *rotation {
 	for _, r := range slices.Backward(t.rotations) {
-		if r.state == "committed" || r.state == "completed" {
+		if r.state == "committed" || r.state == "rolled" || r.state == "completed" {
 			return &r
 		}
 	}
 	return nil
+}
+
+// login is the one in use: the role, or its second login, whose name is the role's with _b.
+func (t *tenant) login() string {
+	if last := t.last(); last != nil && last.login == t.role+"_b" {
+		return last.login
+	}
+	return t.role
 }
 
 func (t *tenant) completed() int {
@@ -193,13 +203,13 @@ func readClaims(ctx context.Context, connection *pgx.Conn, _ Environment, of fun
 func readRotations(ctx context.Context, connection *pgx.Conn, _ Environment, of func(string) *tenant) error {
 	rows, _ := connection.Query(ctx, `SELECT tenant_id::text, revision, generation, state, reason,
 		coalesce(encode(verifier_digest, 'hex'), ''), coalesce(encode(hash_digest, 'hex'), ''),
-		coalesce(fly_app, ''), coalesce(fly_secret_version::text, ''), coalesce(fly_secret_digest, ''),
+		coalesce(login, role), coalesce(fly_app, ''), coalesce(fly_secret_version::text, ''), coalesce(fly_secret_digest, ''),
 		opened_at, committed_at, completed_at
 		FROM tenant_credentials.rotations ORDER BY tenant_id, revision`)
 	var id string
 	var r rotation
 	_, err := pgx.ForEachRow(rows, []any{&id, &r.revision, &r.generation, &r.state, &r.reason, &r.verifierDigest, &r.hashDigest,
-		&r.app, &r.secretVersion, &r.digest, &r.openedAt, &r.committedAt, &r.completedAt}, func() error {
+		&r.login, &r.app, &r.secretVersion, &r.digest, &r.openedAt, &r.committedAt, &r.completedAt}, func() error {
 		of(id).rotations = append(of(id).rotations, r)
 		return nil
 	})
@@ -222,12 +232,21 @@ func readRoles(ctx context.Context, connection *pgx.Conn, tenants map[string]*te
 	for _, t := range tenants {
 		byRole[t.role] = append(byRole[t.role], t)
 	}
-	rows, _ := connection.Query(ctx, "SELECT rolname, coalesce(rolpassword, '') FROM pg_catalog.pg_authid WHERE rolname = ANY ($1)",
-		slices.Collect(maps.Keys(byRole)))
-	var role, verifier string
-	_, err := pgx.ForEachRow(rows, []any{&role, &verifier}, func() error {
+	rows, _ := connection.Query(ctx, `SELECT r.rolname, l.rolname, coalesce(l.rolpassword, ''), l.rolcanlogin OR l.rolpassword IS NOT NULL
+		FROM pg_catalog.pg_authid r JOIN pg_catalog.pg_authid l ON l.oid = r.oid OR l.rolname = r.rolname || '_b'
+			AND EXISTS (SELECT FROM pg_catalog.pg_auth_members m WHERE m.roleid = r.oid AND m.member = l.oid)
+		WHERE r.rolname = ANY ($1)`, slices.Collect(maps.Keys(byRole)))
+	var role, login, verifier string
+	var open bool
+	_, err := pgx.ForEachRow(rows, []any{&role, &login, &verifier, &open}, func() error {
 		for _, t := range byRole[role] {
-			t.roleExists, t.verifier = true, verifier
+			t.roleExists = true
+			switch {
+			case login == t.login():
+				t.verifier = verifier
+			case open:
+				t.open = login
+			}
 		}
 		return nil
 	})
