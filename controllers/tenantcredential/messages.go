@@ -170,6 +170,10 @@ func (m messages) setUp() (fact, command string) {
 		return fmt.Sprintf("TenantEnvironment %s is not ready (%s)", environment, m.failed().Detail),
 			fmt.Sprintf("It says what to do: kubectl get tenv %s -o wide", environment)
 	case v1alpha1.ReasonInvalidSpec:
+		if m.failed().Detail == "rolloutPolicy" {
+			return "spec.delivery.fly.rolloutPolicy Staged needs two logins, and the strategy is InPlace",
+				fmt.Sprintf("To have two: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"rotation\":{\"strategy\":\"Overlap\"}}}'", object.Namespace, object.Name)
+		}
 		newest := m.newestRevision(m.tenant)
 		return fmt.Sprintf("spec.rotationRequest asks to replace revision %d, and the newest revision is %d", m.request().ReplacesRevision, newest),
 			fmt.Sprintf("To replace that one: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"rotationRequest\":{\"replacesRevision\":%d}}}'", object.Namespace, object.Name, newest)

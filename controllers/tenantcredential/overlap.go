@@ -2,7 +2,6 @@ package tenantcredential
 
 import (
 	"context"
-	"time"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
@@ -45,7 +44,7 @@ func (r *Reconciler) issue(ctx context.Context, s *scope, next *password) error 
 	return asObstacle(err)
 }
 
-// retire closes the login that the Machines have left. Nobody should use it any more; whoever still has a session of it has the grace period.
+// retire closes the login that the Machines have left.
 func (r *Reconciler) retire(ctx context.Context, s *scope, last *postgres.Rotation) error {
 	if !rolled(s.tenant) {
 		if s.tenant.FormerLogin == "" {
@@ -55,15 +54,21 @@ func (r *Reconciler) retire(ctx context.Context, s *scope, last *postgres.Rotati
 			return postgresObstacle(err)
 		}
 	}
-	retired, err := s.connection.Postgres.Retire(ctx, s.id(), s.uid(), last.Revision, s.gracePeriod(), true)
+	retired, err := s.connection.Postgres.Retire(ctx, s.id(), s.uid(), last.Revision, s.retirement())
 	s.retiring = !retired
 	return postgresObstacle(err)
 }
 
-// gracePeriod is how long sessions of the former login are left alone. Where they are to be ended anyway, not at all.
-func (s *scope) gracePeriod() time.Duration {
-	if s.tenant.Last.SessionPolicy != postgres.SessionsKept {
-		return 0
+// retirement says how. Machines that the operator has moved itself do not use the former login any more, and whoever still has a session of
+// it has the grace period, unless sessions are to be ended anyway. Of Machines that others have replaced it is not known which secrets they
+// started with: Fly may have served an older value, so nothing is hurried, and nobody cut off.
+func (s *scope) retirement() postgres.Retirement {
+	grace := s.environment.Spec.Rotation.OverlapGracePeriod.Value()
+	switch {
+	case s.tenant.Last.FlyInstances != nil:
+		return postgres.Retirement{Grace: grace}
+	case s.tenant.Last.SessionPolicy != postgres.SessionsKept:
+		grace = 0
 	}
-	return s.environment.Spec.Rotation.OverlapGracePeriod.Value()
+	return postgres.Retirement{Grace: grace, OnceIdle: true, EndSessions: true}
 }

@@ -5,7 +5,6 @@ import (
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
-	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
 )
@@ -24,10 +23,7 @@ func (r *Reconciler) rollOut(ctx context.Context, s *scope) error {
 	if rolled(s.tenant) {
 		return r.finish(ctx, s, last)
 	}
-	r.takeSlot(s, true)
-	progress, err := s.connection.Fly.Advance(ctx, fly.RollOut{
-		App: s.flyApp, Variable: s.destination.Variable, Revision: last.Revision, SecretVersion: last.FlyVersion,
-	})
+	progress, err := r.advance(ctx, s, last)
 	if err != nil {
 		return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
 	}
