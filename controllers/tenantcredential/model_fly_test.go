@@ -10,6 +10,7 @@ import (
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
 
 const (
@@ -117,6 +118,20 @@ func (w *world) deploy() {
 		m.update(a)
 		if m.running {
 			w.boot(m, "DATABASE_URL")
+		}
+	}
+}
+
+// deployWhatWaits is the user who sees that Machines wait for his deploy.
+func (w *world) deployWhatWaits() {
+	last := w.ledger.now.last()
+	if last == nil || last.State != postgres.StateCommitted {
+		return
+	}
+	for _, m := range w.apps[w.ledger.now.app].machines {
+		if slices.Contains(last.FlyInstances, m.instanceID()) {
+			w.deploy()
+			return
 		}
 	}
 }

@@ -128,9 +128,7 @@ func (w *world) settle(when string) {
 			}
 			w.rt.Fatalf("%s: nobody looks at the object again", when)
 		}
-		if o := w.object(); o != nil && o.Spec.Delivery.Fly.RolloutPolicy == v1alpha1.RolloutPolicyStaged {
-			w.deploy() // nobody else moves the Machines
-		}
+		w.deployWhatWaits()
 		sleepUntil(p.due)
 		p.pass(script{})
 		w.check()

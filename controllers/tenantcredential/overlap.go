@@ -2,6 +2,7 @@ package tenantcredential
 
 import (
 	"context"
+	"time"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
@@ -28,8 +29,13 @@ func (r *Reconciler) overlap(ctx context.Context, s *scope, next password) error
 	return r.commit(ctx, s, next)
 }
 
+// issueDeadline bounds the transaction that issues a password: two waits for a lock, and COMMIT.
+const issueDeadline = 15 * time.Second
+
 // issue is a transaction of its own. That its answer is lost does no harm: the next attempt issues again.
 func (r *Reconciler) issue(ctx context.Context, s *scope, next *password) error {
+	ctx, cancel := context.WithTimeout(ctx, issueDeadline)
+	defer cancel()
 	err := s.connection.Postgres.InTransaction(ctx, s.id(), s.uid(), func(ctx context.Context, tx postgres.Transaction) (err error) {
 		locked := tx.Tenant()
 		if err := s.stillDue(&locked); err != nil {
