@@ -53,6 +53,7 @@ func (r *Reconciler) complete(ctx context.Context, s *scope, last *postgres.Rota
 	if digest != last.FlyDigest {
 		return nil // the next pass sees it, and rotates
 	}
+	s.recordRelease(ctx, last)
 	if err := s.connection.Postgres.Complete(ctx, s.id(), s.uid(), last.Revision); err != nil {
 		return postgresObstacle(err)
 	}

@@ -33,6 +33,7 @@ type Fly interface {
 	SetSecret(ctx context.Context, app, variable, value string) (fly.Secret, error)
 	Probe(ctx context.Context, app fly.App, variable string) (fly.Progress, error)
 	Advance(ctx context.Context, rollOut fly.RollOut) (fly.Progress, error)
+	RecordRelease(ctx context.Context, rollOut fly.RollOut, reason string) (warning string)
 }
 
 // Slots bounds how many rotations of an environment are under way.
