@@ -194,6 +194,7 @@ type NewRelease struct {
 	Image      string          `json:"image"`
 	Status     string          `json:"status"`     // empty: complete
 	Definition json.RawMessage `json:"definition"` // empty: that of a small app
+	AgeSeconds int             `json:"age_seconds"`
 }
 
 // AddRelease adds a release and touches no Machine. It returns the release's version, 0 if there is no such app.
@@ -211,7 +212,7 @@ func (e *Emulator) AddRelease(appName string, n NewRelease) int {
 		n.Status = releaseComplete
 	}
 	r := e.newRelease(a, n.Image, "ROLLING", n.Definition)
-	r.status = n.Status
+	r.status, r.createdAt = n.Status, r.createdAt.Add(-time.Duration(n.AgeSeconds)*time.Second)
 	return r.version
 }
 
