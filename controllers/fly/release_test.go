@@ -245,6 +245,14 @@ func TestARecordThatFailsSaysSoAndHarmsNothing(t *testing.T) {
 	}
 }
 
+// One that hangs is given up: the completion waits for it.
+func TestARecordThatHangsIsGivenUp(t *testing.T) {
+	t.Parallel()
+	w, r := deployedWorld(t, started)
+	w.fault(flyemulator.Fault{Route: graphQLRoute, Mode: flyemulator.FaultHang, Count: -1})
+	require.Contains(t, w.record(r), "goes on calling DATABASE_URL staged: the answer of Fly was lost")
+}
+
 func TestChoose(t *testing.T) {
 	since := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 	before, after := since.Add(-time.Hour), since.Add(time.Second)

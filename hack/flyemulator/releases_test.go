@@ -61,14 +61,14 @@ func statusOf(machines []*flygo.Machine, madeAt map[string]time.Time, setAt time
 
 const operatorToken = "fm2_b3BlcmF0b3I="
 
-// rolled is an app of three Machines whose secret has been set anew and which run with it: by the operator's own code. Beside them is a
+// rolled is an app of two Machines whose secret has been set anew and which run with it: by the operator's own code. Beside them is a
 // Machine that `fly deploy` knows nothing of.
 func rolled(t *testing.T) (f *fixture, client *fly.Client, done fly.RollOut) {
 	t.Helper()
 	f = newFixture(t)
 	f.AdvanceClock(-time.Hour)
 	f.secret("old")
-	for _, state := range []string{"started", "started", "stopped"} {
+	for _, state := range []string{"started", "stopped"} {
 		f.addMachine(state)
 	}
 	_, err := f.AddMachine("acme", flyemulator.NewMachine{Config: json.RawMessage(`{"image":"i:1","metadata":{"by":"hand"}}`)})
