@@ -89,6 +89,7 @@ const (
 // Events.
 const (
 	EventRotationCommitted = "RotationCommitted"
+	EventRotationRolledOut = "RotationRolledOut"
 	EventRotationCompleted = "RotationCompleted"
 	EventRotationFailed    = "RotationFailed"
 	EventDriftDetected     = "DriftDetected"

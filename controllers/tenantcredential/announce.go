@@ -16,6 +16,10 @@ func (r *Reconciler) announce(s *scope) {
 		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationCommitted, "Rotate",
 			"Revision %d is in force in Postgres and at Fly (%s)", after.Revision, after.LastRotation.Reason)
 	}
+	if s.rolledNow {
+		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationRolledOut, "Rotate",
+			"Every Machine of app %s has revision %d; the former login is closed next%s", after.Fly.AppName, after.Revision, s.warnings())
+	}
 	if completed(after) && !completed(before) && before.ObservedGeneration >= 0 {
 		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationCompleted, "Rotate",
 			"Every Machine of app %s has revision %d%s", after.Fly.AppName, after.Revision, s.warnings())

@@ -56,9 +56,11 @@ func (r *Reconciler) retire(ctx context.Context, s *scope, last *postgres.Rotati
 		if s.tenant.FormerLogin == "" {
 			return nil
 		}
+		s.recordRelease(ctx, last)
 		if err := s.connection.Postgres.Rolled(ctx, s.id(), s.uid(), last.Revision); err != nil {
 			return postgresObstacle(err)
 		}
+		s.rolledNow = true
 	}
 	retired, err := s.connection.Postgres.Retire(ctx, s.id(), s.uid(), last.Revision, s.retirement())
 	s.retiring = !retired

@@ -60,6 +60,9 @@ func (r *Reconciler) complete(ctx context.Context, s *scope, last *postgres.Rota
 	if digest != last.FlyDigest {
 		return nil // the next pass sees it, and rotates
 	}
+	if !rolled(s.tenant) { // else it was recorded when the Machines had moved
+		s.recordRelease(ctx, last)
+	}
 	if err := s.connection.Postgres.Complete(ctx, s.id(), s.uid(), last.Revision); err != nil {
 		return postgresObstacle(err)
 	}

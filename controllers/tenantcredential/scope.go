@@ -38,6 +38,7 @@ type Fly interface {
 	Advance(ctx context.Context, rollOut fly.RollOut) (fly.Progress, error)
 	Instances(ctx context.Context, app fly.App) ([]string, error)
 	Deployed(ctx context.Context, app fly.App, variable string, before []string) (fly.Progress, error)
+	RecordRelease(ctx context.Context, rollOut fly.RollOut, reason string) (warning string)
 }
 
 // Slots bounds how many rotations of an environment are under way.
@@ -99,8 +100,9 @@ type scope struct {
 	attempted bool
 
 	// By rollOut. Nil where nothing rolls. retiring says that every Machine has moved, and the former login is not closed for good yet.
-	progress *fly.Progress
-	retiring bool
+	progress  *fly.Progress
+	retiring  bool
+	rolledNow bool // by this pass
 
 	// By the step that could not go on; nil where all went well.
 	obstacle *obstacle
