@@ -73,7 +73,10 @@ func (m messages) next() string {
 
 func (m messages) rolling() string {
 	text := fmt.Sprintf("Revision %d is in force in Postgres and at Fly", m.tenant.Last.Revision)
-	if m.progress == nil {
+	switch {
+	case m.progress == nil && m.awaitsDeploy():
+		return text + ", for your next deploy."
+	case m.progress == nil:
 		return text + ", and the Machines are moved onto it."
 	}
 	text += fmt.Sprintf("; %d of %d Machines run with it", m.progress.Updated, m.progress.Total)
