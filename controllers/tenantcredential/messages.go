@@ -6,6 +6,7 @@ import (
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
 
 // messages words what a user reads in a status: the fact, what it means for the tenant, and the command that mends it.
@@ -137,6 +138,8 @@ func (m messages) consequence() string {
 	switch {
 	case m.tenant == nil || m.tenant.Claim == nil:
 		return "Nothing was changed."
+	case m.tenant.Open != nil && m.tenant.Open.State == postgres.StateIssued && (m.failed().Class == failure.Unknown || m.secretDrifted()):
+		return fmt.Sprintf("The former password is still valid, and Fly may hold one that the next attempt ends: do not deploy app %s until this object is Ready.", m.tenant.FlyApp)
 	case m.tenant.Open != nil && (m.failed().Class == failure.Unknown || m.secretDrifted()):
 		return fmt.Sprintf("The former password is still the valid one, and Fly may hold one that is not: do not deploy app %s until this object is Ready.", m.tenant.FlyApp)
 	case rolling(m.tenant) && m.failed().Reason == failure.VerificationFailed:
