@@ -109,13 +109,18 @@ func (m messages) refused() string {
 	return m.login()
 }
 
-// retirement is said while the login that the Machines have left is still there, or sessions of it.
-func (m messages) retirement() string {
+// leaving is said while the login that the Machines have left is still there, or sessions of it.
+func (m messages) leaving() string {
 	text := fmt.Sprintf("Revision %d is in force, and every Machine runs with it", m.tenant.Last.Revision)
 	if m.sessionsLeft {
 		return text + fmt.Sprintf("; sessions that role %s opened before are being ended, until no login of before can be under way any more.", m.tenant.Role)
 	}
-	return text + fmt.Sprintf("; the former login is closed once no session of it is left, or %s after the last Machine has moved.", m.environment.Spec.Rotation.OverlapGracePeriod)
+	if m.scope.retirement().OnceIdle {
+		text += "; the former login is closed once no session of it is left, or"
+	} else {
+		text += "; the former login is closed"
+	}
+	return text + fmt.Sprintf(" %s after the last Machine has moved.", m.environment.Spec.Rotation.OverlapGracePeriod)
 }
 
 // openLogin is said of a login that should be closed.
