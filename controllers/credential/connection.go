@@ -21,11 +21,10 @@ const (
 // Connection is the content of a connection Secret: what applications expect by these names, and type and provider, by which libraries
 // for service bindings find it.
 func (d Destination) Connection(login string, password Secret) map[string]Secret {
-	d.Role = login
 	return map[string]Secret{
 		"type":     {connectionKind},
 		"provider": {connectionProvider},
-		"url":      d.URL(password),
+		"url":      d.URL(login, password),
 		"host":     {d.Host},
 		"port":     {strconv.Itoa(int(d.Port))},
 		"username": {login},

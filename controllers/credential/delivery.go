@@ -14,8 +14,8 @@ type Destination struct {
 	Variable string
 	// ConnectionSecret is "" where there is none.
 	ConnectionSecret string
-	Host     string
-	Port     int32
+	Host             string
+	Port             int32
 	// Role is the tenant's, whichever of its logins has the password.
 	Role     string
 	Database string
