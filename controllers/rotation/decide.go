@@ -158,7 +158,7 @@ func underWay(f Facts) Decision {
 		return Decision{Start, VerificationFailed}
 	case f.Last.Superseded:
 		return Decision{Start, FlySuperseded}
-	case f.Last.Gone:
+	case f.Last.Gone && !f.Last.Rolled: // then the other login is still used by those that have not moved
 		return Decision{Start, DeliveryChanged}
 	case f.Suspended || f.Deleted:
 		return Decision{Step: Finish}

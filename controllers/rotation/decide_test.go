@@ -79,6 +79,7 @@ func TestDecide(t *testing.T) {
 		{"login refused", Facts{Asked: 1, Suspended: true, Last: done(rolling, func(l *Last) { l.LoginRefused = true })}, Decision{Start, VerificationFailed}},
 		{"the Secret is gone", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(func(l *Last) { l.Gone = true })}, Decision{Start, DeliveryChanged}},
 		{"the Secret is gone, suspended", Facts{Asked: 1, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done(func(l *Last) { l.Gone = true })}, Decision{Hold, DeliveryChanged}},
+		{"the Secret is gone while the former login is closed, waits", Facts{Asked: 1, DeliveryDigest: "d", Last: done(rolling, func(l *Last) { l.Rolled, l.Gone = true, true })}, Decision{Step: Finish}},
 		{"the Secret is gone before it was completed, suspended", Facts{Asked: 1, Suspended: true, Last: done(rolling, func(l *Last) { l.Gone = true })}, Decision{Start, DeliveryChanged}},
 		{"superseded at Fly", Facts{Asked: 1, Last: done(rolling, func(l *Last) { l.Superseded = true })}, Decision{Start, FlySuperseded}},
 		{"changed at Fly after completion is drift, not a rotation", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(func(l *Last) { l.Superseded = true })}, Decision{Step: Nothing}},
@@ -98,7 +99,7 @@ func TestDecideInvariants(t *testing.T) {
 			f.Request = &Request{generation.Draw(t, "replaces"), flag.Draw(t, "compromised")}
 		}
 		if flag.Draw(t, "rotated before") {
-			f.Last = &Last{1 + generation.Draw(t, "revision"), flag.Draw(t, "done"), generation.Draw(t, "last"), digest.Draw(t, "last digest"), flag.Draw(t, "refused"), flag.Draw(t, "superseded"), flag.Draw(t, "halted"), flag.Draw(t, "gone")}
+			f.Last = &Last{1 + generation.Draw(t, "revision"), flag.Draw(t, "done"), generation.Draw(t, "last"), digest.Draw(t, "last digest"), flag.Draw(t, "rolled"), flag.Draw(t, "refused"), flag.Draw(t, "superseded"), flag.Draw(t, "halted"), flag.Draw(t, "gone")}
 		}
 		return f
 	})

@@ -74,16 +74,22 @@ func (s *scope) delivered(tenant *postgres.Tenant) bool {
 	return tenant.Last != nil && tenant.Last.DeliveryDigest == s.destination.Digest()
 }
 
-// secretGone says that the last rotation's password is nowhere any more: the Secret that it was written to is gone. Before the rotation
-// is completed it does not matter what stands there instead.
+// secretGone says that the last rotation's password is nowhere any more: the Secret that it was written to is gone. Before that has once
+// been promoted it does not matter what stands there instead.
 func (s *scope) secretGone(tenant *postgres.Tenant) bool {
 	return s.deliversToSecret() && s.delivered(tenant) && s.secret.trouble == nil &&
-		(s.secret.state == secretAbsent || s.secret.state == secretOther && rolling(tenant))
+		(s.secret.state == secretAbsent || s.secret.state == secretOther && rolling(tenant) && !rolled(tenant))
 }
 
-// connectionSecretDrifted says that somebody else has changed the Secret since the last rotation was completed.
+// connectionSecretDrifted says that somebody else has changed the Secret since the last rotation was promoted for good.
 func (s *scope) connectionSecretDrifted() bool {
-	return s.deliversToSecret() && s.delivered(s.tenant) && s.secret.state == secretOther && !rolling(s.tenant)
+	return s.deliversToSecret() && s.delivered(s.tenant) && s.secret.state == secretOther && (!rolling(s.tenant) || rolled(s.tenant))
+}
+
+// formerLoginKept says that what mounts the Secret still has time to be rolled: nobody can see whether it has been, and that no session of
+// the former login is left does not tell.
+func (s *scope) formerLoginKept() bool {
+	return s.deliversToSecret() && (!rolled(s.tenant) || s.tenant.Clock.Before(s.tenant.Last.RolledAt.Add(s.gracePeriod())))
 }
 
 // secretAhead says that the Secret has a revision that the ledger does not know.
@@ -170,7 +176,7 @@ func (r *Reconciler) promote(ctx context.Context, s *scope, present, staged *cor
 }
 
 // stageSecret writes the password of the attempt where nobody reads it. What a former attempt at the same revision left is replaced.
-func (r *Reconciler) stageSecret(ctx context.Context, s *scope, login string, password credential.Secret, verifier string) error {
+func (r *Reconciler) stageSecret(ctx context.Context, s *scope, next password) error {
 	if !s.deliversToSecret() {
 		return nil
 	}
@@ -186,12 +192,12 @@ func (r *Reconciler) stageSecret(ctx context.Context, s *scope, login string, pa
 		return secretObstacle(failure.New(failure.Stall, failure.SecretNotOwned, key.Name))
 	}
 	content := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}, Data: map[string][]byte{}}
-	for name, value := range s.destination.Connection(login, password) {
+	for name, value := range s.destination.Connection(next.login, next.value) {
 		content.Data[name] = []byte(value.Reveal())
 	}
 	content.Annotations = map[string]string{
 		v1alpha1.RevisionAnnotation:      strconv.FormatInt(revision, 10),
-		v1alpha1.ContentDigestAnnotation: credential.ConnectionDigest(content.Data, credential.VerifierDigest(verifier)),
+		v1alpha1.ContentDigestAnnotation: credential.ConnectionDigest(content.Data, credential.VerifierDigest(next.verifier)),
 	}
 	return r.writeSecretAs(ctx, s, key, present, content)
 }

@@ -33,7 +33,7 @@ func (s *scope) connectionSecretSynced(m messages) metav1.Condition {
 		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAdopted, m.connectionSecretName()+" is the one that was found.")
 	case s.secret.state == secretCurrent:
 		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonVerified, fmt.Sprintf("%s has revision %d.", m.connectionSecretName(), s.tenant.Last.Revision))
-	case s.secret.state == secretOther && !rolling(s.tenant):
+	case s.secret.state == secretOther && (!rolling(s.tenant) || rolled(s.tenant)):
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, m.drift(m.connectionSecretName()))
 	default:
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound, fmt.Sprintf("%s does not have revision %d, and nobody else has its password: a new one is due.",
@@ -86,7 +86,7 @@ func (m messages) rollingSecret() string {
 		return ""
 	case m.scope.secret.state != secretCurrent:
 		return fmt.Sprintf(", and %s is about to have it", m.connectionSecretName())
-	case m.sessionsLeft:
+	case m.sessionsLeft && !m.moved():
 		return fmt.Sprintf(", and %s has it", m.connectionSecretName()) + m.endingSessions()
 	default:
 		return fmt.Sprintf(", and %s has it", m.connectionSecretName())
@@ -98,7 +98,11 @@ func (m messages) withoutSecret() string {
 	if !rolling(m.tenant) {
 		return "Nothing was changed."
 	}
-	return fmt.Sprintf("%s, and who reads %s has the former password, which is refused.", m.inForce(m.tenant.Last.Revision), m.connectionSecretName())
+	meaning := "has the former password, which is refused"
+	if m.tenant.FormerLogin != "" {
+		meaning = "has the former login, which is kept open until then"
+	}
+	return fmt.Sprintf("%s, and who reads %s %s.", m.inForce(m.tenant.Last.Revision), m.connectionSecretName(), meaning)
 }
 
 // connectionSecret words what has to be put right about the Secret.
@@ -119,4 +123,18 @@ func (m messages) connectionSecret() (fact, command string) {
 	default:
 		return detail, "It is tried again by itself."
 	}
+}
+
+// everybodyMoved says that a rotation has reached everybody whom the operator can see.
+func (m messages) everybodyMoved() string {
+	if !m.deliversToFly() {
+		return m.inForce(m.tenant.Last.Revision) + m.rollingSecret()
+	}
+	return fmt.Sprintf("Revision %d is in force, and every Machine runs with it", m.tenant.Last.Revision)
+}
+
+// retiringBesideSecret is said while the former login is there for what mounts the Secret.
+func (m messages) retiringBesideSecret() string {
+	return fmt.Sprintf("Revision %d is in force, and %s has it. Roll what mounts that: the former login is closed within %s.",
+		m.tenant.Last.Revision, m.connectionSecretName(), m.environment.Spec.Rotation.OverlapGracePeriod)
 }

@@ -55,6 +55,10 @@ func (r *Reconciler) retire(ctx context.Context, s *scope, last *postgres.Rotati
 			return postgresObstacle(err)
 		}
 	}
+	if s.formerLoginKept() {
+		s.retiring = true
+		return nil
+	}
 	retired, err := s.connection.Postgres.Retire(ctx, s.id(), s.uid(), last.Revision, s.gracePeriod(), true)
 	s.retiring = !retired
 	return postgresObstacle(err)

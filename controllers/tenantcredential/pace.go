@@ -83,7 +83,7 @@ func (s *scope) nextLook() time.Duration {
 		return max(time.Until(s.object.Status.Failure.RetryTime.Time), time.Millisecond)
 	case s.attempted, s.decision.Step == rotation.Start:
 		return time.Millisecond
-	case s.tenant != nil && rolled(s.tenant), s.sessionsLeft && s.progress != nil && s.progress.Done():
+	case s.tenant != nil && rolled(s.tenant), s.sessionsLeft && (!s.deliversToFly() || s.progress != nil && s.progress.Done()):
 		return sweepPeriod
 	case s.tenant != nil && unfinished(s.tenant):
 		return rollingPeriod

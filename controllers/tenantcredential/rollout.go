@@ -25,24 +25,44 @@ func (r *Reconciler) rollOut(ctx context.Context, s *scope) error {
 		return r.finish(ctx, s, last)
 	}
 	r.takeSlot(s, true)
-	progress, err := s.connection.Fly.Advance(ctx, fly.RollOut{
-		App: s.flyApp, Variable: s.destination.Variable, Revision: last.Revision, SecretVersion: last.FlyVersion,
-	})
-	if err != nil {
-		return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
-	}
-	s.progress = &progress
-	if progress.Halted != "" {
-		return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, failure.New(failure.Stall, failure.MachineUnhealthy, progress.Halted))
-	}
-	if !progress.Done() {
-		return nil
+	if moved, err := s.moveMachines(ctx); err != nil || !moved {
+		return err
 	}
 	return r.finish(ctx, s, last)
 }
 
+// probeFly looks at the Machines before anything changes.
+func (s *scope) probeFly(ctx context.Context) error {
+	if !s.deliversToFly() {
+		return nil
+	}
+	_, err := s.connection.Fly.Probe(ctx, s.flyApp, s.destination.Variable)
+	return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
+}
+
+// moveMachines makes one step, and says whether all have moved.
+func (s *scope) moveMachines(ctx context.Context) (bool, error) {
+	if !s.deliversToFly() {
+		return true, nil
+	}
+	progress, err := s.connection.Fly.Advance(ctx, fly.RollOut{
+		App: s.flyApp, Variable: s.destination.Variable, Revision: s.tenant.Last.Revision, SecretVersion: s.tenant.Last.FlyVersion,
+	})
+	if err != nil {
+		return false, flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
+	}
+	s.progress = &progress
+	if progress.Halted != "" {
+		return false, flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, failure.New(failure.Stall, failure.MachineUnhealthy, progress.Halted))
+	}
+	return progress.Done(), nil
+}
+
 // finish does what is left once every Machine has moved: the former login, and sessions of before, have to go.
 func (r *Reconciler) finish(ctx context.Context, s *scope, last *postgres.Rotation) error {
+	if s.secret.trouble != nil {
+		return s.secret.trouble
+	}
 	if err := r.retire(ctx, s, last); err != nil || s.retiring {
 		return err
 	}
@@ -56,13 +76,8 @@ func (r *Reconciler) finish(ctx context.Context, s *scope, last *postgres.Rotati
 
 // complete ends the rotation, if Fly still holds the value that the Machines were moved onto.
 func (r *Reconciler) complete(ctx context.Context, s *scope, last *postgres.Rotation) error {
-	digest, err := s.connection.Fly.SecretDigest(ctx, s.tenant.FlyApp, s.destination.Variable)
-	if err != nil {
-		return flyObstacle(v1alpha1.FlySecretSyncedCondition, err)
-	}
-	s.flySeen, s.flyDigest = true, digest
-	if digest != last.FlyDigest {
-		return nil // the next pass sees it, and rotates
+	if stands, err := s.valueStands(ctx, last); err != nil || !stands {
+		return err // the next pass sees it, and rotates
 	}
 	if err := s.connection.Postgres.Complete(ctx, s.id(), s.uid(), last.Revision); err != nil {
 		return postgresObstacle(err)
@@ -71,4 +86,17 @@ func (r *Reconciler) complete(ctx context.Context, s *scope, last *postgres.Rota
 		return err
 	}
 	return r.decide(ctx, s) // what was asked for meanwhile has waited for this
+}
+
+// valueStands says whether Fly still holds the value of the rotation.
+func (s *scope) valueStands(ctx context.Context, last *postgres.Rotation) (bool, error) {
+	if !s.deliversToFly() {
+		return true, nil
+	}
+	digest, err := s.connection.Fly.SecretDigest(ctx, s.tenant.FlyApp, s.destination.Variable)
+	if err != nil {
+		return false, flyObstacle(v1alpha1.FlySecretSyncedCondition, err)
+	}
+	s.flySeen, s.flyDigest = true, digest
+	return digest == last.FlyDigest, nil
 }
