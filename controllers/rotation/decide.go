@@ -102,7 +102,8 @@ type Last struct {
 	Superseded bool
 	// Halted: a Machine did not come up with it.
 	Halted bool
-	// Gone: the Secret that it was delivered to is gone, so that nobody has its password.
+	// Gone: a place that it was for is gone: the Secret, so that nobody has its password; or, before all Machines have moved, the app, which
+	// the spec does not name any more.
 	Gone bool
 }
 

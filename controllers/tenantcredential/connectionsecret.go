@@ -81,6 +81,12 @@ func (s *scope) secretGone(tenant *postgres.Tenant) bool {
 		(s.secret.state == secretAbsent || s.secret.state == secretOther && rolling(tenant) && !rolled(tenant))
 }
 
+// flyDropped says that the spec does not name the app any more whose Machines are being moved. Were the rotation completed without them, and
+// the app named again, it would look as if they had moved.
+func (s *scope) flyDropped(tenant *postgres.Tenant) bool {
+	return !s.deliversToFly() && rolling(tenant) && !rolled(tenant) && tenant.Last.FlyApp != ""
+}
+
 // connectionSecretDrifted says that somebody else has changed the Secret since the last rotation was promoted for good.
 func (s *scope) connectionSecretDrifted() bool {
 	return s.deliversToSecret() && s.delivered(s.tenant) && s.secret.state == secretOther && (!rolling(s.tenant) || rolled(s.tenant))
@@ -151,10 +157,12 @@ func (s *scope) seeSecret(present *corev1.Secret) {
 	if present == nil {
 		return
 	}
-	s.secret.state = secretOther
-	if s.tenant.Last != nil && contentOf(present, s.tenant.Last) {
+	switch {
+	case s.tenant.Last != nil && contentOf(present, s.tenant.Last):
 		s.secret.state = secretCurrent
-	}
+	case metav1.IsControlledBy(present, s.object):
+		s.secret.state = secretOther
+	} // or else it is about to go with a former object of this name
 	s.secret.revision, _ = strconv.ParseInt(present.Annotations[v1alpha1.RevisionAnnotation], 10, 64) // 0 where it is none
 }
 

@@ -96,8 +96,8 @@ func connectionSecretAgrees(w *world, t *tenant) []string {
 	if !readable {
 		return append(wrong, fmt.Sprintf("url in Secret %s is not the URL of a login", s.name()))
 	}
-	say(url.user != t.role || url.database != t.database, "url in Secret %s is of another login or database", s.name())
-	say(!Satisfies(t.verifier, url.password), "the password in Secret %s does not satisfy the verifier of role %s", s.name(), t.role)
+	say(url.user != t.login() || url.database != t.database, "url in Secret %s is of another login or database", s.name())
+	say(!Satisfies(t.verifier, url.password), "the password in Secret %s does not satisfy the verifier of role %s", s.name(), t.login())
 	say(w.environments[o.Spec.EnvironmentRef.Name].address() != url.address, "url in Secret %s does not lead to the environment's server", s.name())
 	host, port, _ := net.SplitHostPort(url.address)
 	for key, value := range map[string]string{"type": "postgresql", "username": url.user, "password": url.password, "database": url.database, "host": host, "port": port} {
