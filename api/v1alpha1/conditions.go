@@ -16,6 +16,9 @@ const (
 	FlySecretSyncedCondition = "FlySecretSynced"
 	// FlyMachinesUpdatedCondition: every Machine runs with the value, or takes it at its next start.
 	FlyMachinesUpdatedCondition = "FlyMachinesUpdated"
+	// ConnectionSecretSyncedCondition: the Secret that spec.delivery.connectionSecret names has the password of the ledger's last revision.
+	// Present only where the spec names one.
+	ConnectionSecretSyncedCondition = "ConnectionSecretSynced"
 	// RotationsPausedCondition of a TenantEnvironment: no rotation starts until somebody acknowledges what happened to the server.
 	RotationsPausedCondition = "RotationsPaused"
 )
@@ -31,6 +34,7 @@ const (
 	ReasonSuspended   = "Suspended"   // spec.suspend keeps a due rotation from starting
 	ReasonProgressing = "Progressing" // Ready: under way
 	ReasonConnected   = "Connected"   // TenantEnvironment: the server can be used
+	ReasonDisabled    = "Disabled"    // nothing is delivered there: the spec does not ask for it
 )
 
 // Reasons of Reconciling.
@@ -73,7 +77,8 @@ const (
 	ReasonVerificationFailed   = "VerificationFailed" // Postgres refuses the password that was just set
 	ReasonDriftDetected        = "DriftDetected"      // somebody else changed it
 	ReasonLedgerOutdated       = "LedgerOutdated"     // TenantEnvironment: run manager install-sql
-	ReasonSecretNotFound       = "SecretNotFound"     // TenantEnvironment: the login or token Secret, or its key, is missing
+	ReasonSecretNotFound       = "SecretNotFound"     // the connection Secret is missing; TenantEnvironment: the login or token Secret, or its key
+	ReasonSecretNotOwned       = "SecretNotOwned"     // the connection Secret is not one that the operator has made for this object
 	ReasonFlyAppNotFound       = "FlyAppNotFound"
 	ReasonRateLimited          = "RateLimited"
 	ReasonOutcomeUnknown       = "OutcomeUnknown" // Fly's answer was lost: do not deploy the app until it is settled
@@ -105,6 +110,12 @@ const (
 	// ResumeRotationsAnnotation on a TenantEnvironment acknowledges a pause. Its value is the one that the condition RotationsPaused
 	// names, so that it acknowledges this pause and no later one.
 	ResumeRotationsAnnotation = "credentials.systemprompt.io/resume-rotations"
+	// RevisionAnnotation on a connection Secret holds the revision that it has. It changes with every rotation, so that whatever watches
+	// the Secret knows when to roll what mounts it.
+	RevisionAnnotation = "credentials.systemprompt.io/revision"
+	// ContentDigestAnnotation on a connection Secret tells content that the operator has made from what somebody else has put there. It
+	// is of the content and of the verifier that the password was made with, whose digest the ledger has.
+	ContentDigestAnnotation = "credentials.systemprompt.io/content-digest"
 	// TenantLabelPrefix and a tenant's ID make the label key that binds a namespace to a tenant.
 	TenantLabelPrefix = "tenant.credentials.systemprompt.io/"
 	// TenantLabelAllowed is the label's value.

@@ -48,10 +48,11 @@ type TenantCredentialSpec struct {
 	// +optional
 	Rotation RotationPolicy `json:"rotation,omitzero"`
 
-	// delivery says where the new DATABASE_URL goes. Left out, it goes to the tenant's Fly app as the secret DATABASE_URL.
+	// delivery says where the new DATABASE_URL goes. Left out, it goes to the tenant's Fly app as the secret DATABASE_URL. Another delivery
+	// than before rotates the password, since nobody who could hand the present one over has it.
 	// +optional
 	// +kubebuilder:default={fly: {}}
-	// +kubebuilder:validation:XValidation:rule="has(self.fly)",message="a password is never rotated into nowhere: write delivery: {fly: {}} (or leave delivery out) to deliver to the tenant's Fly app"
+	// +kubebuilder:validation:XValidation:rule="has(self.fly) || has(self.connectionSecret)",message="a password is never rotated into nowhere: write delivery: {fly: {}} (or leave delivery out) to deliver to the tenant's Fly app, or delivery: {connectionSecret: {name: <name>}} to deliver to a Secret"
 	Delivery Delivery `json:"delivery,omitzero"`
 
 	// suspend, when true, keeps a rotation from starting. One that has started is always finished, because half of one would
@@ -139,6 +140,22 @@ type Delivery struct {
 	// fly delivers to the tenant's Fly.io app. Its presence turns it on.
 	// +optional
 	Fly *FlyDelivery `json:"fly,omitempty"`
+
+	// connectionSecret delivers to a Secret in the object's own namespace, of type servicebinding.io/postgresql, with the keys url, host,
+	// port, username, password, database and sslmode. Its presence turns it on; without fly, nothing is asked of Fly at all. It needs the
+	// operator to have the rights of config/components/connection-secret.
+	// +optional
+	ConnectionSecret *ConnectionSecretDelivery `json:"connectionSecret,omitempty"`
+}
+
+// ConnectionSecretDelivery writes a Secret that applications in the cluster mount.
+type ConnectionSecretDelivery struct {
+	// name of the Secret. The operator makes it with the next rotation, and writes over no Secret that it has not made. While a rotation
+	// is being committed there is a second one, <name>-r<revision>.
+	// +required
+	// +kubebuilder:validation:MaxLength=230
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="write the name of a Secret, for example acme-database: small letters, digits, dashes and dots"
+	Name string `json:"name"`
 }
 
 // FlyDelivery sets an app secret at Fly.io and moves the app's Machines onto it.
@@ -178,7 +195,8 @@ type TenantCredentialStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions: Ready sums up; PostgresSynced, HashSynced, FlySecretSynced and FlyMachinesUpdated say how far each part is.
+	// conditions: Ready sums up; PostgresSynced, HashSynced, FlySecretSynced and FlyMachinesUpdated say how far each part is, and
+	// ConnectionSecretSynced, where there is a connectionSecret.
 	// Reconciling and Stalled are present only while they are true, as kstatus expects.
 	// +optional
 	// +listType=map
@@ -208,7 +226,7 @@ type TenantCredentialStatus struct {
 	// +optional
 	Postgres *PostgresStatus `json:"postgres,omitempty"`
 
-	// fly names what belongs to the tenant at Fly.io.
+	// fly names what belongs to the tenant at Fly.io. Absent where nothing is delivered there.
 	// +optional
 	Fly *FlyStatus `json:"fly,omitempty"`
 }

@@ -77,7 +77,8 @@ func TestDatabaseURL(t *testing.T) {
 func TestDigestTellsDestinationsApart(t *testing.T) {
 	draw := rapid.Custom(func(t *rapid.T) Destination {
 		name := rapid.StringMatching(`[a-z]{1,3}`)
-		return Destination{name.Draw(t, "variable"), name.Draw(t, "host"), rapid.Int32Range(1, 3).Draw(t, "port"), name.Draw(t, "role"), name.Draw(t, "database")}
+		secret := rapid.StringMatching(`([a-z]/[a-z])?`)
+		return Destination{name.Draw(t, "variable"), secret.Draw(t, "connection Secret"), name.Draw(t, "host"), rapid.Int32Range(1, 3).Draw(t, "port"), name.Draw(t, "role"), name.Draw(t, "database")}
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := draw.Draw(t, "a"), draw.Draw(t, "b")

@@ -9,11 +9,13 @@ import (
 	"strings"
 )
 
-// Destination is everything in a DATABASE_URL but the password, and the variable that carries it.
+// Destination is everything in a DATABASE_URL but the password, and what carries it: an app's variable, a Secret (namespace/name), or both.
 type Destination struct {
 	Variable string
-	Host     string
-	Port     int32
+	// ConnectionSecret is "" where there is none.
+	ConnectionSecret string
+	Host             string
+	Port             int32
 	// Role is the tenant's, whichever of its logins has the password.
 	Role     string
 	Database string
@@ -35,9 +37,13 @@ func (d Destination) Address() string {
 	return net.JoinHostPort(d.Host, strconv.Itoa(int(d.Port)))
 }
 
-// Digest is the hexadecimal SHA-256 of the destination. It differs from the one of the last rotation where the value at Fly was
-// made for another variable or address.
+// Digest is the hexadecimal SHA-256 of the destination. It differs from the one of the last rotation where what was delivered was
+// made for another variable, Secret or address.
 func (d Destination) Digest() string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{d.Variable, d.Address(), d.Role, d.Database}, "\x00")))
+	parts := []string{d.Variable, d.Address(), d.Role, d.Database}
+	if d.ConnectionSecret != "" {
+		parts = append(parts, d.ConnectionSecret)
+	}
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:])
 }

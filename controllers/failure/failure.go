@@ -37,6 +37,7 @@ const (
 	LedgerOutdated       Reason = "LedgerOutdated"       // the ledger is missing, older than this program, or installed for other names
 	Busy                 Reason = "Busy"                 // a lock, a serialization failure or a deadlock
 	Superseded           Reason = "Superseded"           // what was read before is no longer so: decide again
+	SecretNotOwned       Reason = "SecretNotOwned"       // a Secret of that name is there, and is somebody else's
 	FlyAppNotFound       Reason = "FlyAppNotFound"
 	RateLimited          Reason = "RateLimited"
 	LeaseHeld            Reason = "LeaseHeld"

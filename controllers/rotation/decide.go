@@ -33,8 +33,8 @@ const (
 	GenerationRaised Cause = "GenerationRaised"
 	// Requested: spec.rotationRequest asks for a revision to be replaced, and none is newer.
 	Requested Cause = "Requested"
-	// DeliveryChanged: the variable or the address in DATABASE_URL is another one. Nobody but Fly has the password, so a new
-	// one is needed.
+	// DeliveryChanged: the variable, the Secret or the address in DATABASE_URL is another one, or the Secret is gone. Nobody who could hand
+	// the password over has it, so a new one is needed.
 	DeliveryChanged Cause = "DeliveryChanged"
 )
 
@@ -102,6 +102,9 @@ type Last struct {
 	Superseded bool
 	// Halted: a Machine did not come up with it.
 	Halted bool
+	// Gone: a place that it was for is gone: the Secret, so that nobody has its password; or, before all Machines have moved, the app, which
+	// the spec does not name any more.
+	Gone bool
 }
 
 // Decision is the step and, where a rotation is due, its cause.
@@ -156,6 +159,8 @@ func underWay(f Facts) Decision {
 		return Decision{Start, VerificationFailed}
 	case f.Last.Superseded:
 		return Decision{Start, FlySuperseded}
+	case f.Last.Gone && !f.Last.Rolled: // then the other login is still used by those that have not moved
+		return Decision{Start, DeliveryChanged}
 	case f.Suspended || f.Deleted:
 		return Decision{Step: Finish}
 	case f.RequestDue() && (f.Last.Halted || f.Request.Compromised):
@@ -175,7 +180,7 @@ func due(f Facts) Cause {
 		return GenerationRaised
 	case f.RequestDue():
 		return Requested
-	case f.Last != nil && f.Last.DeliveryDigest != f.DeliveryDigest:
+	case f.Last != nil && (f.Last.DeliveryDigest != f.DeliveryDigest || f.Last.Gone):
 		return DeliveryChanged
 	default:
 		return ""

@@ -14,15 +14,15 @@ func (r *Reconciler) announce(s *scope) {
 	before, after := &s.before.Status, &s.object.Status
 	if after.Revision > before.Revision && after.LastRotation != nil && before.ObservedGeneration >= 0 {
 		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationCommitted, "Rotate",
-			"Revision %d is in force in Postgres and at Fly (%s)", after.Revision, after.LastRotation.Reason)
+			"%s (%s)", s.inForce(after.Revision), after.LastRotation.Reason)
 	}
 	if s.rolledNow {
 		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationRolledOut, "Rotate",
-			"Every Machine of app %s has revision %d; the former login is closed next%s", after.Fly.AppName, after.Revision, s.warnings())
+			"%s; the former login is closed next%s", s.everybodyHas(after.Revision), s.warnings())
 	}
 	if completed(after) && !completed(before) && before.ObservedGeneration >= 0 {
 		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationCompleted, "Rotate",
-			"Every Machine of app %s has revision %d%s", after.Fly.AppName, after.Revision, s.warnings())
+			"%s%s", s.everybodyHas(after.Revision), s.warnings())
 	}
 	if s.attempted && s.obstacle != nil && reasonOf(before) != reasonOf(after) {
 		r.Events.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventRotationFailed, "Rotate", "%s", messages{s, r.Namespace}.obstacle())

@@ -16,6 +16,9 @@ import (
 func (s *scope) conditions(m messages) []metav1.Condition {
 	ready, progress := s.summary(m)
 	conditions := []metav1.Condition{ready, s.postgresSynced(m), s.hashSynced(m), s.flySecretSynced(m), s.flyMachinesUpdated(m)}
+	if s.deliversToSecret() {
+		conditions = append(conditions, s.connectionSecretSynced(m))
+	}
 	if progress != nil {
 		conditions = append(conditions, *progress)
 	}
@@ -86,6 +89,9 @@ func (s *scope) hashSynced(m messages) metav1.Condition {
 
 func (s *scope) flySecretSynced(m messages) metav1.Condition {
 	const kind = v1alpha1.FlySecretSyncedCondition
+	if !s.deliversToFly() {
+		return flyDisabled(kind)
+	}
 	if c, is := s.atObstacle(kind, m); is {
 		return c
 	}
@@ -108,6 +114,9 @@ func (s *scope) flySecretSynced(m messages) metav1.Condition {
 
 func (s *scope) flyMachinesUpdated(m messages) metav1.Condition {
 	const kind = v1alpha1.FlyMachinesUpdatedCondition
+	if !s.deliversToFly() {
+		return flyDisabled(kind)
+	}
 	if c, is := s.atObstacle(kind, m); is {
 		return c
 	}
@@ -144,6 +153,8 @@ func (s *scope) summary(m messages) (metav1.Condition, *metav1.Condition) {
 		return notReady(v1alpha1.StalledCondition, v1alpha1.ReasonDriftDetected, v1alpha1.ReasonDriftDetected, s.hashSynced(m).Message)
 	case s.secretDrifted():
 		return notReady(v1alpha1.StalledCondition, v1alpha1.ReasonDriftDetected, v1alpha1.ReasonDriftDetected, s.flySecretSynced(m).Message)
+	case s.connectionSecretDrifted():
+		return notReady(v1alpha1.StalledCondition, v1alpha1.ReasonDriftDetected, v1alpha1.ReasonDriftDetected, s.connectionSecretSynced(m).Message)
 	case s.tenant.Last == nil:
 		return condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonAdopted, m.adopted()), nil
 	default:

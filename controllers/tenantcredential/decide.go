@@ -63,6 +63,7 @@ func (s *scope) facts(tenant *postgres.Tenant) rotation.Facts {
 			DeliveryDigest: tenant.Last.DeliveryDigest,
 			LoginRefused:   s.shows(tenant.Last.Revision, v1alpha1.PostgresSyncedCondition, v1alpha1.ReasonVerificationFailed),
 			Superseded:     s.secretDrifted(),
+			Gone:           s.secretGone(tenant) || s.flyDropped(tenant),
 			Halted: s.shows(tenant.Last.Revision, v1alpha1.FlyMachinesUpdatedCondition, v1alpha1.ReasonMachineUnhealthy) ||
 				passwordDrifted(tenant),
 		}

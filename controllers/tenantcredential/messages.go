@@ -37,6 +37,9 @@ func (s *scope) nextGeneration() int64 {
 }
 
 func (m messages) rotated() string {
+	if !m.deliversToFly() {
+		return m.rotatedSecret()
+	}
 	return fmt.Sprintf("Credentials rotated (revision %d, secret digest %s). Retrieve via: fly secrets list -a %s; the value is in the app's environment as %s.",
 		m.tenant.Last.Revision, m.tenant.Last.FlyDigest, m.tenant.FlyApp, m.destination.Variable)
 }
@@ -73,8 +76,10 @@ func (m messages) next() string {
 }
 
 func (m messages) rolling() string {
-	text := fmt.Sprintf("Revision %d is in force in Postgres and at Fly", m.tenant.Last.Revision)
+	text := m.inForce(m.tenant.Last.Revision)
 	switch {
+	case !m.deliversToFly():
+		return text + m.rollingSecret() + "."
 	case m.progress == nil && m.awaitsDeploy():
 		return text + ", for your next deploy."
 	case m.progress == nil:
@@ -88,7 +93,7 @@ func (m messages) rolling() string {
 	case m.progress.Waiting != "":
 		text += "; waiting: " + m.progress.Waiting
 	case m.sessionsLeft:
-		text += fmt.Sprintf("; sessions that role %s opened before are being ended, until no login of before can be under way any more", m.tenant.Role)
+		text += m.endingSessions()
 	}
 	return text + "."
 }
@@ -111,9 +116,12 @@ func (m messages) refused() string {
 
 // leaving is said while the login that the Machines have left is still there, or sessions of it.
 func (m messages) leaving() string {
-	text := fmt.Sprintf("Revision %d is in force, and every Machine runs with it", m.tenant.Last.Revision)
+	text := m.everybodyMoved()
 	if m.sessionsLeft {
-		return text + fmt.Sprintf("; sessions that role %s opened before are being ended, until no login of before can be under way any more.", m.tenant.Role)
+		return text + m.endingSessions() + "."
+	}
+	if m.deliversToSecret() {
+		return m.retiringBesideSecret()
 	}
 	if m.scope.retirement().OnceIdle {
 		text += "; the former login is closed once no session of it is left, or"
@@ -143,10 +151,16 @@ func (m messages) consequence() string {
 	switch {
 	case m.tenant == nil || m.tenant.Claim == nil:
 		return "Nothing was changed."
-	case m.tenant.Open != nil && m.tenant.Open.State == postgres.StateIssued && (m.failed().Class == failure.Unknown || m.secretDrifted()):
+	case m.tenant.Open != nil && !m.deliversToFly() && m.failed().Reason == failure.OutcomeUnknown:
+		return "Whether the new password is in force is not known; nothing that reads the Secret has it yet."
+	case m.tenant.Open != nil && m.tenant.Open.State == postgres.StateIssued && m.deliversToFly() && (m.failed().Class == failure.Unknown || m.secretDrifted()):
 		return fmt.Sprintf("The former password is still valid, and Fly may hold one that the next attempt ends: do not deploy app %s until this object is Ready.", m.tenant.FlyApp)
-	case m.tenant.Open != nil && (m.failed().Class == failure.Unknown || m.secretDrifted()):
+	case m.tenant.Open != nil && m.deliversToFly() && (m.failed().Class == failure.Unknown || m.secretDrifted()):
 		return fmt.Sprintf("The former password is still the valid one, and Fly may hold one that is not: do not deploy app %s until this object is Ready.", m.tenant.FlyApp)
+	case m.scope.obstacle.condition == v1alpha1.ConnectionSecretSyncedCondition:
+		return m.withoutSecret()
+	case rolling(m.tenant) && !m.deliversToFly():
+		return m.inForce(m.tenant.Last.Revision) + "."
 	case rolling(m.tenant) && m.failed().Reason == failure.VerificationFailed:
 		return fmt.Sprintf("Revision %d is in force in Postgres and at Fly, and no Machine was touched.", m.tenant.Last.Revision)
 	case rolling(m.tenant):
@@ -163,6 +177,9 @@ func (m messages) obstacle() string {
 	fact, command := m.setUp()
 	if fact == "" {
 		fact, command = m.postgres()
+	}
+	if fact == "" {
+		fact, command = m.connectionSecret()
 	}
 	if fact == "" {
 		fact, command = m.fly()

@@ -20,6 +20,7 @@ func (w *world) actions(rt *rapid.T) map[string]func(*rapid.T) {
 		"fail over": w.drawFailover, "foreign change": w.drawForeign, "late write": w.drawLate, "machine": w.drawMachine,
 		"nuisance": w.drawNuisance, "time": w.drawTime, "outage": w.drawOutage, "rename": w.drawRename,
 		"request": w.drawRequest, "session policy": w.drawSessionPolicy, "session": w.drawSession, "strategy": w.drawStrategy, "roll-out": w.drawRollout,
+		"delivery": w.drawOtherDelivery, "connection Secret": w.drawSecret,
 	}
 	names := slices.Sorted(maps.Keys(disturbing))
 	some := rapid.SliceOfNDistinct(rapid.SampledFrom(names), 1, 9, rapid.ID[string]).Draw(rt, "disturbances")
@@ -41,7 +42,7 @@ func (w *world) actions(rt *rapid.T) map[string]func(*rapid.T) {
 }
 
 // callsOfAPass is about how many calls a pass makes that rotates.
-const callsOfAPass = 20
+const callsOfAPass = 26
 
 var verdicts = []verdict{failsBefore, losesAnswer, landsLate, hangs, diesBefore, diesAfter}
 
@@ -166,7 +167,11 @@ func (w *world) drawRollout(rt *rapid.T) {
 		w.deploy()
 		return
 	}
-	w.edit(func(o *v1alpha1.TenantCredential) { o.Spec.Delivery.Fly.RolloutPolicy = policy })
+	w.edit(func(o *v1alpha1.TenantCredential) {
+		if o.Spec.Delivery.Fly != nil {
+			o.Spec.Delivery.Fly.RolloutPolicy = policy
+		}
+	})
 }
 
 func (w *world) drawSuspend(rt *rapid.T) {
@@ -177,7 +182,11 @@ func (w *world) drawSuspend(rt *rapid.T) {
 func (w *world) drawVariable(rt *rapid.T) {
 	w.theObject(rt)
 	variable := rapid.SampledFrom([]string{"DATABASE_URL", "DB_URL"}).Draw(rt, "variable")
-	w.edit(func(o *v1alpha1.TenantCredential) { o.Spec.Delivery.Fly.Variable = variable })
+	w.edit(func(o *v1alpha1.TenantCredential) {
+		if o.Spec.Delivery.Fly != nil {
+			o.Spec.Delivery.Fly.Variable = variable
+		}
+	})
 }
 
 func (w *world) drawHost(rt *rapid.T) {
@@ -192,6 +201,9 @@ func (w *world) drawLife(rt *rapid.T) {
 	if w.object() != nil {
 		w.delete()
 		return
+	}
+	if rapid.Bool().Draw(rt, "collected") {
+		w.collect()
 	}
 	w.create(rapid.Int64Range(0, 3).Draw(rt, "generation"))
 }

@@ -66,7 +66,7 @@ func (w *world) create(generation int64) {
 	object := &v1alpha1.TenantCredential{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, Generation: 1,
 		UID: types.UID(fmt.Sprintf("uid-%d", w.created))}}
 	object.Spec = v1alpha1.TenantCredentialSpec{TenantID: tenantID, EnvironmentRef: v1alpha1.EnvironmentReference{Name: "sandbox"},
-		RotationGeneration: &generation, Rotation: v1alpha1.RotationPolicy{Strategy: w.strategy}, Delivery: v1alpha1.Delivery{Fly: &v1alpha1.FlyDelivery{Variable: "DATABASE_URL"}}}
+		RotationGeneration: &generation, Rotation: v1alpha1.RotationPolicy{Strategy: w.strategy}, Delivery: *w.delivery.DeepCopy()}
 	w.must(w.api.Create(context.Background(), object))
 	object.Status = v1alpha1.TenantCredentialStatus{ObservedGeneration: -1, Conditions: []metav1.Condition{{
 		Type: v1alpha1.ReadyCondition, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonPending, Message: "Waiting for controller",
@@ -91,7 +91,11 @@ func (w *world) edit(change func(*v1alpha1.TenantCredential)) {
 	w.wake()
 }
 
+// delete may take the only witness away of what a failover has lost.
 func (w *world) delete() {
+	if last := w.ledger.now.last(); last == nil && w.object().Status.Revision > 0 || last != nil && w.object().Status.Revision > last.Revision {
+		w.foreign = true
+	}
 	w.must(w.api.Delete(context.Background(), w.object()))
 	if w.object() != nil {
 		w.edit(func(*v1alpha1.TenantCredential) {}) // the API server raises metadata.generation, too
@@ -101,7 +105,9 @@ func (w *world) delete() {
 
 // cacheClient reads the object as it was when the pass began, or before. Writes go to the API server.
 func (p *process) cacheClient() client.Client {
+	secrets := p.writesOfSecrets()
 	return interceptor.NewClient(p.w.api, interceptor.Funcs{
+		Create: secrets.Create, Update: secrets.Update, Delete: secrets.Delete,
 		Get: func(ctx context.Context, c client.WithWatch, k client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 			into, is := o.(*v1alpha1.TenantCredential)
 			if !is {

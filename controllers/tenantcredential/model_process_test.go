@@ -227,7 +227,7 @@ func (p *process) call(ctx context.Context, s side, name string, effect func() e
 	case v == failsBefore || ctx.Err() != nil:
 		p.healthy = false
 		return s.refused
-	case v == landsLate && name == setSecret:
+	case v == landsLate && late(name):
 		p.w.late = append(p.w.late, effect)
 		return s.lost
 	}

@@ -31,6 +31,7 @@ type world struct {
 	processes [2]*process
 	created   int
 	strategy  v1alpha1.RotationStrategy  // of the objects that are created
+	delivery  v1alpha1.Delivery          // as well
 	former    *v1alpha1.TenantCredential // as it was before the last edit, for a cache that lags behind
 
 	down   map[string]bool // sides that answer nothing
@@ -61,6 +62,7 @@ func newWorld(rt *rapid.T) *world {
 	w.logging = ctrl.LoggerInto(context.Background(), zap.New(zap.WriteTo(&w.log), zap.Level(zapcore.Level(-9))))
 	w.ledger = &ledger{lock: make(chan struct{}, 1), now: &facts{role: "tenant_7dd06cd6", database: "site_7dd06cd6", app: "sp-7dd06cd6", verifiers: map[string]string{}}}
 	w.strategy = rapid.SampledFrom([]v1alpha1.RotationStrategy{v1alpha1.RotationStrategyInPlace, v1alpha1.RotationStrategyOverlap}).Draw(rt, "strategy")
+	w.delivery = drawDelivery(rt)
 	w.setPassword("before", true, true)
 	for _, a := range w.apps {
 		a.set("DATABASE_URL", "postgres://tenant_7dd06cd6:before@db:5432/site_7dd06cd6")
@@ -126,7 +128,8 @@ func (w *world) setPassword(text string, role, hash bool) {
 
 // rotationOpened judges the moment at which a rotation begins.
 func (w *world) rotationOpened(p *process, f *facts, row *postgres.Rotation) {
-	asked := row.Reason == string(rotation.GenerationRaised) || row.Reason == string(rotation.Requested) || row.Reason == string(rotation.DeliveryChanged)
+	asked := row.Reason == string(rotation.GenerationRaised) || row.Reason == string(rotation.Requested) ||
+		row.Reason == string(rotation.DeliveryChanged) && (f.last() == nil || f.last().State == postgres.StateCompleted)
 	if asked && p.held {
 		w.violated("a rotation (%s) has been started for an object that is suspended or going", row.Reason)
 	}
@@ -154,6 +157,9 @@ func (w *world) loginClosed(f *facts, row *postgres.Rotation, former string) {
 		return
 	}
 	for _, m := range w.apps[f.app].machines {
+		if object.Spec.Delivery.Fly == nil {
+			return
+		}
 		if value := m.env[object.Spec.Delivery.Fly.Variable]; userOf(value) == former && w.works(value) {
 			w.violated("login %s is closed, and Machine %s has it", former, m.id)
 		}
@@ -294,6 +300,9 @@ func (w *world) disagreement(o *v1alpha1.TenantCredential) string {
 	if request := o.Spec.RotationRequest; request != nil && request.ReplacesRevision <= last.Revision && (request.ReplacesRevision >= last.Revision || request.Compromised && request.ReplacesRevision >= f.tenant().CompromisedRevision) {
 		return "what is requested is not done"
 	}
+	if why := w.disagreementInSecret(o, last); why != "" || o.Spec.Delivery.Fly == nil {
+		return why
+	}
 	return w.disagreementAtFly(o.Spec.Delivery.Fly.Variable, last)
 }
 
@@ -318,8 +327,14 @@ func (w *world) environment() *v1alpha1.TenantEnvironment {
 
 func (w *world) destination(o *v1alpha1.TenantCredential) credential.Destination {
 	internal := w.environment().Spec.Postgres.Internal
-	return credential.Destination{Variable: o.Spec.Delivery.Fly.Variable, Host: internal.Host, Port: internal.Port,
-		Role: w.ledger.now.role, Database: w.ledger.now.database}
+	destination := credential.Destination{Host: internal.Host, Port: internal.Port, Role: w.ledger.now.role, Database: w.ledger.now.database}
+	if o.Spec.Delivery.Fly != nil {
+		destination.Variable = o.Spec.Delivery.Fly.Variable
+	}
+	if o.Spec.Delivery.ConnectionSecret != nil {
+		destination.ConnectionSecret = secretKey.String()
+	}
+	return destination
 }
 
 // sleepUntil lets time pass.

@@ -83,11 +83,16 @@ func (r *Reconciler) observePostgres(ctx context.Context, s *scope) error {
 	}
 	s.tenant = &tenants[0]
 	s.destination = credential.Destination{
-		Variable: s.object.Spec.Delivery.Fly.Variable,
 		Host:     s.environment.Spec.Postgres.Internal.Host,
 		Port:     s.environment.Spec.Postgres.Internal.Port,
 		Role:     s.tenant.Role,
 		Database: s.tenant.Database,
+	}
+	if s.deliversToFly() {
+		s.destination.Variable = s.object.Spec.Delivery.Fly.Variable
+	}
+	if s.object.Spec.Delivery.ConnectionSecret != nil {
+		s.destination.ConnectionSecret = s.secretKey().String()
 	}
 	switch {
 	case !s.tenant.Found:
@@ -103,6 +108,9 @@ func (r *Reconciler) observePostgres(ctx context.Context, s *scope) error {
 // observeFly asks for the app and for the digest of its secret. An answer that only fails for now is no reason to call a tenant
 // unready that has nothing to do: what was seen before then stands.
 func (r *Reconciler) observeFly(ctx context.Context, s *scope) error {
+	if !s.deliversToFly() {
+		return nil
+	}
 	err := s.lookAtFly(ctx)
 	if err == nil {
 		return nil

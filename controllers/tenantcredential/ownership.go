@@ -81,7 +81,7 @@ func (r *Reconciler) ensureFinalizer(ctx context.Context, s *scope) error {
 }
 
 // releaseFinalizer lets the object go once nothing is unfinished, or once the tenant, or its app, is gone: then there is nobody
-// left to be locked out.
+// left to be locked out, or to receive a password.
 func (r *Reconciler) releaseFinalizer(ctx context.Context, s *scope) error {
 	if !hasFinalizer(s.object) || s.tenant == nil {
 		return nil
@@ -98,6 +98,9 @@ func (r *Reconciler) releaseFinalizer(ctx context.Context, s *scope) error {
 }
 
 func (s *scope) nobodyLeft() bool {
+	if s.intoNowhere() {
+		return true
+	}
 	if s.obstacle == nil {
 		return false
 	}

@@ -85,7 +85,7 @@ func (s *scope) nextLook() time.Duration {
 		return time.Millisecond
 	case s.awaitsDeploy():
 		return deployPeriod
-	case s.tenant != nil && rolled(s.tenant), s.sessionsLeft && s.progress != nil && s.progress.Done():
+	case s.tenant != nil && rolled(s.tenant), s.sessionsLeft && (!s.deliversToFly() || s.progress != nil && s.progress.Done()):
 		return sweepPeriod
 	case s.tenant != nil && unfinished(s.tenant):
 		return rollingPeriod

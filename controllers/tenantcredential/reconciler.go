@@ -75,6 +75,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.observePostgres,
 		r.claim,
 		r.endSessions,
+		r.settleSecret,
 		r.observeFly,
 		r.decide,
 		r.rotate,

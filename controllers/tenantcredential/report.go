@@ -48,6 +48,18 @@ func (s *scope) project(status *v1alpha1.TenantCredentialStatus) {
 		return
 	}
 	status.RotationGeneration = s.tenant.Claim.Generation
+	if last := s.tenant.Last; last != nil {
+		status.Revision = last.Revision
+		status.LastRotation = lastRotation(last)
+	}
+	status.Fly = s.projectFly(status)
+}
+
+// projectFly is nil where nothing is delivered to Fly.
+func (s *scope) projectFly(status *v1alpha1.TenantCredentialStatus) *v1alpha1.FlyStatus {
+	if !s.deliversToFly() {
+		return nil
+	}
 	fly := &v1alpha1.FlyStatus{AppName: s.tenant.FlyApp}
 	if status.Fly != nil && status.Fly.AppName == fly.AppName {
 		fly.Machines = status.Fly.Machines
@@ -57,12 +69,10 @@ func (s *scope) project(status *v1alpha1.TenantCredentialStatus) {
 			OnNextStart: int32(s.progress.OnNextStart), Failed: int32(s.progress.Failed)} //nolint:gosec // as above
 	}
 	if last := s.tenant.Last; last != nil {
-		status.Revision = last.Revision
-		status.LastRotation = lastRotation(last)
 		fly.SecretVersion = strconv.FormatUint(last.FlyVersion, 10)
 		fly.SecretDigest = last.FlyDigest
 	}
-	status.Fly = fly
+	return fly
 }
 
 func lastRotation(last *postgres.Rotation) *v1alpha1.RotationStatus {

@@ -23,22 +23,45 @@ func (r *Reconciler) rollOut(ctx context.Context, s *scope) error {
 	if rolled(s.tenant) {
 		return r.finish(ctx, s, last)
 	}
-	progress, err := r.advance(ctx, s, last)
-	if err != nil {
-		return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
+	if !s.awaitsDeploy() {
+		r.takeSlot(s, true)
 	}
-	s.progress = &progress
-	if progress.Halted != "" {
-		return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, failure.New(failure.Stall, failure.MachineUnhealthy, progress.Halted))
-	}
-	if !progress.Done() {
-		return nil
+	if moved, err := s.moveMachines(ctx, last); err != nil || !moved {
+		return err
 	}
 	return r.finish(ctx, s, last)
 }
 
+// probeFly looks at the Machines before anything changes.
+func (s *scope) probeFly(ctx context.Context) error {
+	if !s.deliversToFly() {
+		return nil
+	}
+	_, err := s.connection.Fly.Probe(ctx, s.flyApp, s.destination.Variable)
+	return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
+}
+
+// moveMachines makes one step, and says whether all have moved.
+func (s *scope) moveMachines(ctx context.Context, last *postgres.Rotation) (bool, error) {
+	if !s.deliversToFly() {
+		return true, nil
+	}
+	progress, err := s.advance(ctx, last)
+	if err != nil {
+		return false, flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
+	}
+	s.progress = &progress
+	if progress.Halted != "" {
+		return false, flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, failure.New(failure.Stall, failure.MachineUnhealthy, progress.Halted))
+	}
+	return progress.Done(), nil
+}
+
 // finish does what is left once every Machine has moved: the former login, and sessions of before, have to go.
 func (r *Reconciler) finish(ctx context.Context, s *scope, last *postgres.Rotation) error {
+	if s.secret.trouble != nil {
+		return s.secret.trouble
+	}
 	if err := r.retire(ctx, s, last); err != nil || s.retiring {
 		return err
 	}
@@ -52,13 +75,8 @@ func (r *Reconciler) finish(ctx context.Context, s *scope, last *postgres.Rotati
 
 // complete ends the rotation, if Fly still holds the value that the Machines were moved onto.
 func (r *Reconciler) complete(ctx context.Context, s *scope, last *postgres.Rotation) error {
-	digest, err := s.connection.Fly.SecretDigest(ctx, s.tenant.FlyApp, s.destination.Variable)
-	if err != nil {
-		return flyObstacle(v1alpha1.FlySecretSyncedCondition, err)
-	}
-	s.flySeen, s.flyDigest = true, digest
-	if digest != last.FlyDigest {
-		return nil // the next pass sees it, and rotates
+	if stands, err := s.valueStands(ctx, last); err != nil || !stands {
+		return err // the next pass sees it, and rotates
 	}
 	if !rolled(s.tenant) { // else it was recorded when the Machines had moved
 		s.recordRelease(ctx, last)
@@ -70,4 +88,17 @@ func (r *Reconciler) complete(ctx context.Context, s *scope, last *postgres.Rota
 		return err
 	}
 	return r.decide(ctx, s) // what was asked for meanwhile has waited for this
+}
+
+// valueStands says whether Fly still holds the value of the rotation.
+func (s *scope) valueStands(ctx context.Context, last *postgres.Rotation) (bool, error) {
+	if !s.deliversToFly() {
+		return true, nil
+	}
+	digest, err := s.connection.Fly.SecretDigest(ctx, s.tenant.FlyApp, s.destination.Variable)
+	if err != nil {
+		return false, flyObstacle(v1alpha1.FlySecretSyncedCondition, err)
+	}
+	s.flySeen, s.flyDigest = true, digest
+	return digest == last.FlyDigest, nil
 }

@@ -28,8 +28,11 @@ var loginChecks = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Step
 
 // rotate carries out one attempt, from the open row to the commit.
 func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
-	if s.decision.Step != rotation.Start {
+	if s.decision.Step != rotation.Start || s.intoNowhere() {
 		return nil
+	}
+	if s.secret.trouble != nil {
+		return s.secret.trouble
 	}
 	if !s.mayTry() {
 		return errLater
@@ -47,8 +50,8 @@ func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
 		return errLater
 	}
 	s.attempted = true
-	if _, err := s.connection.Fly.Probe(ctx, s.flyApp, s.destination.Variable); err != nil {
-		return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
+	if err := s.probeFly(ctx); err != nil {
+		return err
 	}
 	if err := r.ensureFinalizer(ctx, s); err != nil {
 		return err
@@ -137,7 +140,7 @@ func (r *Reconciler) commit(ctx context.Context, s *scope, next password) error 
 	}
 	s.flySeen, s.flyDigest = true, s.tenant.Last.FlyDigest
 	s.decision = rotation.Decision{Step: rotation.Finish}
-	return nil
+	return r.settleSecret(ctx, s)
 }
 
 // transact changes login, stored hash and ledger together, with the write to Fly inside. It runs on when the process is asked to stop,
@@ -156,6 +159,12 @@ func (r *Reconciler) transact(ctx context.Context, s *scope, next password) erro
 		staging := postgres.Staging{Revision: s.tenant.Open.Revision, Verifier: next.verifier, DeliveryDigest: s.destination.Digest(), SessionPolicy: s.sessionPolicy(&locked)}
 		if err := tx.Stage(ctx, staging); err != nil {
 			return err
+		}
+		if err := r.stageSecret(ctx, s, next); err != nil {
+			return err
+		}
+		if !s.deliversToFly() {
+			return tx.Commit(ctx, postgres.FlyWrite{})
 		}
 		flyCtx, cancel := context.WithTimeout(ctx, flyDeadline)
 		defer cancel()
@@ -186,6 +195,9 @@ func (s *scope) stillDue(locked *postgres.Tenant) error {
 func (s *scope) lookAgain(ctx context.Context) {
 	if tenants, err := s.connection.Postgres.Observe(ctx, []string{s.id()}); err == nil {
 		s.tenant = &tenants[0]
+	}
+	if !s.deliversToFly() {
+		return
 	}
 	if digest, err := s.connection.Fly.SecretDigest(ctx, s.tenant.FlyApp, s.destination.Variable); err == nil {
 		s.flySeen, s.flyDigest = true, digest

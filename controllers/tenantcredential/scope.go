@@ -90,6 +90,9 @@ type scope struct {
 	flyApp    fly.App
 	flyDigest string
 
+	// By settleSecret.
+	secret connectionSecret
+
 	// By decide.
 	decision rotation.Decision
 
@@ -189,9 +192,11 @@ func (s *scope) behind(tenant *postgres.Tenant) bool {
 	return tenant.Last == nil && s.before.Status.Revision > 0 || tenant.Last != nil && s.before.Status.Revision > tenant.Last.Revision
 }
 
-// lost says that the ledger knows nothing of an attempt that got as far as Fly: the finalizer is from before it was opened.
+// lost says that the ledger knows nothing of an attempt that got as far as Fly, or into the connection Secret: the finalizer is from before
+// it was opened.
 func (s *scope) lost(tenant *postgres.Tenant) bool {
-	return hasFinalizer(s.object) && !unfinished(tenant) && s.flySeen && tenant.Last != nil && s.flyDigest != tenant.Last.FlyDigest
+	return hasFinalizer(s.object) && !unfinished(tenant) &&
+		(s.flySeen && tenant.Last != nil && s.flyDigest != tenant.Last.FlyDigest || s.secretAhead(tenant))
 }
 
 // drifted says that the role's password, or the stored hash, is not the one that the ledger knows.

@@ -3,6 +3,7 @@ package tenantcredential
 import (
 	"cmp"
 	"context"
+	"fmt"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
@@ -33,4 +34,8 @@ func (s *scope) sweepSessions(ctx context.Context, now bool) error {
 	ended, err := s.connection.Postgres.EndSessions(ctx, s.id(), s.uid(), s.tenant.Last.Revision, now)
 	s.sessionsLeft = !ended
 	return postgresObstacle(err)
+}
+
+func (m messages) endingSessions() string {
+	return fmt.Sprintf("; sessions that role %s opened before are being ended, until no login of before can be under way any more", m.tenant.Role)
 }

@@ -18,7 +18,7 @@ func (s *scope) checkPolicies() error {
 }
 
 func (s *scope) staged() bool {
-	return s.object.Spec.Delivery.Fly.RolloutPolicy == v1alpha1.RolloutPolicyStaged
+	return s.deliversToFly() && s.object.Spec.Delivery.Fly.RolloutPolicy == v1alpha1.RolloutPolicyStaged
 }
 
 // instances are the Machines that the user's next deploy is to replace; nil = the operator moves them. It does where the password of the
@@ -37,11 +37,10 @@ func (s *scope) awaitsDeploy() bool {
 }
 
 // advance moves Machines, or looks how far the user has moved them.
-func (r *Reconciler) advance(ctx context.Context, s *scope, last *postgres.Rotation) (fly.Progress, error) {
+func (s *scope) advance(ctx context.Context, last *postgres.Rotation) (fly.Progress, error) {
 	if s.awaitsDeploy() {
 		return s.connection.Fly.Deployed(ctx, s.flyApp, s.destination.Variable, last.FlyInstances)
 	}
-	r.takeSlot(s, true)
 	return s.connection.Fly.Advance(ctx, fly.RollOut{
 		App: s.flyApp, Variable: s.destination.Variable, Revision: last.Revision, SecretVersion: last.FlyVersion,
 	})

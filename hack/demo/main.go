@@ -84,6 +84,7 @@ func (d *demo) steps() []step {
 		{"globex: what is so now", d.prove("globex")},
 		{"initech: what is so now", d.prove("initech")},
 		{"acme: what is so now", d.prove("acme")},
+		{"vandelay, whose application reads a Secret: kubectl patch, kubectl wait, and a login with what the Secret says", d.rotateIntoSecret},
 		{"globex applied again unchanged", reapply},
 		{"the independent checker looks at every tenant, and for passwords in logs, objects, events, metrics, the ledger and etcd", d.check},
 	}

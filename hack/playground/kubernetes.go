@@ -147,7 +147,7 @@ func (c *cluster) run(ctx context.Context, manifest []byte, arguments ...string)
 	return nil
 }
 
-// install applies what config/default has but the Deployment: here the manager is a process.
+// install applies what config/default has but the Deployment, as here the manager is a process, and the component for connection Secrets.
 func (c *cluster) install(ctx context.Context) error {
 	repo, err := repository()
 	if err != nil {
@@ -157,7 +157,7 @@ func (c *cluster) install(ctx context.Context) error {
 	if err := c.run(ctx, nil, "apply", "-f", filepath.Join(config, "default", "namespace.yaml")); err != nil {
 		return err
 	}
-	for _, part := range []string{"crd", "rbac", "admission"} {
+	for _, part := range []string{"crd", "rbac", "admission", filepath.Join("components", "connection-secret")} {
 		if err := c.run(ctx, nil, "apply", "-k", filepath.Join(config, part)); err != nil {
 			return err
 		}

@@ -20,6 +20,8 @@ type Config struct {
 	FlyAdminURL string
 	// LogFiles are the logs of every program that takes part, but the manager's.
 	LogFiles []string
+	// AuditLog is the API server's; "" = there is none. What is written into a Secret that somebody has asked for stands in it.
+	AuditLog string
 	// ManagerLog is the manager's, with what it printed when it crashed. No login or token of the operator's own may stand in it either.
 	ManagerLog string
 	// ManagerDir is the folder that the manager runs in, and its temporary one.
@@ -110,7 +112,7 @@ func check(ctx context.Context, config Config, history func(*world) []Violation)
 		if !t.concerned() {
 			continue
 		}
-		for _, invariant := range []func(*world, *tenant) []string{credentialsAgree, ledgerIsClosed, flyAgrees, machinesAgree, statusAgrees} {
+		for _, invariant := range []func(*world, *tenant) []string{credentialsAgree, ledgerIsClosed, flyAgrees, machinesAgree, connectionSecretAgrees, statusAgrees} {
 			for _, text := range invariant(w, t) {
 				found = append(found, Violation{t.label(), text})
 			}
@@ -118,6 +120,7 @@ func check(ctx context.Context, config Config, history func(*world) []Violation)
 	}
 	found = append(found, w.strangers()...)
 	found = append(found, w.logIn(ctx)...)
+	found = append(found, w.logInBySecret(ctx)...)
 	found = append(found, history(w)...)
 	found = append(found, w.searchPasswords(ctx)...)
 	return tidy(found)
@@ -139,6 +142,7 @@ type world struct {
 	arrivals     []arrival
 	objects      []*object
 	environments map[string]environmentObject
+	secrets      []kubernetesSecret
 }
 
 // look reads everything but what is only searched for passwords.
@@ -162,7 +166,10 @@ func look(ctx context.Context, config Config) (*world, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the Fly emulator can not be looked at: %w", err)
 	}
-	if err := w.readObjects(ctx); err != nil {
+	if err = w.readObjects(ctx); err == nil {
+		err = w.readSecrets(ctx)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("the cluster can not be looked at: %w", err)
 	}
 	w.join()

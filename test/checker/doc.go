@@ -6,12 +6,14 @@
 //   - the role's verifier, the stored hash and the ledger's digests are the same;
 //   - Fly's value of the app's variable names the tenant's role and database, and its password satisfies the verifier and logs in;
 //   - every started Machine runs with that very value;
+//   - the connection Secret, where one is asked for, says the same in all of its keys, and its password logs in;
 //   - version and digest in the ledger are Fly's;
 //   - no rotation is left unfinished, and none was made twice for one generation;
 //   - the TenantCredential's status agrees with the ledger;
 //   - exactly the rotations that were due since a Snapshot have a completed row, and where none was due nothing was changed.
 //
-// And that no password that was ever generated and sent to Fly, taken or not, in force or not, stands anywhere but in the app's secret: in
+// And that no password that was ever generated and sent to Fly, taken or not, in force or not, stands anywhere but in the app's secret, and,
+// if its tenant asks for that, in the tenant's connection Secret (so that it is in etcd's files, and in what the audit log has of Secrets): in
 // a log, the manager's crash output or a file that it left, an object of the cluster, the API server's audit log, etcd's files, a metric,
 // the emulator's list of requests, a file or a table of PostgreSQL or a statement that it remembers; raw, encoded or dumped. Nor does a
 // verifier in force stand outside of PostgreSQL's files, or a login or token of the operator's own in what the operator writes. Of a

@@ -34,7 +34,8 @@ func FromEnvironment() (Config, error) {
 		return Config{}, fmt.Errorf("PLAYGROUND_LOG_DIR: %w", err)
 	}
 	config.ManagerLog, config.ManagerDir = need("MANAGER_LOG"), need("PLAYGROUND_MANAGER_DIR")
-	config.LogFiles = slices.DeleteFunc(config.LogFiles, func(file string) bool { return file == config.ManagerLog })
+	config.AuditLog = filepath.Join(need("PLAYGROUND_LOG_DIR"), "audit.log")
+	config.LogFiles = slices.DeleteFunc(config.LogFiles, func(file string) bool { return file == config.ManagerLog || file == config.AuditLog })
 	for _, name := range environmentNames() {
 		variable := "PLAYGROUND_" + strings.ToUpper(name)
 		config.Environments = append(config.Environments, Environment{

@@ -82,7 +82,7 @@ func (t *tenant) adoptedBetween(former, next *rotation) bool {
 
 // flyAgrees compares what Fly has with PostgreSQL and with the ledger.
 func flyAgrees(w *world, t *tenant) []string {
-	if t.claim == nil {
+	if t.claim == nil || !t.holder().deliversToFly() || t.holder() == nil && t.last() != nil && t.last().app == "" {
 		return nil
 	}
 	last, a, variable := t.last(), w.apps[t.app], t.holder().variable()
@@ -126,7 +126,7 @@ func flyAgrees(w *world, t *tenant) []string {
 func machinesAgree(w *world, t *tenant) []string {
 	variable := t.holder().variable()
 	s := w.apps[t.app].secret(variable)
-	if t.claim == nil || s == nil {
+	if t.claim == nil || s == nil || !t.holder().deliversToFly() {
 		return nil
 	}
 	var wrong []string

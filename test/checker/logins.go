@@ -56,7 +56,7 @@ func (w *world) eachTenant(ask func(*tenant) string) []Violation {
 // delivered is the login that Fly has for the tenant.
 func (w *world) delivered(t *tenant) (login, bool) {
 	s := w.apps[t.app].secret(t.holder().variable())
-	if s == nil {
+	if s == nil || !t.holder().deliversToFly() {
 		return login{}, false
 	}
 	return parseURL(s.Value)

@@ -27,6 +27,9 @@ type object struct {
 			Fly *struct {
 				Variable string `json:"variable"`
 			} `json:"fly"`
+			ConnectionSecret *struct {
+				Name string `json:"name"`
+			} `json:"connectionSecret"`
 		} `json:"delivery"`
 	} `json:"spec"`
 	Status struct {
@@ -59,6 +62,7 @@ type metadata struct {
 
 type ownerReference struct {
 	APIVersion string `json:"apiVersion"`
+	UID        string `json:"uid"`
 }
 
 type condition struct {

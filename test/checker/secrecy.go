@@ -29,18 +29,21 @@ type hoard struct {
 	names     []Violation    // whose it is, and in Text what it is
 	own       map[int]bool   // logins and tokens of the operator's own: whoever gave them to it has them elsewhere, too
 	verifiers map[int]bool   // PostgreSQL is their home
+	written   map[int]bool   // passwords that were written into Secrets which somebody asked for
 	found     []Violation
 }
 
 // searchPasswords looks everywhere for every password that was ever generated, in force or not, and whether or not Fly took it; for the
 // verifiers that rotations made, of which PostgreSQL is the only home; and, where the operator writes, for its own logins and tokens.
 func (w *world) searchPasswords(ctx context.Context) []Violation {
-	h := &hoard{known: map[string]int{}, own: map[int]bool{}, verifiers: map[int]bool{}}
-	secrets := h.readSecrets(ctx, w.config)
-	w.fill(h, secrets)
-	usersOwn := h.searchSecrets(secrets)
+	h := &hoard{known: map[string]int{}, own: map[int]bool{}, verifiers: map[int]bool{}, written: map[int]bool{}}
+	w.fill(h)
+	usersOwn := h.searchSecrets(w)
 	for _, file := range w.config.LogFiles {
 		h.file(file, "log "+file, h.own)
+	}
+	if w.config.AuditLog != "" {
+		h.audit(w.config.AuditLog)
 	}
 	if w.config.ManagerLog != "" {
 		h.file(w.config.ManagerLog, "log "+w.config.ManagerLog, nil)
@@ -50,7 +53,7 @@ func (w *world) searchPasswords(ctx context.Context) []Violation {
 		h.folder(w.config.ManagerDir, "file", nil, nil)
 	}
 	if w.config.EtcdDir != "" {
-		if h.folder(w.config.EtcdDir, "etcd's file", union(usersOwn, h.own), nil) == 0 {
+		if h.folder(w.config.EtcdDir, "etcd's file", union(union(usersOwn, h.own), h.written), nil) == 0 {
 			h.found = append(h.found, Violation{Text: "etcd's folder " + w.config.EtcdDir + " has no file"})
 		}
 	}
@@ -74,7 +77,7 @@ func (h *hoard) add(secret, owner, what string) int {
 }
 
 // fill gathers everything that is searched for.
-func (w *world) fill(h *hoard, secrets []kubernetesSecret) {
+func (w *world) fill(h *hoard) {
 	owner := map[string]string{}
 	for _, t := range w.tenants {
 		owner[t.app] = t.label()
@@ -94,7 +97,8 @@ func (w *world) fill(h *hoard, secrets []kubernetesSecret) {
 			h.add(l.password, owner[a.App], "a password that was sent to app "+a.App)
 		}
 	}
-	for _, s := range secrets {
+	w.written(h)
+	for _, s := range w.secrets {
 		for _, value := range w.operatorsOwn(s) {
 			h.own[h.add(value, "", "the operator's own login or token from Secret "+s.name())] = true
 		}
@@ -236,41 +240,6 @@ func (h *hoard) lookalikes(path string) {
 // mixed says that a word has capital letters, small ones and digits; one password in seventy lacks one of these.
 func mixed(word []byte) bool {
 	return bytes.ContainsAny(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") && bytes.ContainsAny(word, "abcdefghijklmnopqrstuvwxyz") && bytes.ContainsAny(word, "0123456789")
-}
-
-type kubernetesSecret struct {
-	Metadata metadata          `json:"metadata"`
-	Data     map[string][]byte `json:"data"`
-}
-
-func (s kubernetesSecret) name() string { return s.Metadata.Namespace + "/" + s.Metadata.Name }
-
-// readSecrets reads the Secrets of the cluster.
-func (h *hoard) readSecrets(ctx context.Context, config Config) []kubernetesSecret {
-	var list struct{ Items []kubernetesSecret }
-	if err := config.kubectlJSON(ctx, &list, "get", "secrets", "-A", "-o", "json"); err != nil {
-		h.unread("Secrets", err)
-	}
-	return list.Items
-}
-
-// searchSecrets returns what stands in the Secrets that the operator did not make: whoever made them meant to.
-func (h *hoard) searchSecrets(secrets []kubernetesSecret) map[int]bool {
-	usersOwn := map[int]bool{}
-	for _, s := range secrets {
-		found := map[int]bool{}
-		for _, value := range s.Data {
-			h.finder.in(value, found)
-		}
-		if slices.ContainsFunc(s.Metadata.OwnerReferences, func(o ownerReference) bool {
-			return strings.HasPrefix(o.APIVersion, "credentials.systemprompt.io/")
-		}) {
-			h.report("Secret "+s.name()+", which the operator made", found, nil)
-		} else {
-			maps.Copy(usersOwn, found)
-		}
-	}
-	return usersOwn
 }
 
 func union(a, b map[int]bool) map[int]bool {

@@ -64,8 +64,9 @@ func (o *object) agrees(t *tenant) []string {
 		say(r.Revision != last.revision, "status.lastRotation is of revision %d, and the ledger's last is %d", r.Revision, last.revision)
 		say((r.CompletionTime != nil) != (last.completedAt != nil), "status.lastRotation and the ledger disagree on whether revision %d is completed", last.revision)
 	}
-	if fly := status.Fly; fly == nil {
-		say(true, "status.fly is missing, and revision %d was delivered", last.revision)
+	if fly := status.Fly; fly == nil || !o.deliversToFly() {
+		say(fly != nil, "status.fly is there, and nothing is delivered to Fly")
+		say(o.deliversToFly(), "status.fly is missing, and revision %d was delivered", last.revision)
 	} else {
 		say(fly.SecretVersion != cmp.Or(last.secretVersion, "0"), "status.fly.secretVersion is %q, and the ledger's is %s", fly.SecretVersion, last.secretVersion)
 		say(fly.SecretDigest != last.digest, "status.fly.secretDigest is %q, and the ledger's is %s", fly.SecretDigest, last.digest)
@@ -83,7 +84,7 @@ func (o *object) readiness(w *world, t *tenant) []string {
 		return nil
 	}
 	// A Stalled one waits for a person; one whose app or variable is missing has nothing to deliver to.
-	complete := t.inTable && t.roleExists && w.apps[t.app].secret(o.variable()) != nil
+	complete := t.inTable && t.roleExists && (!o.deliversToFly() || w.apps[t.app].secret(o.variable()) != nil)
 	if complete && asked <= done && !o.is("Stalled") {
 		return []string{fmt.Sprintf("%s is not Ready (%s), and generation %d that is asked for is done", o.name(), o.condition("Ready").Reason, asked)}
 	}

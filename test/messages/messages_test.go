@@ -168,7 +168,7 @@ func conditionOf(t *testing.T, text, kind string) condition {
 func requireSampleTenantsReady(t *testing.T) {
 	t.Helper()
 	const names = `{range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}`
-	sample := regexp.MustCompile(`(?m)^(sandbox|prod|acme|globex|initech|hooli|soylent) (True)?`)
+	sample := regexp.MustCompile(`(?m)^(sandbox|prod|acme|globex|initech|vandelay|hooli|soylent) (True)?`)
 	var shown string
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		shown = harness.Kubectl(t, "", "get", "tenv,tcred", "-A", "-o", "jsonpath="+names)
@@ -178,7 +178,7 @@ func requireSampleTenantsReady(t *testing.T) {
 				count++
 			}
 		}
-		if count == 7 {
+		if count == 8 {
 			return
 		}
 		time.Sleep(100 * time.Millisecond) // between two looks

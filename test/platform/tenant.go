@@ -219,8 +219,11 @@ func (x Tenant) URL() string {
 	return ""
 }
 
-// Writes counts the requests that changed something at Fly, for this app.
-func (x Tenant) Writes() int {
+// Writes counts the requests that changed something at Fly, for this app; Requests counts all of them.
+func (x Tenant) Writes() int   { return x.requests(func(write bool) bool { return write }) }
+func (x Tenant) Requests() int { return x.requests(func(bool) bool { return true }) }
+
+func (x Tenant) requests(counts func(write bool) bool) int {
 	x.t.Helper()
 	var requests []struct {
 		App   string
@@ -229,7 +232,7 @@ func (x Tenant) Writes() int {
 	Admin(x.t, http.MethodGet, "/admin/requests", "", &requests)
 	count := 0
 	for _, request := range requests {
-		if request.App == x.App() && request.Write {
+		if request.App == x.App() && counts(request.Write) {
 			count++
 		}
 	}

@@ -43,6 +43,12 @@ func TestSecrecy(t *testing.T) {
 				rotate(t, provoke)
 			})
 		}
+		for name, provoke := range secretFailures {
+			t.Run("a Secret: "+name, func(t *testing.T) {
+				t.Parallel()
+				rotateIntoSecret(t, provoke)
+			})
+		}
 	})
 	for name, provoke := range disasters {
 		t.Run(name, func(t *testing.T) { rotate(t, provoke) })
@@ -232,15 +238,15 @@ func everythingWasWrittenDown(t *testing.T) {
 	require.GreaterOrEqual(t, len(sent(t)), len(failures)+len(disasters), "passwords that were sent to Fly")
 }
 
-// sent are the passwords that ever arrived at Fly.
-func sent(t *testing.T) map[string]bool {
+// sent are the passwords that ever arrived at Fly, and for which app.
+func sent(t *testing.T) map[string]string {
 	t.Helper()
-	var arrivals []struct{ Value string }
+	var arrivals []struct{ App, Value string }
 	platform.Admin(t, http.MethodGet, "/admin/arrivals", "", &arrivals)
-	passwords := map[string]bool{}
+	passwords := map[string]string{}
 	for _, arrival := range arrivals {
 		if config, err := pgx.ParseConfig(arrival.Value); err == nil && config.Password != "" {
-			passwords[config.Password] = true
+			passwords[config.Password] = arrival.App
 		}
 	}
 	return passwords
@@ -268,9 +274,11 @@ func search(t *testing.T) []string {
 
 // aPasswordWouldHaveBeenFound writes one down wherever a test can, and has each place reported.
 func aPasswordWouldHaveBeenFound(t *testing.T) {
-	var password string
-	for password = range sent(t) {
-		break
+	var password, app string
+	for password, app = range sent(t) {
+		if _, is := secretApps.Load(app); !is {
+			break
+		}
 	}
 	escaped, err := json.Marshal(password)
 	require.NoError(t, err)

@@ -1,0 +1,140 @@
+package tenantcredential
+
+import (
+	"errors"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+)
+
+// flyDisabled is what is said of a part of Fly where nothing is delivered there.
+func flyDisabled(kind string) metav1.Condition {
+	return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonDisabled, "spec.delivery has no fly: nothing is delivered to Fly, and nothing asked of it.")
+}
+
+func (s *scope) connectionSecretSynced(m messages) metav1.Condition {
+	const kind = v1alpha1.ConnectionSecretSyncedCondition
+	if c, is := s.atObstacle(kind, m); is {
+		return c
+	}
+	if c, is := s.inTrouble(m); is {
+		return c
+	}
+	switch {
+	case !s.held() || s.secret.state == secretUnseen || s.behind(s.tenant):
+		return s.former(kind)
+	case s.tenant.Last == nil && s.secret.state == secretAbsent:
+		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonAdopted, fmt.Sprintf("%s does not exist, and nobody has the present password. Nothing was changed. To have it made, raise spec.rotationGeneration to %d.",
+			m.connectionSecretName(), m.nextGeneration()))
+	case s.tenant.Last == nil:
+		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAdopted, m.connectionSecretName()+" is the one that was found.")
+	case s.secret.state == secretCurrent:
+		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonVerified, fmt.Sprintf("%s has revision %d.", m.connectionSecretName(), s.tenant.Last.Revision))
+	case s.secret.state == secretOther && (!rolling(s.tenant) || rolled(s.tenant)):
+		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, m.drift(m.connectionSecretName()))
+	default:
+		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound, fmt.Sprintf("%s does not have revision %d, and nobody else has its password: a new one is due.",
+			m.connectionSecretName(), s.tenant.Last.Revision))
+	}
+}
+
+// inTrouble is the condition where the pass has gone on in spite of trouble with the Secret.
+func (s *scope) inTrouble(m messages) (metav1.Condition, bool) {
+	var o *obstacle
+	if !errors.As(s.secret.trouble, &o) {
+		return metav1.Condition{}, false
+	}
+	at := *s
+	at.obstacle = o
+	return at.atObstacle(v1alpha1.ConnectionSecretSyncedCondition, messages{&at, m.namespace})
+}
+
+func (m messages) connectionSecretName() string { return "Secret " + m.secretKey().String() }
+
+// inForce says where a committed revision is in force.
+func (s *scope) inForce(revision int64) string {
+	if !s.deliversToFly() {
+		return fmt.Sprintf("Revision %d is in force in Postgres", revision)
+	}
+	return fmt.Sprintf("Revision %d is in force in Postgres and at Fly", revision)
+}
+
+// everybodyHas says who has a completed revision.
+func (s *scope) everybodyHas(revision int64) string {
+	switch {
+	case s.deliversToFly():
+		return fmt.Sprintf("Every Machine of app %s has revision %d", s.tenant.FlyApp, revision)
+	case s.deliversToSecret():
+		return fmt.Sprintf("Secret %s has revision %d", s.secretKey(), revision)
+	default:
+		return fmt.Sprintf("Nobody is left to receive revision %d", revision)
+	}
+}
+
+func (m messages) rotatedSecret() string {
+	return fmt.Sprintf("Credentials rotated (revision %d). Retrieve via: kubectl -n %s get secret %s -o yaml; what mounts it has to be rolled to use it.",
+		m.tenant.Last.Revision, m.object.Namespace, m.object.Spec.Delivery.ConnectionSecret.Name)
+}
+
+// rollingSecret goes on with what is in force, where nothing is delivered to Fly.
+func (m messages) rollingSecret() string {
+	switch {
+	case !m.deliversToSecret():
+		return ""
+	case m.scope.secret.state != secretCurrent:
+		return fmt.Sprintf(", and %s is about to have it", m.connectionSecretName())
+	case m.sessionsLeft && !m.moved():
+		return fmt.Sprintf(", and %s has it", m.connectionSecretName()) + m.endingSessions()
+	default:
+		return fmt.Sprintf(", and %s has it", m.connectionSecretName())
+	}
+}
+
+// withoutSecret says what trouble with the Secret means.
+func (m messages) withoutSecret() string {
+	if !rolling(m.tenant) {
+		return "Nothing was changed."
+	}
+	meaning := "has the former password, which is refused"
+	if m.tenant.FormerLogin != "" {
+		meaning = "has the former login, which is kept open until then"
+	}
+	return fmt.Sprintf("%s, and who reads %s %s.", m.inForce(m.tenant.Last.Revision), m.connectionSecretName(), meaning)
+}
+
+// connectionSecret words what has to be put right about the Secret.
+func (m messages) connectionSecret() (fact, command string) {
+	if m.scope.obstacle.condition != v1alpha1.ConnectionSecretSyncedCondition {
+		return "", ""
+	}
+	namespace, detail := m.object.Namespace, m.failed().Detail
+	switch m.failed().Reason {
+	case failure.SecretNotOwned:
+		return fmt.Sprintf("Secret %s/%s is there, and is not one that the operator has made for this object, or somebody has made it immutable", namespace, detail),
+			fmt.Sprintf("Write another name into spec.delivery.connectionSecret, or, if nobody needs it: kubectl -n %s delete secret %s", namespace, detail)
+	case failure.PermissionDenied:
+		return fmt.Sprintf("Kubernetes does not let the operator read and write Secret %s/%s (403)", namespace, detail),
+			"Give it the right: kubectl apply -k config/components/connection-secret; where it has it, a quota or an admission policy refuses the Secret."
+	case failure.Rejected:
+		return detail, fmt.Sprintf("It is tried again by itself; see kubectl -n %s get resourcequota,secret, and the admission policies.", namespace)
+	default:
+		return detail, "It is tried again by itself."
+	}
+}
+
+// everybodyMoved says that a rotation has reached everybody whom the operator can see.
+func (m messages) everybodyMoved() string {
+	if !m.deliversToFly() {
+		return m.inForce(m.tenant.Last.Revision) + m.rollingSecret()
+	}
+	return fmt.Sprintf("Revision %d is in force, and every Machine runs with it", m.tenant.Last.Revision)
+}
+
+// retiringBesideSecret is said while the former login is there for what mounts the Secret.
+func (m messages) retiringBesideSecret() string {
+	return fmt.Sprintf("Revision %d is in force, and %s has it. Roll what mounts that: the former login is closed within %s.",
+		m.tenant.Last.Revision, m.connectionSecretName(), m.environment.Spec.Rotation.OverlapGracePeriod)
+}
