@@ -218,7 +218,7 @@ func (s *scope) owns(secret *corev1.Secret) bool {
 		secret.Type == credential.ConnectionSecretType && (secret.Immutable == nil || !*secret.Immutable)
 }
 
-const credentialKind = "TenantCredential"
+const credentialKind = "TenantCredential" //nolint:gosec // the name of a kind
 
 // readSecret returns nil where there is none.
 func (r *Reconciler) readSecret(ctx context.Context, key client.ObjectKey) (*corev1.Secret, error) {
