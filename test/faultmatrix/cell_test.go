@@ -71,6 +71,8 @@ func (c cell) leavesLease() bool {
 	switch c.step.name {
 	case "roll out: update", "overlap: update":
 		return c.fault.name == "process dies after it"
+	case "release: name":
+		return c.fault.dies
 	default:
 		return c.step.name == "roll out: release"
 	}

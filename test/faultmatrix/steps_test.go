@@ -56,6 +56,8 @@ var steps = []step{
 	{name: "roll out: release", is: first("release machine"), begun: true},
 	{name: "status: rolling", is: first("patch status", "release machine"), begun: true},
 	{name: "complete: digest", is: all(later("COMMIT"), right("list machines"), named("list secrets")), begun: true},
+	{name: "release: create", is: first("create release"), begun: true},
+	{name: "release: name", is: first("PATCH"), begun: true},
 	{name: "complete", is: first("complete"), begun: true},
 	{name: "observe done", is: first("observe", "complete"), begun: true},
 	{name: "remove finalizer", is: all(named("patch object"), says(`"finalizers":null`)), begun: true},

@@ -105,8 +105,11 @@ func (p *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	call := Call{Name: p.name(r), About: r.URL.Path}
-	if p.kubes && r.Method == http.MethodPatch {
+	switch {
+	case p.kubes && r.Method == http.MethodPatch:
 		call.Body = body
+	case r.URL.Path == "/graphql":
+		call = releaseCall(body)
 	}
 	fault := p.rules.meet(call)
 	if fault == nil {
@@ -154,6 +157,23 @@ func flyName(r *http.Request) string {
 		return name
 	}
 	return r.Method + " " + match[1] + match[2]
+}
+
+// inApp is the app's name in the variables of a GraphQL call.
+var inApp = regexp.MustCompile(`"(?:appName|appId)":"([^"]*)"`)
+
+// releaseCall is what GraphQL is asked for; updating a release names no app.
+func releaseCall(body []byte) Call {
+	call := Call{Name: "list releases"}
+	for _, name := range []string{"create", "update"} {
+		if bytes.Contains(body, []byte(name+"Release")) {
+			call.Name = name + " release"
+		}
+	}
+	if match := inApp.FindSubmatch(body); match != nil {
+		call.About = string(match[1])
+	}
+	return call
 }
 
 var objectPath = regexp.MustCompile(`/namespaces/[^/]+/tenantcredentials/[^/]+(/status)?$`)

@@ -162,6 +162,10 @@ func (s *system) provisionApp(ctx context.Context, i int, x tenant) error {
 	if err := s.adminCall(ctx, http.MethodPut, "/admin/apps/"+x.app()+"/secrets/"+variable, map[string]string{"value": initialURL(i, x)}, nil); err != nil {
 		return err
 	}
+	deployed := map[string]any{"image": "registry.fly.io/soak:deployment-1", "age_seconds": 3600}
+	if err := s.adminCall(ctx, http.MethodPost, "/admin/apps/"+x.app()+"/releases", deployed, nil); err != nil {
+		return err
+	}
 	for _, state := range x.machines {
 		if err := s.addMachine(ctx, x, state); err != nil {
 			return err
