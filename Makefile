@@ -17,6 +17,10 @@ help: ## list the commands
 demo: playground ## the main job on real parts, from nothing to "demo: ok"
 	@. bin/playground/env && bin/demo
 
+.PHONY: demo-overlap
+demo-overlap: playground ## apps that log in all the time, rotated: how many logins fail with Overlap, and with InPlace
+	@. bin/playground/env && bin/demo overlap
+
 .PHONY: playground
 playground: packages build $(BIN)/k8s/.built postgres ## the demo's system, left running; then: . bin/playground/env
 	@bin/playground-ctl up

@@ -29,6 +29,7 @@ const (
 	ReasonRotated     = "Rotated"     // Ready: the generation that is asked for is done
 	ReasonAdopted     = "Adopted"     // the present password is recorded as it was found; nothing is proved
 	ReasonVerified    = "Verified"    // what is there is what the ledger says
+	ReasonStaged      = "Staged"      // FlySecretSynced: the value is at Fly, and the user's next deploy moves the Machines onto it
 	ReasonAllUpdated  = "AllUpdated"  // every Machine has the value
 	ReasonSuspended   = "Suspended"   // spec.suspend keeps a due rotation from starting
 	ReasonProgressing = "Progressing" // Ready: under way
@@ -93,6 +94,7 @@ const (
 // Events.
 const (
 	EventRotationCommitted = "RotationCommitted"
+	EventRotationRolledOut = "RotationRolledOut"
 	EventRotationCompleted = "RotationCompleted"
 	EventRotationFailed    = "RotationFailed"
 	EventDriftDetected     = "DriftDetected"

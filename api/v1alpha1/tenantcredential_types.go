@@ -5,6 +5,8 @@ import (
 )
 
 // TenantCredentialSpec says whose credentials these are, how often they have to have been rotated, and where the new ones go.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.delivery) && has(self.delivery.fly) && has(self.delivery.fly.rolloutPolicy) && self.delivery.fly.rolloutPolicy == 'Staged' && has(self.rotation) && has(self.rotation.strategy) && self.rotation.strategy == 'InPlace')",message="rolloutPolicy Staged with strategy InPlace would lock the app out until its next deploy: write rotation: {strategy: Overlap}, or leave rolloutPolicy out"
 type TenantCredentialSpec struct {
 	// tenantID is the tenant's ID in the management table: a UUID in lower case, such as
 	// 7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01. The names of the tenant's Postgres role, database and Fly app are derived from
@@ -165,7 +167,26 @@ type FlyDelivery struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",message="write the name of an environment variable, for example DATABASE_URL: letters, digits and underscores, not beginning with a digit"
 	Variable string `json:"variable,omitempty"`
+
+	// rolloutPolicy says who moves the app's Machines. Rolling: the operator does, one first and then a third at once. Staged: your next
+	// deploy does (or fly secrets deploy), and the rotation is completed when every Machine has been replaced since the value was set; until
+	// then the former login goes on working, and it is closed overlapGracePeriod later. Staged needs the strategy Overlap. A rotation
+	// because of a compromise, or because somebody replaced the value at Fly, moves the Machines itself.
+	// +optional
+	// +kubebuilder:default=Rolling
+	RolloutPolicy RolloutPolicy `json:"rolloutPolicy,omitempty"`
 }
+
+// RolloutPolicy says who moves an app's Machines onto a new value.
+//
+// +kubebuilder:validation:Enum=Rolling;Staged
+type RolloutPolicy string
+
+// The values of RolloutPolicy.
+const (
+	RolloutPolicyRolling RolloutPolicy = "Rolling"
+	RolloutPolicyStaged  RolloutPolicy = "Staged"
+)
 
 // TenantCredentialStatus is what the operator last saw and did. It is a projection: the durable facts are in the ledger in
 // Postgres and at Fly, and everything here can be found again from them.

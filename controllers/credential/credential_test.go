@@ -68,9 +68,9 @@ func TestVerifierChecksThePassword(t *testing.T) {
 
 func TestDatabaseURL(t *testing.T) {
 	destination := Destination{Variable: "DATABASE_URL", Host: "db.internal", Port: 5432, Role: "tenant_7dd06cd6", Database: "site_7dd06cd6"}
-	require.Equal(t, "postgres://tenant_7dd06cd6:abc@db.internal:5432/site_7dd06cd6", destination.URL("tenant_7dd06cd6", Secret{"abc"}).Reveal())
+	require.Equal(t, "postgres://tenant_7dd06cd6_b:abc@db.internal:5432/site_7dd06cd6", destination.URL("tenant_7dd06cd6_b", Secret{"abc"}).Reveal())
 	destination.Host = "fdaa::3"
-	require.Equal(t, "postgres://tenant_7dd06cd6:abc@[fdaa::3]:5432/site_7dd06cd6", destination.URL("tenant_7dd06cd6", Secret{"abc"}).Reveal())
+	require.Equal(t, "postgres://tenant_7dd06cd6:abc@[fdaa::3]:5432/site_7dd06cd6", destination.URL(destination.Role, Secret{"abc"}).Reveal())
 }
 
 // Whatever part of the destination changes, the digest does, and nothing else changes it.

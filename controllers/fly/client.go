@@ -19,9 +19,10 @@ const (
 	userAgent  = "tenant-credential-operator"
 )
 
-// Client talks to the Machines API with one token. It is safe for concurrent use.
+// Client talks to the Machines API, and for releases to the GraphQL API, with one token. It is safe for concurrent use.
 type Client struct {
 	requests     *flaps.Client // builds requests; never sends one
+	token        *tokens.Tokens
 	http         *http.Client
 	base         *url.URL
 	organization string
@@ -51,7 +52,8 @@ func Open(config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	requests, err := flaps.NewWithOptions(context.Background(), flaps.NewClientOpts{Tokens: tokens.Parse(config.Token)})
+	token := tokens.Parse(config.Token)
+	requests, err := flaps.NewWithOptions(context.Background(), flaps.NewClientOpts{Tokens: token})
 	if err != nil { // an unusable FLY_FLAPS_BASE_URL in the environment
 		return nil, failure.New(failure.Stall, failure.AuthenticationFailed, "FLY_FLAPS_BASE_URL is not a URL")
 	}
@@ -60,7 +62,7 @@ func Open(config Config) (*Client, error) {
 		return nil, err
 	}
 	return &Client{
-		requests: requests, http: sender, base: base, organization: config.Organization,
+		requests: requests, token: token, http: sender, base: base, organization: config.Organization,
 		limits: newLimits(), now: time.Now, running: map[attempt]bool{}, unwell: map[string]map[string]bool{},
 	}, nil
 }

@@ -22,12 +22,14 @@ const (
 	maxAnswer = 64 << 20
 )
 
-// request is one call of the Machines API.
+// request is one call of the Machines API, or of the GraphQL API.
 type request struct {
 	// action and id are what Fly counts its rates by, and what an error names; id is an app or a Machine.
 	action, id string
 	ofMachine  bool
 	method     string
+	// graphQL has no path, and says with reads whether it changes something.
+	graphQL, reads bool
 	// path comes after /v1.
 	path string
 	// body is sent byte for byte; nil sends none.
@@ -36,7 +38,7 @@ type request struct {
 	timeout time.Duration
 }
 
-func (r request) mutates() bool { return r.method != http.MethodGet }
+func (r request) mutates() bool { return r.method != http.MethodGet && !r.reads }
 
 // call sends r once and decodes a 2xx answer into out, unless that is nil.
 func (c *Client) call(ctx context.Context, r request, out any) error {
@@ -86,12 +88,10 @@ func (c *Client) send(ctx context.Context, r request) ([]byte, *failure.Error) {
 
 // build takes path and authorization from fly-go. The body is set here: fly-go would marshal it anew, and change its bytes.
 func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
-	httpRequest, err := c.requests.NewRequest(ctx, r.method, r.path, nil, nil)
+	httpRequest, err := c.address(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	httpRequest.URL.Scheme, httpRequest.URL.Host = c.base.Scheme, c.base.Host
-	httpRequest.Host = c.base.Host
 	httpRequest.Header.Set("User-Agent", userAgent)
 	if r.nonce != "" {
 		httpRequest.Header.Set(flaps.NonceHeader, r.nonce)
@@ -103,6 +103,24 @@ func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
 		httpRequest.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.body)), nil }
 		httpRequest.Body, _ = httpRequest.GetBody() // never fails
 	}
+	return httpRequest, nil
+}
+
+// address builds what a request is but for its body.
+func (c *Client) address(ctx context.Context, r request) (*http.Request, error) {
+	if r.graphQL {
+		httpRequest, err := http.NewRequestWithContext(ctx, r.method, graphQLURL(c.base), nil)
+		if err == nil {
+			httpRequest.Header.Set("Authorization", c.token.GraphQLHeader())
+		}
+		return httpRequest, err
+	}
+	httpRequest, err := c.requests.NewRequest(ctx, r.method, r.path, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	httpRequest.URL.Scheme, httpRequest.URL.Host = c.base.Scheme, c.base.Host
+	httpRequest.Host = c.base.Host
 	return httpRequest, nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/hack/flyemulator"
 )
 
@@ -82,6 +83,47 @@ func TestADeployInTheMiddleIsKeptAndMovedToo(t *testing.T) {
 		require.Equal(t, "value 1", m.Env["DATABASE_URL"])
 		require.Equal(t, i < 2, bytes.Contains(m.Config, []byte(`"image":"i:2","metadata":{"tenant_credential_revision"`)), string(m.Config))
 	}
+}
+
+// Whoever lets his own deploy move the Machines is told how far it has come, and no Machine is touched.
+func TestDeployedGoesByInstances(t *testing.T) {
+	w := newWorld(t, started, started, stopped)
+	app, err := w.App(t.Context(), testApp)
+	require.NoError(t, err)
+	before, err := w.Instances(t.Context(), app)
+	require.NoError(t, err)
+	look := func() Progress {
+		t.Helper()
+		p, err := w.Deployed(t.Context(), app, "DATABASE_URL", before)
+		require.NoError(t, err)
+		return p
+	}
+	require.Equal(t, Progress{Total: 3, Waiting: "3 of 3 Machines take it with your next deploy, or with fly secrets deploy -a sp-acme"}, look())
+	ids := []string{w.state()[0].ID, w.state()[1].ID, w.state()[2].ID}
+	w.deploy(ids[0], `{"image":"i:2"}`)
+	require.Equal(t, 0, look().Updated, "it has only just started")
+	w.later(smokeTime)
+	require.Equal(t, Progress{Total: 3, Updated: 1, Waiting: "2 of 3 Machines take it with your next deploy, or with fly secrets deploy -a sp-acme"}, look())
+	w.deploy(ids[1], `{"image":"i:2"}`)
+	w.deploy(ids[2], `{"image":"i:2"}`)
+	require.Equal(t, Progress{Total: 3, Updated: 2, OnNextStart: 1}, look())
+	require.True(t, look().Done())
+	require.Equal(t, []int{1, 1, 1}, []int{w.machine(ids[0]).Updates, w.machine(ids[1]).Updates, w.machine(ids[2]).Updates}, "the deploys' own alone")
+}
+
+// A list that is wrongly empty is no deploy of all Machines.
+func TestDeployedDoesNotBelieveAnEmptyList(t *testing.T) {
+	w := newWorld(t, started)
+	app, err := w.App(t.Context(), testApp)
+	require.NoError(t, err)
+	before, err := w.Instances(t.Context(), app)
+	require.NoError(t, err)
+	w.fault(flyemulator.Fault{Route: listRoute, Status: 200, Body: `[]`, Count: 2})
+	_, err = w.Instances(t.Context(), app)
+	require.Equal(t, failure.Wait, failure.ClassOf(err))
+	p, err := w.Deployed(t.Context(), app, "DATABASE_URL", before)
+	require.NoError(t, err)
+	require.False(t, p.Done())
 }
 
 // deploy replaces a Machine's config as somebody else would.

@@ -96,17 +96,21 @@ func (c *Client) postSecret(ctx context.Context, app, variable string, body []by
 
 // SecretDigest reads the digest of an app secret; "" = not set.
 func (c *Client) SecretDigest(ctx context.Context, app, variable string) (string, error) {
+	secrets, err := c.secrets(ctx, app)
+	return digestOf(secrets, variable), err
+}
+
+// secrets lists the app's secrets, without their values.
+func (c *Client) secrets(ctx context.Context, app string) ([]flyapi.AppSecret, error) {
 	if err := checkName(app); err != nil {
-		return "", err
+		return nil, err
 	}
 	r := request{
 		action: "list secrets", id: app, method: http.MethodGet, path: "/apps/" + app + "/secrets", timeout: readTimeout,
 	}
 	var answer flyapi.ListAppSecretsResp
-	if err := c.call(ctx, r, &answer); err != nil {
-		return "", err
-	}
-	return digestOf(answer.Secrets, variable), nil
+	err := c.call(ctx, r, &answer)
+	return answer.Secrets, err
 }
 
 func digestOf(secrets []flyapi.AppSecret, name string) string {

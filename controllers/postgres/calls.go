@@ -87,11 +87,11 @@ func (s *Server) Rolled(ctx context.Context, tenantID, uid string, revision int6
 	return s.exec(ctx, "select tenant_credentials.rolled($1::text::uuid, $2, $3)", tenantID, uid, revision)
 }
 
-// Retire closes the login that the consumers of a rolled rotation have left, once no session of it is left or grace has passed since they
-// did, and with endSessions ends what is left then. It answers whether all of that is done; until then it is called again, and Complete
-// needs it. Retry/Superseded: the row is not rolled.
-func (s *Server) Retire(ctx context.Context, tenantID, uid string, revision int64, grace time.Duration, endSessions bool) (bool, error) {
-	return s.ask(ctx, "select tenant_credentials.retire($1::text::uuid, $2, $3, make_interval(secs => $4), $5)", tenantID, uid, revision, grace.Seconds(), endSessions)
+// Retire closes the login that the consumers of a rolled rotation have left. It answers whether that is done, and whatever sessions of it
+// are to be ended are; until then it is called again, and Complete needs it. Retry/Superseded: the row is not rolled.
+func (s *Server) Retire(ctx context.Context, tenantID, uid string, revision int64, r Retirement) (bool, error) {
+	return s.ask(ctx, "select tenant_credentials.retire($1::text::uuid, $2, $3, make_interval(secs => $4), $5, $6)",
+		tenantID, uid, revision, r.Grace.Seconds(), r.OnceIdle, r.EndSessions)
 }
 
 // Complete marks a committed or rolled rotation as completed, and raises the claim's generation to the row's. Twice is the same as once.
@@ -207,6 +207,7 @@ type rotationRow struct {
 	FlyApp          string    `json:"flyApp"`
 	FlyDigest       string    `json:"flyDigest"`
 	FlyVersion      uint64    `json:"flyVersion"`
+	FlyInstances    []string  `json:"flyInstances"`
 	OpenedAt        time.Time `json:"openedAt"`
 	CommittedAt     time.Time `json:"committedAt"`
 	RolledAt        time.Time `json:"rolledAt"`

@@ -68,7 +68,7 @@ func (f *fixture) finish(id string, revision int64) {
 
 func (f *fixture) retire(id string, revision int64, grace time.Duration, endSessions bool) bool {
 	f.t.Helper()
-	retired, err := f.server.Retire(f.t.Context(), id, "uid", revision, grace, endSessions)
+	retired, err := f.server.Retire(f.t.Context(), id, "uid", revision, Retirement{Grace: grace, OnceIdle: true, EndSessions: endSessions})
 	require.NoError(f.t, err)
 	return retired
 }
@@ -234,8 +234,27 @@ func TestRetireWaitsForSessionsWithinItsGrace(t *testing.T) {
 	})
 }
 
+// Whose consumers can not be seen to have moved keeps its former login for the whole grace, and its sessions.
+func TestRetireWaitsForTheWholeGrace(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		id, _ := f.overlapping()
+		first, _ := f.overlap(id)
+		require.NoError(t, f.server.Rolled(t.Context(), id, "uid", first.Revision))
+		retire := func(grace time.Duration) bool {
+			retired, err := f.server.Retire(t.Context(), id, "uid", first.Revision, Retirement{Grace: grace})
+			require.NoError(t, err)
+			return retired
+		}
+		require.False(t, retire(time.Hour))
+		require.NotEmpty(t, f.observe(id).FormerLogin, "nobody is logged in, and somebody may be")
+		require.False(t, retire(0))
+		require.True(t, retire(0))
+		require.Empty(t, f.observe(id).FormerLogin)
+	})
+}
+
 func (r Rotation) retireNow(f *fixture, id string) error {
-	_, err := f.server.Retire(f.t.Context(), id, "uid", r.Revision, 0, true)
+	_, err := f.server.Retire(f.t.Context(), id, "uid", r.Revision, Retirement{EndSessions: true})
 	return err
 }
 

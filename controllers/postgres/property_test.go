@@ -190,7 +190,7 @@ func (m *machine) rolled(r *rapid.T) {
 
 func (m *machine) retire(r *rapid.T) {
 	uid, revision := rapid.SampledFrom(uids).Draw(r, "uid"), m.revision(r)
-	_, err := m.f.server.Retire(m.f.t.Context(), m.id, uid, revision, 0, false)
+	_, err := m.f.server.Retire(m.f.t.Context(), m.id, uid, revision, Retirement{OnceIdle: true})
 	if !m.holds(r, uid, err) {
 		return
 	}
@@ -255,9 +255,9 @@ func (m *machine) jumble(r *rapid.T) {
 			"select from tenant_credentials.lock($1, 'a') where $2 > 0",
 			"select tenant_credentials.stage($1, $2, '" + m.f.verifier(credential.NewPassword()) + "', null)",
 			"select tenant_credentials.issue($1, $2, '" + m.f.verifier(credential.NewPassword()) + "')",
-			"select tenant_credentials.commit($1, $2, null, null, null)",
+			"select tenant_credentials.commit($1, $2, null, null, null, null)",
 			"select tenant_credentials.rolled($1, 'a', $2)",
-			"select tenant_credentials.retire($1, 'a', $2, interval '0', false)",
+			"select tenant_credentials.retire($1, 'a', $2, interval '0', true, false)",
 			"select tenant_credentials.complete($1, 'a', $2)",
 			"select tenant_credentials.discard($1, 'a', $2)",
 		}).Draw(r, "call")

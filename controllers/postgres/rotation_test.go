@@ -60,7 +60,7 @@ func TestRotationEndToEnd(t *testing.T) {
 		require.Equal(t, after.VerifierDigest, after.Last.VerifierDigest)
 		require.Equal(t, after.HashDigest, after.Last.HashDigest)
 		require.Equal(t, delivery, after.Last.DeliveryDigest)
-		require.Equal(t, write, FlyWrite{after.Last.FlyApp, after.Last.FlyVersion, after.Last.FlyDigest})
+		require.Equal(t, write, FlyWrite{after.Last.FlyApp, after.Last.FlyVersion, after.Last.FlyDigest, after.Last.FlyInstances})
 		require.NotEqual(t, before.VerifierDigest, after.VerifierDigest)
 		require.Zero(t, after.Claim.Generation)
 

@@ -133,8 +133,8 @@ func (t *transaction) Commit(ctx context.Context, w FlyWrite) error {
 	if w.Version != 0 {
 		version = strconv.FormatUint(w.Version, 10)
 	}
-	if _, err := t.tx.Exec(ctx, "select tenant_credentials.commit($1::text::uuid, $2, $3, nullif($4::text, '')::numeric, $5)",
-		t.tenant.ID, t.staged, w.App, version, w.Digest); err != nil {
+	if _, err := t.tx.Exec(ctx, "select tenant_credentials.commit($1::text::uuid, $2, $3, nullif($4::text, '')::numeric, $5, $6)",
+		t.tenant.ID, t.staged, w.App, version, w.Digest, w.Instances); err != nil {
 		return translate(err)
 	}
 	return nil

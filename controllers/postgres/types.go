@@ -96,6 +96,8 @@ type Rotation struct {
 	// FlyApp and FlyDigest name the secret that was set at Fly; FlyVersion is its secrets version, 0 = none.
 	FlyApp, FlyDigest string
 	FlyVersion        uint64
+	// FlyInstances are those of the app's Machines that had the former value; nil = the operator moves the Machines itself.
+	FlyInstances []string
 	// OpenedAt is the server's time at which the rotation was begun.
 	OpenedAt time.Time
 	// CommittedAt, RolledAt and CompletedAt are zero until then.
@@ -156,6 +158,19 @@ type FlyWrite struct {
 	App     string
 	Version uint64
 	Digest  string
+	// Instances are those of the app's Machines that have the former value, where a deploy of the user's is to replace them; nil = the
+	// operator moves the Machines itself.
+	Instances []string
+}
+
+// Retirement says how the login that the consumers have left is closed.
+type Retirement struct {
+	// Grace is how long it may be used after the consumers have left.
+	Grace time.Duration
+	// OnceIdle closes it before that when no session of it is left.
+	OnceIdle bool
+	// EndSessions ends the sessions of it that are left when it is closed.
+	EndSessions bool
 }
 
 // Installation is what the DBA decides when the ledger is installed.

@@ -99,7 +99,8 @@ func TestDecideInvariants(t *testing.T) {
 			f.Request = &Request{generation.Draw(t, "replaces"), flag.Draw(t, "compromised")}
 		}
 		if flag.Draw(t, "rotated before") {
-			f.Last = &Last{1 + generation.Draw(t, "revision"), flag.Draw(t, "done"), generation.Draw(t, "last"), digest.Draw(t, "last digest"), flag.Draw(t, "rolled"), flag.Draw(t, "refused"), flag.Draw(t, "superseded"), flag.Draw(t, "halted"), flag.Draw(t, "gone")}
+			f.Last = &Last{Revision: 1 + generation.Draw(t, "revision"), Completed: flag.Draw(t, "done"), Generation: generation.Draw(t, "last"), DeliveryDigest: digest.Draw(t, "last digest"),
+				Rolled: flag.Draw(t, "rolled"), LoginRefused: flag.Draw(t, "refused"), Superseded: flag.Draw(t, "superseded"), Halted: flag.Draw(t, "halted"), Gone: flag.Draw(t, "gone")}
 		}
 		return f
 	})

@@ -16,6 +16,10 @@ func (r *Reconciler) announce(s *scope) {
 		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationCommitted, "Rotate",
 			"%s (%s)", s.inForce(after.Revision), after.LastRotation.Reason)
 	}
+	if s.rolledNow {
+		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationRolledOut, "Rotate",
+			"%s; the former login is closed next%s", s.everybodyHas(after.Revision), s.warnings())
+	}
 	if completed(after) && !completed(before) && before.ObservedGeneration >= 0 {
 		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationCompleted, "Rotate",
 			"%s%s", s.everybodyHas(after.Revision), s.warnings())

@@ -105,6 +105,8 @@ func (s *scope) flySecretSynced(m messages) metav1.Condition {
 			s.tenant.FlyApp, s.destination.Variable, s.nextGeneration()))
 	case s.tenant.Last == nil:
 		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAdopted, m.secret()+" is the one that was found.")
+	case s.awaitsDeploy() && !s.retiring:
+		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonStaged, fmt.Sprintf("%s is the one of revision %d (digest %s), for your next deploy.", m.secret(), s.tenant.Last.Revision, s.flyDigest))
 	default:
 		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonVerified, fmt.Sprintf("%s is the one of revision %d (digest %s).", m.secret(), s.tenant.Last.Revision, s.flyDigest))
 	}

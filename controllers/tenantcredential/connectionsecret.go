@@ -92,12 +92,6 @@ func (s *scope) connectionSecretDrifted() bool {
 	return s.deliversToSecret() && s.delivered(s.tenant) && s.secret.state == secretOther && (!rolling(s.tenant) || rolled(s.tenant))
 }
 
-// formerLoginKept says that what mounts the Secret still has time to be rolled: nobody can see whether it has been, and that no session of
-// the former login is left does not tell.
-func (s *scope) formerLoginKept() bool {
-	return s.deliversToSecret() && (!rolled(s.tenant) || s.tenant.Clock.Before(s.tenant.Last.RolledAt.Add(s.gracePeriod())))
-}
-
 // secretAhead says that the Secret has a revision that the ledger does not know.
 func (s *scope) secretAhead(tenant *postgres.Tenant) bool {
 	return s.secret.revision > 0 && (tenant.Last == nil || s.secret.revision > tenant.Last.Revision)

@@ -113,11 +113,8 @@ func TestReportOfConnectionSecret(t *testing.T) {
 func TestFormerLoginIsKeptForWhatMountsTheSecret(t *testing.T) {
 	s := restingBySecret()
 	s.environment.Spec.Rotation.OverlapGracePeriod = "15m"
-	s.tenant.Last.State, s.tenant.Last.SessionPolicy, s.tenant.Last.RolledAt = postgres.StateRolled, postgres.SessionsKept, now
-	s.tenant.Clock = now.Add(14 * time.Minute)
-	require.True(t, s.formerLoginKept())
-	s.tenant.Clock = now.Add(15 * time.Minute)
-	require.False(t, s.formerLoginKept())
-	s.tenant.Clock, s.tenant.Last.SessionPolicy = now, postgres.SessionsTerminated
-	require.False(t, s.formerLoginKept(), "sessions of before are to be ended")
+	s.tenant.Last.SessionPolicy = postgres.SessionsKept
+	require.Equal(t, postgres.Retirement{Grace: 15 * time.Minute, EndSessions: true}, s.retirement())
+	s.tenant.Last.SessionPolicy = postgres.SessionsTerminated
+	require.Zero(t, s.retirement().Grace, "sessions of before are to be ended")
 }

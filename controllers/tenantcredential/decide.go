@@ -15,9 +15,9 @@ import (
 func (r *Reconciler) decide(_ context.Context, s *scope) error {
 	s.decision = rotation.Decide(s.facts(s.tenant))
 	if s.decision.Step == rotation.Nothing && !s.deleted() && s.request() != nil && s.request().ReplacesRevision > s.newestRevision(s.tenant) {
-		return readyObstacle(failure.Stall, v1alpha1.ReasonInvalidSpec, "")
+		return readyObstacle(failure.Stall, v1alpha1.ReasonInvalidSpec, "rotationRequest")
 	}
-	return nil
+	return s.checkPolicies()
 }
 
 func (s *scope) request() *v1alpha1.RotationRequest { return s.object.Spec.RotationRequest }

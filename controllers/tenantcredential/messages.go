@@ -6,6 +6,7 @@ import (
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
 
 // messages words what a user reads in a status: the fact, what it means for the tenant, and the command that mends it.
@@ -76,10 +77,12 @@ func (m messages) next() string {
 
 func (m messages) rolling() string {
 	text := m.inForce(m.tenant.Last.Revision)
-	if !m.deliversToFly() {
+	switch {
+	case !m.deliversToFly():
 		return text + m.rollingSecret() + "."
-	}
-	if m.progress == nil {
+	case m.progress == nil && m.awaitsDeploy():
+		return text + ", for your next deploy."
+	case m.progress == nil:
 		return text + ", and the Machines are moved onto it."
 	}
 	text += fmt.Sprintf("; %d of %d Machines run with it", m.progress.Updated, m.progress.Total)
@@ -145,6 +148,8 @@ func (m messages) consequence() string {
 		return "Nothing was changed."
 	case m.tenant.Open != nil && !m.deliversToFly() && m.failed().Reason == failure.OutcomeUnknown:
 		return "Whether the new password is in force is not known; nothing that reads the Secret has it yet."
+	case m.tenant.Open != nil && m.tenant.Open.State == postgres.StateIssued && m.deliversToFly() && (m.failed().Class == failure.Unknown || m.secretDrifted()):
+		return fmt.Sprintf("The former password is still valid, and Fly may hold one that the next attempt ends: do not deploy app %s until this object is Ready.", m.tenant.FlyApp)
 	case m.tenant.Open != nil && m.deliversToFly() && (m.failed().Class == failure.Unknown || m.secretDrifted()):
 		return fmt.Sprintf("The former password is still the valid one, and Fly may hold one that is not: do not deploy app %s until this object is Ready.", m.tenant.FlyApp)
 	case m.scope.obstacle.condition == v1alpha1.ConnectionSecretSyncedCondition:
@@ -188,6 +193,10 @@ func (m messages) setUp() (fact, command string) {
 		return fmt.Sprintf("TenantEnvironment %s is not ready (%s)", environment, m.failed().Detail),
 			fmt.Sprintf("It says what to do: kubectl get tenv %s -o wide", environment)
 	case v1alpha1.ReasonInvalidSpec:
+		if m.failed().Detail == "rolloutPolicy" {
+			return "spec.delivery.fly.rolloutPolicy Staged needs two logins, and the strategy is InPlace",
+				fmt.Sprintf("To have two: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"rotation\":{\"strategy\":\"Overlap\"}}}'", object.Namespace, object.Name)
+		}
 		newest := m.newestRevision(m.tenant)
 		return fmt.Sprintf("spec.rotationRequest asks to replace revision %d, and the newest revision is %d", m.request().ReplacesRevision, newest),
 			fmt.Sprintf("To replace that one: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"rotationRequest\":{\"replacesRevision\":%d}}}'", object.Namespace, object.Name, newest)

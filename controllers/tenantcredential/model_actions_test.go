@@ -19,7 +19,7 @@ func (w *world) actions(rt *rapid.T) map[string]func(*rapid.T) {
 		"suspend": w.drawSuspend, "variable": w.drawVariable, "host": w.drawHost, "delete or create": w.drawLife,
 		"fail over": w.drawFailover, "foreign change": w.drawForeign, "late write": w.drawLate, "machine": w.drawMachine,
 		"nuisance": w.drawNuisance, "time": w.drawTime, "outage": w.drawOutage, "rename": w.drawRename,
-		"request": w.drawRequest, "session policy": w.drawSessionPolicy, "session": w.drawSession, "strategy": w.drawStrategy,
+		"request": w.drawRequest, "session policy": w.drawSessionPolicy, "session": w.drawSession, "strategy": w.drawStrategy, "roll-out": w.drawRollout,
 		"delivery": w.drawOtherDelivery, "connection Secret": w.drawSecret,
 	}
 	names := slices.Sorted(maps.Keys(disturbing))
@@ -157,6 +157,21 @@ func (w *world) drawStrategy(rt *rapid.T) {
 	w.theObject(rt)
 	strategy := rapid.SampledFrom([]v1alpha1.RotationStrategy{"", v1alpha1.RotationStrategyInPlace, v1alpha1.RotationStrategyOverlap}).Draw(rt, "strategy")
 	w.edit(func(o *v1alpha1.TenantCredential) { o.Spec.Rotation.Strategy = strategy })
+}
+
+// drawRollout has the user deploy, or says who moves the Machines from now on.
+func (w *world) drawRollout(rt *rapid.T) {
+	w.theObject(rt)
+	policy := rapid.SampledFrom([]v1alpha1.RolloutPolicy{"", v1alpha1.RolloutPolicyRolling, v1alpha1.RolloutPolicyStaged}).Draw(rt, "policy")
+	if policy == "" {
+		w.deploy()
+		return
+	}
+	w.edit(func(o *v1alpha1.TenantCredential) {
+		if o.Spec.Delivery.Fly != nil {
+			o.Spec.Delivery.Fly.RolloutPolicy = policy
+		}
+	})
 }
 
 func (w *world) drawSuspend(rt *rapid.T) {

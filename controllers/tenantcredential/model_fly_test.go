@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
 
 const (
@@ -32,6 +34,7 @@ type flyApp struct {
 // machine runs with the secrets that its last update brought, whatever they are by now.
 type machine struct {
 	id              string
+	instance        int
 	env             map[string]string
 	revision        int64
 	version         uint64
@@ -100,6 +103,39 @@ func (w *world) boot(m *machine, variable string) {
 	m.refused = !w.works(m.env[variable])
 }
 
+// update replaces a Machine: only that brings it the app's secrets.
+func (m *machine) update(a *flyApp) {
+	m.instance++
+	m.env = maps.Clone(a.secrets)
+}
+
+func (m *machine) instanceID() string { return fmt.Sprintf("%s-%d", m.id, m.instance) }
+
+// deploy is the user's own: whatever Fly has, all Machines get.
+func (w *world) deploy() {
+	a := w.apps[w.ledger.now.app]
+	for _, m := range a.machines {
+		m.update(a)
+		if m.running {
+			w.boot(m, "DATABASE_URL")
+		}
+	}
+}
+
+// deployWhatWaits is the user who sees that Machines wait for his deploy.
+func (w *world) deployWhatWaits() {
+	last := w.ledger.now.last()
+	if last == nil || last.State != postgres.StateCommitted {
+		return
+	}
+	for _, m := range w.apps[w.ledger.now.app].machines {
+		if slices.Contains(last.FlyInstances, m.instanceID()) {
+			w.deploy()
+			return
+		}
+	}
+}
+
 // flyOf is Fly as a process sees it.
 type flyOf struct{ p *process }
 
@@ -163,6 +199,46 @@ func (c flyOf) Advance(ctx context.Context, r fly.RollOut) (p fly.Progress, err 
 	return p, err
 }
 
+func (c flyOf) Instances(ctx context.Context, app fly.App) (instances []string, err error) {
+	err = c.ask(ctx, flySide, "instances", app.Name, func(a *flyApp) error {
+		instances = []string{}
+		for _, m := range a.machines {
+			instances = append(instances, m.instanceID())
+		}
+		return nil
+	})
+	return instances, err
+}
+
+func (c flyOf) Deployed(ctx context.Context, app fly.App, variable string, before []string) (p fly.Progress, err error) {
+	err = c.ask(ctx, flySide, "deployed", app.Name, func(a *flyApp) error {
+		for _, m := range a.machines {
+			p.Total++
+			switch {
+			case slices.Contains(before, m.instanceID()):
+				p.Waiting = "a deploy"
+			case !m.running:
+				p.OnNextStart++
+			case c.p.w.failing(m, variable):
+				p.Failed++
+				p.Waiting = m.id + " is unhealthy"
+			default:
+				p.Updated++
+			}
+		}
+		return nil
+	})
+	return p, err
+}
+
+// RecordRelease changes nothing that a tenant depends on, whatever becomes of it.
+func (c flyOf) RecordRelease(ctx context.Context, r fly.RollOut, _ string) string {
+	if err := c.ask(ctx, flySide, "record release", r.App.Name, func(*flyApp) error { return nil }); err != nil {
+		return "fly does not show it"
+	}
+	return ""
+}
+
 func (c flyOf) advance(a *flyApp, r fly.RollOut) (p fly.Progress) {
 	var next *machine
 	for _, m := range a.machines {
@@ -188,7 +264,8 @@ func (c flyOf) advance(a *flyApp, r fly.RollOut) (p fly.Progress) {
 	if next == nil || p.Waiting != "" || p.Halted != "" {
 		return p
 	}
-	next.revision, next.version, next.env = r.Revision, r.SecretVersion, maps.Clone(a.secrets)
+	next.revision, next.version = r.Revision, r.SecretVersion
+	next.update(a)
 	next.onNextStart, next.unhealthyBefore = !next.running, next.running && c.p.unwell[next.id]
 	if next.running {
 		c.p.w.boot(next, r.Variable)

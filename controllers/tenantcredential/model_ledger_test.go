@@ -365,7 +365,7 @@ func (s *session) Commit(ctx context.Context, w postgres.FlyWrite) error {
 		if err := move(row, postgres.StateCommitted); err != nil {
 			return err
 		}
-		row.CommittedAt, row.FlyApp, row.FlyVersion, row.FlyDigest = time.Now(), w.App, w.Version, w.Digest
+		row.CommittedAt, row.FlyApp, row.FlyVersion, row.FlyDigest, row.FlyInstances = time.Now(), w.App, w.Version, w.Digest, w.Instances
 		return nil
 	})
 }
@@ -437,7 +437,7 @@ func (c postgresOf) Rolled(ctx context.Context, _, uid string, revision int64) e
 	})
 }
 
-func (c postgresOf) Retire(ctx context.Context, _, uid string, revision int64, grace time.Duration, endSessions bool) (retired bool, err error) {
+func (c postgresOf) Retire(ctx context.Context, _, uid string, revision int64, r postgres.Retirement) (retired bool, err error) {
 	err = c.change(ctx, "retire", func(f *facts) error {
 		if err := f.hold(uid); err != nil {
 			return err
@@ -449,16 +449,16 @@ func (c postgresOf) Retire(ctx context.Context, _, uid string, revision int64, g
 		former := f.other(row.Login)
 		left := !w.session.IsZero() && w.sessionLogin == former
 		if f.verifiers[former] != "" {
-			if !left || time.Since(row.RolledAt) >= grace {
+			if r.OnceIdle && !left || time.Since(row.RolledAt) >= r.Grace {
 				w.loginClosed(f, row, former)
 				delete(f.verifiers, former)
 			}
 			return nil
 		}
-		if left && endSessions {
+		if left && r.EndSessions {
 			w.session = time.Time{}
 		}
-		retired = !(left && endSessions)
+		retired = !(left && r.EndSessions)
 		return nil
 	})
 	return retired, err

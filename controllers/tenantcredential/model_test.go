@@ -128,6 +128,7 @@ func (w *world) settle(when string) {
 			}
 			w.rt.Fatalf("%s: nobody looks at the object again", when)
 		}
+		w.deployWhatWaits()
 		sleepUntil(p.due)
 		p.pass(script{})
 		w.check()
@@ -153,11 +154,15 @@ func (w *world) settled() bool {
 	case v1alpha1.ReasonSuspended:
 		return object.Spec.Suspend
 	case v1alpha1.ReasonInvalidSpec:
-		return object.Spec.RotationRequest.ReplacesRevision > object.Status.Revision
+		return w.policiesClash(object) || object.Spec.RotationRequest.ReplacesRevision > object.Status.Revision
 	case v1alpha1.ReasonDriftDetected:
 		return w.foreign
 	}
 	return false
+}
+
+func (w *world) policiesClash(o *v1alpha1.TenantCredential) bool {
+	return o.Spec.Delivery.Fly != nil && o.Spec.Delivery.Fly.RolloutPolicy == v1alpha1.RolloutPolicyStaged && o.Spec.Rotation.Strategy != v1alpha1.RotationStrategyOverlap
 }
 
 // rotateOnceMore does what every message of a drift says. After it everything is as it should be, whatever happened before.
@@ -177,6 +182,9 @@ func (w *world) rotateOnceMore() {
 		}
 		generation++
 		o.Spec.RotationGeneration, o.Spec.Suspend = &generation, false
+		if w.policiesClash(o) {
+			o.Spec.Rotation.Strategy = v1alpha1.RotationStrategyOverlap
+		}
 		if o.Spec.RotationRequest != nil && o.Spec.RotationRequest.ReplacesRevision > o.Status.Revision {
 			o.Spec.RotationRequest = nil
 		}

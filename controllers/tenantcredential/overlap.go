@@ -29,8 +29,13 @@ func (r *Reconciler) overlap(ctx context.Context, s *scope, next password) error
 	return r.commit(ctx, s, next)
 }
 
+// issueDeadline bounds the transaction that issues a password: two waits for a lock, and COMMIT.
+const issueDeadline = 15 * time.Second
+
 // issue is a transaction of its own. That its answer is lost does no harm: the next attempt issues again.
 func (r *Reconciler) issue(ctx context.Context, s *scope, next *password) error {
+	ctx, cancel := context.WithTimeout(ctx, issueDeadline)
+	defer cancel()
 	err := s.connection.Postgres.InTransaction(ctx, s.id(), s.uid(), func(ctx context.Context, tx postgres.Transaction) (err error) {
 		locked := tx.Tenant()
 		if err := s.stillDue(&locked); err != nil {
@@ -45,29 +50,35 @@ func (r *Reconciler) issue(ctx context.Context, s *scope, next *password) error 
 	return asObstacle(err)
 }
 
-// retire closes the login that the Machines have left. Nobody should use it any more; whoever still has a session of it has the grace period.
+// retire closes the login that the Machines have left.
 func (r *Reconciler) retire(ctx context.Context, s *scope, last *postgres.Rotation) error {
 	if !rolled(s.tenant) {
 		if s.tenant.FormerLogin == "" {
 			return nil
 		}
+		s.recordRelease(ctx, last)
 		if err := s.connection.Postgres.Rolled(ctx, s.id(), s.uid(), last.Revision); err != nil {
 			return postgresObstacle(err)
 		}
+		s.rolledNow = true
 	}
-	if s.formerLoginKept() {
-		s.retiring = true
-		return nil
-	}
-	retired, err := s.connection.Postgres.Retire(ctx, s.id(), s.uid(), last.Revision, s.gracePeriod(), true)
+	retired, err := s.connection.Postgres.Retire(ctx, s.id(), s.uid(), last.Revision, s.retirement())
 	s.retiring = !retired
 	return postgresObstacle(err)
 }
 
-// gracePeriod is how long sessions of the former login are left alone. Where they are to be ended anyway, not at all.
-func (s *scope) gracePeriod() time.Duration {
-	if s.tenant.Last.SessionPolicy != postgres.SessionsKept {
-		return 0
+// retirement says how. Machines that the operator has moved itself do not use the former login any more, and whoever still has a session of
+// it has the grace period, unless sessions are to be ended anyway. Of Machines that others have replaced it is not known which secrets they
+// started with: Fly may have served an older value, so nothing is hurried, and nobody cut off.
+func (s *scope) retirement() postgres.Retirement {
+	grace := s.environment.Spec.Rotation.OverlapGracePeriod.Value()
+	switch {
+	case s.tenant.Last.FlyInstances != nil:
+		return postgres.Retirement{Grace: grace}
+	case s.tenant.Last.SessionPolicy != postgres.SessionsKept:
+		grace = 0
+	case s.deliversToSecret(): // nobody can see whether what mounts it has been rolled, and that no session is left does not tell
+		return postgres.Retirement{Grace: grace, EndSessions: true}
 	}
-	return s.environment.Spec.Rotation.OverlapGracePeriod.Value()
+	return postgres.Retirement{Grace: grace, OnceIdle: true, EndSessions: true}
 }

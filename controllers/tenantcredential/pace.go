@@ -83,6 +83,8 @@ func (s *scope) nextLook() time.Duration {
 		return max(time.Until(s.object.Status.Failure.RetryTime.Time), time.Millisecond)
 	case s.attempted, s.decision.Step == rotation.Start:
 		return time.Millisecond
+	case s.awaitsDeploy():
+		return deployPeriod
 	case s.tenant != nil && rolled(s.tenant), s.sessionsLeft && (!s.deliversToFly() || s.progress != nil && s.progress.Done()):
 		return sweepPeriod
 	case s.tenant != nil && unfinished(s.tenant):
@@ -131,10 +133,10 @@ func (r *Reconciler) takeSlot(s *scope, finishing bool) bool {
 	return true
 }
 
-// giveSlotBack frees the slot of a rotation that is done, or that can not go on: a stuck one, or one that only waits for somebody to leave
-// the former login, must not keep others waiting.
+// giveSlotBack frees the slot of a rotation that is done, or that can not go on: a stuck one, or one that only waits for the
+// user's deploy, or for somebody to leave the former login, must not keep others waiting.
 func (r *Reconciler) giveSlotBack(s *scope) {
-	if s.obstacle != nil || s.tenant == nil || !unfinished(s.tenant) || s.retiring {
+	if s.obstacle != nil || s.tenant == nil || !unfinished(s.tenant) || s.retiring || s.awaitsDeploy() {
 		r.releaseSlot(client.ObjectKeyFromObject(s.object))
 	}
 }

@@ -50,6 +50,8 @@ const (
 	slotPeriod    = 500 * time.Millisecond
 	// sweepPeriod is how soon sessions of before are looked for again, where nothing else is left to do.
 	sweepPeriod = 5 * time.Second
+	// deployPeriod is how soon the user's own deploy is noticed.
+	deployPeriod = 15 * time.Second
 	// restingPeriod is how often an object is looked at while nothing happens.
 	restingPeriod = 30 * time.Minute
 	// passTimeout bounds one pass; the longest step of one is a look at all Machines. apiTimeout bounds a call of the API server.

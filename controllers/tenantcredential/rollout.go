@@ -5,7 +5,6 @@ import (
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
-	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
 )
@@ -24,8 +23,7 @@ func (r *Reconciler) rollOut(ctx context.Context, s *scope) error {
 	if rolled(s.tenant) {
 		return r.finish(ctx, s, last)
 	}
-	r.takeSlot(s, true)
-	if moved, err := s.moveMachines(ctx); err != nil || !moved {
+	if moved, err := r.moveMachines(ctx, s); err != nil || !moved {
 		return err
 	}
 	return r.finish(ctx, s, last)
@@ -41,13 +39,11 @@ func (s *scope) probeFly(ctx context.Context) error {
 }
 
 // moveMachines makes one step, and says whether all have moved.
-func (s *scope) moveMachines(ctx context.Context) (bool, error) {
+func (r *Reconciler) moveMachines(ctx context.Context, s *scope) (bool, error) {
 	if !s.deliversToFly() {
 		return true, nil
 	}
-	progress, err := s.connection.Fly.Advance(ctx, fly.RollOut{
-		App: s.flyApp, Variable: s.destination.Variable, Revision: s.tenant.Last.Revision, SecretVersion: s.tenant.Last.FlyVersion,
-	})
+	progress, err := r.advance(ctx, s, s.tenant.Last)
 	if err != nil {
 		return false, flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
 	}
@@ -78,6 +74,9 @@ func (r *Reconciler) finish(ctx context.Context, s *scope, last *postgres.Rotati
 func (r *Reconciler) complete(ctx context.Context, s *scope, last *postgres.Rotation) error {
 	if stands, err := s.valueStands(ctx, last); err != nil || !stands {
 		return err // the next pass sees it, and rotates
+	}
+	if !rolled(s.tenant) { // else it was recorded when the Machines had moved
+		s.recordRelease(ctx, last)
 	}
 	if err := s.connection.Postgres.Complete(ctx, s.id(), s.uid(), last.Revision); err != nil {
 		return postgresObstacle(err)

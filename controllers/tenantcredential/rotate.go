@@ -172,7 +172,11 @@ func (r *Reconciler) transact(ctx context.Context, s *scope, next password) erro
 		if err != nil {
 			return flyObstacle(v1alpha1.FlySecretSyncedCondition, err)
 		}
-		return tx.Commit(ctx, postgres.FlyWrite{App: s.tenant.FlyApp, Version: secret.Version, Digest: secret.Digest})
+		instances, err := r.instances(flyCtx, s, &locked)
+		if err != nil {
+			return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
+		}
+		return tx.Commit(ctx, postgres.FlyWrite{App: s.tenant.FlyApp, Version: secret.Version, Digest: secret.Digest, Instances: instances})
 	})
 	return asObstacle(err)
 }

@@ -23,7 +23,7 @@ type Postgres interface {
 	InTransaction(ctx context.Context, tenantID, uid string, f func(context.Context, postgres.Transaction) error) error
 	VerifyLogin(ctx context.Context, login postgres.Login) error
 	Rolled(ctx context.Context, tenantID, uid string, revision int64) error
-	Retire(ctx context.Context, tenantID, uid string, revision int64, grace time.Duration, endSessions bool) (bool, error)
+	Retire(ctx context.Context, tenantID, uid string, revision int64, retirement postgres.Retirement) (bool, error)
 	EndSessions(ctx context.Context, tenantID, uid string, revision int64, sweep bool) (bool, error)
 	Complete(ctx context.Context, tenantID, uid string, revision int64) error
 	Discard(ctx context.Context, tenantID, uid string, revision int64) error
@@ -36,6 +36,9 @@ type Fly interface {
 	SetSecret(ctx context.Context, app, variable, value string) (fly.Secret, error)
 	Probe(ctx context.Context, app fly.App, variable string) (fly.Progress, error)
 	Advance(ctx context.Context, rollOut fly.RollOut) (fly.Progress, error)
+	Instances(ctx context.Context, app fly.App) ([]string, error)
+	Deployed(ctx context.Context, app fly.App, variable string, before []string) (fly.Progress, error)
+	RecordRelease(ctx context.Context, rollOut fly.RollOut, reason string) (warning string)
 }
 
 // Slots bounds how many rotations of an environment are under way.
@@ -100,8 +103,9 @@ type scope struct {
 	attempted bool
 
 	// By rollOut. Nil where nothing rolls. retiring says that every Machine has moved, and the former login is not closed for good yet.
-	progress *fly.Progress
-	retiring bool
+	progress  *fly.Progress
+	retiring  bool
+	rolledNow bool // by this pass
 
 	// By the step that could not go on; nil where all went well.
 	obstacle *obstacle

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// tenantIDs are those of config/samples that the demo rotates.
+// tenantIDs are those of config/samples that the demo rotates, and of the tenants that it makes itself.
 var tenantIDs = map[string]string{
 	"acme":    "7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01",
 	"globex":  "b1e0c0de-6a3d-4c55-9c4e-52d1f7f0a902",
@@ -98,7 +98,7 @@ func (d *demo) raise(names ...string) func(context.Context) (string, error) {
 				return "", err
 			}
 			generation := max(object.Status.RotationGeneration, object.Spec.RotationGeneration) + 1
-			if _, err := kubectl(ctx, manifest(name, generation), "apply", "--server-side", "--field-manager=demo", "-f", "-"); err != nil {
+			if err := apply(ctx, manifest(name, generation)); err != nil {
 				return "", err
 			}
 			d.due[tenantIDs[name]]++
@@ -113,15 +113,19 @@ func ready(names ...string) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
 		stop := showProgress(ctx, names)
 		defer stop()
-		arguments := append([]string{"-n", "tenants-sandbox", "wait", "tcred", "--for=condition=Ready", "--timeout=180s"}, names...)
-		_, err := kubectl(ctx, "", arguments...)
-		return "Ready", err
+		return "Ready", awaitReady(ctx, names...)
 	}
 }
 
-// manifest is the tenant's of config/samples with a generation.
-func manifest(name string, generation int64) string {
-	return fmt.Sprintf(`apiVersion: credentials.systemprompt.io/v1alpha1
+func awaitReady(ctx context.Context, names ...string) error {
+	arguments := append([]string{"-n", "tenants-sandbox", "wait", "tcred", "--for=condition=Ready", "--timeout=180s"}, names...)
+	_, err := kubectl(ctx, "", arguments...)
+	return err
+}
+
+// manifest is the tenant's of config/samples with a generation; more are further lines of its spec.
+func manifest(name string, generation int64, more ...string) string {
+	text := fmt.Sprintf(`apiVersion: credentials.systemprompt.io/v1alpha1
 kind: TenantCredential
 metadata: {name: %s, namespace: tenants-sandbox}
 spec:
@@ -129,6 +133,16 @@ spec:
   environmentRef: {name: sandbox}
   rotationGeneration: %d
 `, name, tenantIDs[name], generation)
+	for _, line := range more {
+		text += "  " + line + "\n"
+	}
+	return text
+}
+
+// apply applies a manifest as a user does.
+func apply(ctx context.Context, manifest string) error {
+	_, err := kubectl(ctx, manifest, "apply", "--server-side", "--field-manager=demo", "-f", "-")
+	return err
 }
 
 // showProgress prints what the tenants' status says each time that it says something else, until it is stopped.
@@ -170,7 +184,7 @@ func reapply(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := kubectl(ctx, manifest("globex", former.Spec.RotationGeneration), "apply", "--server-side", "--field-manager=demo", "-f", "-"); err != nil {
+	if err := apply(ctx, manifest("globex", former.Spec.RotationGeneration)); err != nil {
 		return "", err
 	}
 	now, err := get(ctx, "globex")

@@ -1,5 +1,8 @@
 // Command demo does the main job on a running playground and proves what happened: it adopts the sample tenants, rotates some of them
 // with kubectl apply, and looks at Postgres, at Fly and into the Machines whether it is so. The independent checker has the last word.
+//
+// With the argument overlap it makes two tenants of its own, rotates both at the same time, one with each strategy, and counts how many
+// logins of their apps fail.
 package main
 
 import (
@@ -15,14 +18,18 @@ import (
 )
 
 func main() {
+	name, scenario := "demo", run
+	if len(os.Args) > 1 && os.Args[1] == "overlap" {
+		name, scenario = "demo-overlap", runOverlap
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx)
+	err := scenario(ctx)
 	stop()
 	if err != nil {
-		fmt.Printf("\ndemo: failed: %v\nLook at: kubectl get tcred -A -o wide, and at the manager's log, %s\n", err, os.Getenv("MANAGER_LOG"))
+		fmt.Printf("\n%s: failed: %v\nLook at: kubectl get tcred -A -o wide, and at the manager's log, %s\n", name, err, os.Getenv("MANAGER_LOG"))
 		os.Exit(1)
 	}
-	fmt.Println("demo: ok")
+	fmt.Println(name + ": ok")
 }
 
 // demo is what the steps share.
@@ -46,8 +53,13 @@ func run(ctx context.Context) error {
 		return err
 	}
 	d := &demo{config: config, due: map[string]int{}, previous: map[string]*view{}}
+	return report(ctx, d.steps())
+}
+
+// report does the steps one after another, until one of them can not be done.
+func report(ctx context.Context, steps []step) error {
 	began := time.Now()
-	for _, s := range d.steps() {
+	for _, s := range steps {
 		if err := s.run(ctx); err != nil {
 			return err
 		}

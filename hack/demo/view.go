@@ -27,8 +27,15 @@ type view struct {
 }
 
 type machine struct {
-	ID    string `json:"id"`
-	State string `json:"state"`
+	ID         string `json:"id"`
+	State      string `json:"state"`
+	InstanceID string `json:"instance_id"`
+	Updates    int    `json:"updates"`
+	AppTotal   struct {
+		Logins    int64  `json:"logins"`
+		Failures  int64  `json:"failures"`
+		LastError string `json:"last_error"`
+	} `json:"app_total"` // of all processes that have run on it
 }
 
 func see(ctx context.Context, name string) (*view, error) {

@@ -22,6 +22,7 @@ func (e *Emulator) adminRoutes() http.Handler {
 	route("DELETE /admin/apps/{app}", e.adminDeleteApp)
 	route("PUT /admin/apps/{app}/secrets/{name}", e.adminPutSecret)
 	route("DELETE /admin/apps/{app}/secrets/{name}", e.adminDeleteSecret)
+	route("POST /admin/apps/{app}/releases", e.adminAddRelease)
 	route("POST /admin/apps/{app}/machines", e.adminAddMachine)
 	route("PATCH /admin/apps/{app}/machines/{id}", e.adminChangeMachine)
 	route("DELETE /admin/apps/{app}/machines/{id}", e.adminDestroyMachine)
@@ -129,6 +130,14 @@ func (e *Emulator) adminPutSecret(r *http.Request, decode func(any) error) (any,
 
 func (e *Emulator) adminDeleteSecret(r *http.Request, _ func(any) error) (any, error) {
 	return found(e.PutSecret(r.PathValue("app"), r.PathValue("name"), nil))
+}
+
+func (e *Emulator) adminAddRelease(r *http.Request, decode func(any) error) (any, error) {
+	var in NewRelease
+	if err := decode(&in); err != nil {
+		return nil, err
+	}
+	return found(e.AddRelease(r.PathValue("app"), in) > 0)
 }
 
 func (e *Emulator) adminAddMachine(r *http.Request, decode func(any) error) (any, error) {

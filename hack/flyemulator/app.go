@@ -14,6 +14,7 @@ type app struct {
 	variable     string // what the tenant app takes its database URL from
 	vault        vault
 	machines     map[string]*machine // destroyed ones included
+	releases     []*release          // oldest first
 }
 
 // PutApp creates an app, or moves an existing one to another organization or variable. It reports whether it is new.

@@ -12,6 +12,8 @@ type Token struct {
 	Organization string `json:"organization"`
 	// Apps limits the token to these apps; nil means the whole organization.
 	Apps []string `json:"apps"`
+	// NoReleases keeps the token from making releases, as one may be that is narrowed down to the Machines API.
+	NoReleases bool `json:"no_releases"`
 }
 
 func (t Token) allows(a *app) bool {
@@ -62,6 +64,11 @@ func (e *Emulator) grants(r *http.Request) []Token {
 		}
 	}
 	return found
+}
+
+// mayRelease says whether the request's tokens may make releases. The caller holds mu.
+func (e *Emulator) mayRelease(r *http.Request) bool {
+	return slices.ContainsFunc(e.grants(r), func(t Token) bool { return !t.NoReleases })
 }
 
 // authorize finds the app that a request names. The order is Fly's: 401 before 404 before 403. The caller holds mu.

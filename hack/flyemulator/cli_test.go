@@ -32,7 +32,8 @@ func TestTheRequestsOfSecretsList(t *testing.T) {
 	var machines []*fly.Machine
 	f.call(200, "GET", appPath+"/machines", "").decode(&machines)
 	require.Len(t, machines, 1)
-	require.Empty(t, machines[0].Config.Metadata[fly.MachineConfigMetadataKeyFlyReleaseVersion], "or it would ask for releases")
+	require.Equal(t, "1", machines[0].Config.Metadata[fly.MachineConfigMetadataKeyFlyReleaseVersion], "so it asks for releases")
+	require.Equal(t, "Deployed", f.secretsList("DATABASE_URL"))
 }
 
 func TestTheRequestsOfSecretsSetStaged(t *testing.T) {

@@ -1,5 +1,5 @@
 // Package flyemulator is a stand-in for the parts of Fly.io that the operator and the public CLI use: the Machines REST API and
-// a few GraphQL calls.
+// the few calls of GraphQL and of the releases API.
 //
 // It is built to find mistakes rather than to please: it keeps a Machine's config as the raw JSON it was given, so that a client
 // that drops a field is found out; its secret versions are odd and above 2^53, so that none survives a float64; a Machine keeps

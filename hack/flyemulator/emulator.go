@@ -59,7 +59,7 @@ func New(o Options) *Emulator {
 	return e
 }
 
-// API serves what Fly serves: /v1/… and /graphql.
+// API serves what Fly serves: /v1/…, /graphql and /api/v1/…, which at Fly are on two hosts.
 func (e *Emulator) API() http.Handler { return http.HandlerFunc(e.serveAPI) }
 
 // Admin serves /admin/…, without authentication. Never listen for it on anything but the loopback interface.

@@ -1,6 +1,11 @@
 package flyemulator
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"io"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,15 +17,11 @@ func (e *Emulator) graphQL(c *call) (answer, error) {
 	var in struct {
 		Query     string `json:"query"`
 		Variables struct {
-			AppName string `json:"appName"`
-			Name    string `json:"name"`
-			Image   string `json:"image"`
-			Input   struct {
-				AppID      string `json:"appId"`
-				ReplaceAll bool   `json:"replaceAll"`
-				Keys       []string
-				Secrets    []struct{ Key, Value string }
-			} `json:"input"`
+			AppName string          `json:"appName"`
+			Name    string          `json:"name"`
+			Image   string          `json:"image"`
+			Limit   int             `json:"limit"`
+			Input   json.RawMessage `json:"input"`
 		} `json:"variables"`
 	}
 	if err := c.decode(&in); err != nil {
@@ -35,20 +36,44 @@ func (e *Emulator) graphQL(c *call) (answer, error) {
 		return e.graphQLApp(c, vars.AppName)
 	case strings.Contains(in.Query, "latestImageDetails"):
 		return data("latestImageDetails", latestImage(vars.Image))
+	case strings.Contains(in.Query, "createRelease"):
+		return withInput(vars.Input, func(in createInput) (answer, error) { return e.graphQLCreateRelease(c, in) })
+	case strings.Contains(in.Query, "updateRelease"):
+		return withInput(vars.Input, func(in updateInput) (answer, error) { return e.graphQLUpdateRelease(c, in) })
+	case strings.Contains(in.Query, "Unprocessed"): // releasesUnprocessed, currentReleaseUnprocessed
+		return e.graphQLReleases(c, vars.AppName, vars.Limit)
 	case strings.Contains(in.Query, "unsetSecrets"):
-		values := map[string]*string{}
-		for _, key := range vars.Input.Keys {
-			values[key] = nil
-		}
-		return e.graphQLSecrets(c, "unsetSecrets", vars.Input.AppID, values, false)
+		return withInput(vars.Input, func(in secretsInput) (answer, error) { return e.graphQLSecrets(c, "unsetSecrets", in) })
 	case strings.Contains(in.Query, "setSecrets"):
-		values := map[string]*string{}
-		for _, s := range vars.Input.Secrets {
-			values[s.Key] = &s.Value
-		}
-		return e.graphQLSecrets(c, "setSecrets", vars.Input.AppID, values, vars.Input.ReplaceAll)
+		return withInput(vars.Input, func(in secretsInput) (answer, error) { return e.graphQLSecrets(c, "setSecrets", in) })
 	}
 	return graphQLError("the emulator does not know this query", "UNSUPPORTED")
+}
+
+// withInput decodes what a mutation takes.
+func withInput[T any](raw json.RawMessage, mutate func(T) (answer, error)) (answer, error) {
+	var in T
+	if err := json.Unmarshal(raw, &in); err != nil {
+		return graphQLError("Variable $input was provided invalid value", "INVALID")
+	}
+	return mutate(in)
+}
+
+// graphQLRoute is where all of it is sent.
+const graphQLRoute = "POST /graphql"
+
+// appInQuery is the app that a query names; it leaves the body as it was.
+func appInQuery(w http.ResponseWriter, r *http.Request) string {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
+	var in struct {
+		Variables struct {
+			AppName, Name string
+			Input         struct{ AppID string }
+		}
+	}
+	_ = json.Unmarshal(body, &in) // what can not be read names none
+	return cmp.Or(in.Variables.AppName, in.Variables.Name, in.Variables.Input.AppID)
 }
 
 var appCompact = regexp.MustCompile(`appcompact\s*:\s*app\b`)
@@ -64,7 +89,7 @@ func graphQLError(message, code string) (answer, error) {
 func (e *Emulator) graphQLApp(c *call, name string) (answer, error) {
 	a, err := e.authorize(c.Request, name)
 	if err != nil {
-		return graphQLError("Could not find App \""+name+"\"", "NOT_FOUND")
+		return noSuchApp(name)
 	}
 	return data("appcompact", map[string]any{
 		"id": a.name, "internalNumericId": numericID(a.name), "name": a.name, "hostname": a.name + ".fly.dev",
@@ -77,19 +102,42 @@ func (e *Emulator) graphQLApp(c *call, name string) (answer, error) {
 	})
 }
 
+func noSuchApp(name string) (answer, error) {
+	return graphQLError("Could not find App \""+name+"\"", "NOT_FOUND")
+}
+
 func latestImage(image string) map[string]string {
 	ref := imageRef(image)
 	return map[string]string{"registry": ref["registry"], "repository": ref["repository"], "tag": ref["tag"], "version": "", "digest": ref["digest"]}
 }
 
-// graphQLSecrets sets or removes secrets the old way: no version comes back, and setting what is set already is an error.
-func (e *Emulator) graphQLSecrets(c *call, field, appID string, values map[string]*string, replaceAll bool) (answer, error) {
-	a, err := e.authorize(c.Request, appID)
-	if err != nil {
-		return graphQLError("Could not find App \""+appID+"\"", "NOT_FOUND")
+// secretsInput names the secrets to remove, or those to set.
+type secretsInput struct {
+	AppID      string `json:"appId"`
+	ReplaceAll bool   `json:"replaceAll"`
+	Keys       []string
+	Secrets    []struct{ Key, Value string }
+}
+
+func (in secretsInput) values() map[string]*string {
+	values := map[string]*string{}
+	for _, key := range in.Keys {
+		values[key] = nil
 	}
-	present := a.vault.at(a.vault.version)
-	if replaceAll {
+	for _, s := range in.Secrets {
+		values[s.Key] = &s.Value
+	}
+	return values
+}
+
+// graphQLSecrets sets or removes secrets the old way: no version comes back, and setting what is set already is an error.
+func (e *Emulator) graphQLSecrets(c *call, field string, in secretsInput) (answer, error) {
+	a, err := e.authorize(c.Request, in.AppID)
+	if err != nil {
+		return noSuchApp(in.AppID)
+	}
+	values, present := in.values(), a.vault.at(a.vault.version)
+	if in.ReplaceAll {
 		for name := range present {
 			if _, kept := values[name]; !kept {
 				values[name] = nil

@@ -16,6 +16,7 @@ type AppState struct {
 	Secrets      []SecretState  `json:"secrets"`
 	History      []Change       `json:"history"` // oldest first
 	Machines     []MachineState `json:"machines"`
+	Releases     []ReleaseState `json:"releases"` // oldest first
 }
 
 // SecretState is a secret as it is set now.
@@ -69,7 +70,7 @@ func (e *Emulator) inspect(name string) (AppState, bool) {
 	}
 	state := AppState{
 		Name: a.name, Organization: a.organization, Variable: a.variable,
-		Secrets: []SecretState{}, History: slices.AppendSeq([]Change{}, slices.Values(a.vault.history)), Machines: []MachineState{},
+		Secrets: []SecretState{}, History: slices.AppendSeq([]Change{}, slices.Values(a.vault.history)), Machines: []MachineState{}, Releases: a.releaseStates(),
 	}
 	for _, n := range slices.Sorted(maps.Keys(a.vault.secrets)) {
 		s := a.vault.secrets[n]
@@ -89,7 +90,7 @@ func (e *Emulator) inspect(name string) (AppState, bool) {
 type NewMachine struct {
 	State  string          `json:"state"`  // started (also if empty), stopped or suspended
 	Region string          `json:"region"` // empty: fra
-	Config json.RawMessage `json:"config"` // empty: that of a small app deployed by the CLI
+	Config json.RawMessage `json:"config"` // empty: that of a small app deployed by the CLI, release included
 	Boot   Boot            `json:"boot"`   // empty: healthy
 }
 
@@ -102,7 +103,7 @@ func (e *Emulator) AddMachine(appName string, n NewMachine) (string, error) {
 		return "", fmt.Errorf("there is no app %q", appName)
 	}
 	if len(n.Config) == 0 {
-		n.Config = defaultConfig(appName)
+		n.Config = defaultConfig(e.deployed(a))
 	}
 	if n.State == "" {
 		n.State = stateStarted

@@ -95,14 +95,14 @@ func parseConfig(raw json.RawMessage) (config, error) {
 }
 
 // defaultConfig is that of a Machine which the admin API creates without one: what a small app deployed by the CLI has.
-func defaultConfig(appName string) json.RawMessage {
-	return json.RawMessage(fmt.Sprintf(`{"image":"registry.fly.io/%s:deployment-1",`+
+func defaultConfig(r *release) json.RawMessage {
+	return json.RawMessage(fmt.Sprintf(`{"image":%q,`+
 		`"env":{"PRIMARY_REGION":"fra"},`+
 		`"guest":{"cpu_kind":"shared","cpus":1,"memory_mb":256},`+
-		`"metadata":{"fly_platform_version":"v2","fly_process_group":"app"},`+
+		`"metadata":{"fly_platform_version":"v2","fly_process_group":"app","fly_release_id":%q,"fly_release_version":"%d"},`+
 		`"restart":{"policy":"on-failure","max_retries":3},`+
 		`"checks":{"health":{"type":"http","port":8080,"method":"get","path":"/health","interval":"15s","timeout":"2s","grace_period":"5s"}}}`,
-		appName))
+		r.image, r.id, r.version))
 }
 
 func newULID() string { return ulid.MustNew(ulid.Now(), ulid.DefaultEntropy()).String() }

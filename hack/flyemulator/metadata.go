@@ -31,6 +31,25 @@ func (e *Emulator) deleteMetadata(c *call) (answer, error) {
 	return e.editMetadata(c, func(metadata map[string]string) { delete(metadata, c.PathValue("key")) })
 }
 
+// patchMetadata sets many keys at once, and removes those that are null or empty.
+func (e *Emulator) patchMetadata(c *call) (answer, error) {
+	var in struct {
+		Metadata map[string]*string `json:"metadata"`
+	}
+	if err := c.decode(&in); err != nil {
+		return answer{}, err
+	}
+	return e.editMetadata(c, func(metadata map[string]string) {
+		for key, value := range in.Metadata {
+			if value == nil || *value == "" {
+				delete(metadata, key)
+			} else {
+				metadata[key] = *value
+			}
+		}
+	})
+}
+
 // editMetadata changes that part of the config alone. The Machine runs on, in the same version.
 func (e *Emulator) editMetadata(c *call, edit func(map[string]string)) (answer, error) {
 	if e.switches.LeaseBlocksMetadata {

@@ -1,7 +1,6 @@
 package flyemulator
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -35,6 +34,7 @@ type process struct {
 	healthy  atomic.Bool
 	exited   chan struct{} // closed when the process is gone
 	exitCode int           // valid once exited is closed
+	final    *counters     // what it said when it ended; valid once exited is closed, nil = it said nothing
 }
 
 // startProcess runs a tenant app with exactly this environment.
@@ -57,23 +57,27 @@ func startProcess(path, variable string, env map[string]string) (*process, error
 	return p, nil
 }
 
-// reap learns the app's address from its first line, and its exit.
+// reap learns the app's address from its first line, what it has counted from its last one, and its exit.
 func (p *process) reap(stdout io.Reader) {
-	lines := bufio.NewReader(stdout)
+	lines := json.NewDecoder(stdout)
 	var hello struct {
 		Port int `json:"port"`
 	}
-	if line, err := lines.ReadBytes('\n'); err == nil && json.Unmarshal(line, &hello) == nil {
+	if lines.Decode(&hello) == nil {
 		address := fmt.Sprintf("http://127.0.0.1:%d", hello.Port)
 		p.address.Store(&address)
+		var last counters
+		if lines.Decode(&last) == nil {
+			p.final = &last
+		}
 	}
-	_, _ = io.Copy(io.Discard, lines) // until the app closes its output: Wait must not come before
-	_ = p.cmd.Wait()                  // the exit status tells
+	_, _ = io.Copy(io.Discard, stdout) // until the app closes its output: Wait must not come before
+	_ = p.cmd.Wait()                   // the exit status tells
 	p.exitCode = p.cmd.ProcessState.ExitCode()
 	close(p.exited)
 }
 
-// end stops the app and reports what it had counted.
+// end stops the app and reports what it had counted: what it says at its end or, if it has to be killed, shortly before.
 func (p *process) end() counters {
 	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()
@@ -84,6 +88,9 @@ func (p *process) end() counters {
 	case <-time.After(2 * time.Second):
 		_ = p.cmd.Process.Kill()
 		<-p.exited
+	}
+	if p.final != nil {
+		return *p.final
 	}
 	return last
 }

@@ -13,7 +13,9 @@ func (e *Emulator) apiRoutes() *http.ServeMux {
 	mutation := func(pattern string, h handler) { mux.HandleFunc(pattern, e.locked(e.findMachineForMutation, h)) }
 
 	mux.HandleFunc("GET /v1/tokens/current", e.locked(e.authenticated, e.currentTokens))
-	mux.HandleFunc("POST /graphql", e.locked(e.authenticated, e.graphQL))
+	mux.HandleFunc(graphQLRoute, e.locked(e.authenticated, e.graphQL))
+	onApp("GET /api/v1/apps/{app}/releases", e.listReleases)
+	onApp("GET /api/v1/apps/{app}/releases/current", e.currentRelease)
 	onApp("GET /v1/apps/{app}", e.getApp)
 
 	onApp("GET /v1/apps/{app}/secrets", e.listSecrets)
@@ -44,6 +46,7 @@ func (e *Emulator) apiRoutes() *http.ServeMux {
 	onMachine("DELETE /v1/apps/{app}/machines/{id}/lease", e.releaseLease)
 
 	onMachine("GET /v1/apps/{app}/machines/{id}/metadata", e.getMetadata)
+	onMachine("PATCH /v1/apps/{app}/machines/{id}/metadata", e.patchMetadata)
 	onMachine("POST /v1/apps/{app}/machines/{id}/metadata/{key}", e.setMetadata)
 	onMachine("DELETE /v1/apps/{app}/machines/{id}/metadata/{key}", e.deleteMetadata)
 	return mux
@@ -53,9 +56,12 @@ func (e *Emulator) apiRoutes() *http.ServeMux {
 func (e *Emulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 	_, route := e.apiMux.Handler(r)
 	target := targetOf(r, route)
+	if route == graphQLRoute {
+		target.App = appInQuery(w, r)
+	}
 	recorded := &recorder{ResponseWriter: w, emulator: e, request: e.record(r, target)}
 	w.Header().Set("Fly-Request-Id", newULID())
-	if target.App != "" {
+	if target.App != "" && route != graphQLRoute {
 		http.SetCookie(w, &http.Cookie{Name: "fly_flaps_affinity", Value: "emulator", Path: "/v1/apps/" + target.App})
 	}
 	e.noteArrivals(w, r, target)

@@ -22,7 +22,7 @@ import (
 // callTimeout is above what Fly itself takes for the longest call, a wait of a minute.
 const callTimeout = 90 * time.Second
 
-// request is one call of the Machines API.
+// request is one call of the Machines API, or of the GraphQL API.
 type request struct {
 	method, path  string // path comes after the host
 	body          any    // sent as JSON; nil sends none
@@ -43,6 +43,7 @@ func (a answer) ok() bool { return a.status >= 200 && a.status <= 299 }
 // which changes nothing, is sent again. It is for one goroutine.
 type client struct {
 	base, authorization string
+	releases, ofUser    string // base and authorization of the GraphQL API
 	http                *http.Client
 	clock               clock
 	limits              map[string]*rate.Limiter
@@ -74,7 +75,12 @@ func newClient(base, token string, c clock) (*client, error) {
 		return nil, err
 	}
 	parsed := tokens.Parse(token)
+	releases := strings.TrimSuffix(base, "/")
+	if releases == "https://api.machines.dev" {
+		releases = "https://api.fly.io"
+	}
 	return &client{
+		releases: releases, ofUser: parsed.GraphQLHeader(),
 		base: strings.TrimSuffix(base, "/"), authorization: parsed.FlapsHeader(), clock: c, limits: map[string]*rate.Limiter{},
 		hidden: append(parsed.GetMacaroonTokens(), parsed.GetUserTokens()...),
 		http: &http.Client{Timeout: callTimeout, Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error {
@@ -147,13 +153,17 @@ func (c *client) once(ctx context.Context, r request) (answer, error) {
 		}
 		body = bytes.NewReader(content)
 	}
-	out, err := http.NewRequestWithContext(ctx, r.method, c.base+r.path, body)
+	base, authorization := c.base, c.authorization
+	if r.path == "/graphql" {
+		base, authorization = c.releases, c.ofUser
+	}
+	out, err := http.NewRequestWithContext(ctx, r.method, base+r.path, body)
 	if err != nil {
 		return answer{}, err
 	}
 	out.Header.Set("Content-Type", "application/json")
 	out.Header.Set("User-Agent", "tenant-credential-operator-conformance")
-	out.Header.Set("Authorization", cmp.Or(r.authorization, c.authorization))
+	out.Header.Set("Authorization", cmp.Or(r.authorization, authorization))
 	if r.authorization == anonymous {
 		out.Header.Del("Authorization")
 	}

@@ -29,7 +29,9 @@ const notEstablished = "not established: "
 // findings are those of this run.
 var findings []finding
 
-func questions() []question { return slices.Concat(questionsOfSecrets, questionsOfMachines) }
+func questions() []question {
+	return slices.Concat(questionsOfSecrets, questionsOfMachines, questionsOfReleases)
+}
 
 func TestFindings(t *testing.T) {
 	for _, q := range questions() {

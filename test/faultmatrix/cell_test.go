@@ -37,12 +37,12 @@ func (c cell) exists() bool {
 // suspends: where the process dies after the attempt was begun, somebody suspends the object before it is back. What was begun is
 // finished all the same, as an app may be deployed with what Fly holds.
 func (c cell) suspends() bool {
-	return c.fault.dies && (c.step.begun || c.step.name == "open" && c.fault.name == "process dies after it")
+	return c.fault.dies && (c.step.begun || strings.HasSuffix(c.step.name, "open") && c.fault.name == "process dies after it")
 }
 
 // run has the fault happen to one rotation, and judges what became of it.
 func (c cell) run(t *testing.T, l *lane) {
-	tr := l.begin(t)
+	tr := l.begin(t, c.step.overlap)
 	if c.fault.deposes {
 		l.standby.start(t)
 	}
@@ -69,7 +69,7 @@ func (c cell) run(t *testing.T, l *lane) {
 // nonce. Nobody asks for that lease again, and it runs out by itself.
 func (c cell) leavesLease() bool {
 	switch c.step.name {
-	case "roll out: update":
+	case "roll out: update", "overlap: update":
 		return c.fault.name == "process dies after it"
 	default:
 		return c.step.name == "roll out: release"

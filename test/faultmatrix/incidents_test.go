@@ -30,7 +30,7 @@ const leaseTime = 40 * time.Second
 // frozenLeader stops the leader, as a hypervisor may, while it waits for Fly with the row locked. Its lease runs out, the other one
 // leads and meets the lock; then the first one goes on where it was, and so does its call.
 func frozenLeader(t *testing.T, l *lane) {
-	tr := l.begin(t)
+	tr := l.begin(t, false)
 	l.standby.start(t)
 	frozen := l.holder(t)
 	i := newIncident(l, step{locked: true}, fault{}, tr.tenant)
@@ -72,7 +72,7 @@ const (
 // back; the new one rotates with a new password; and then the old value arrives at Fly. During the roll-out that is seen, and healed by
 // another rotation. After it nobody was to write to Fly any more: it is drift, which is reported, and healed when that is asked for.
 func lateWrite(t *testing.T, l *lane, when moment) {
-	tr := l.begin(t)
+	tr := l.begin(t, false)
 	l.standby.start(t)
 	i := newIncident(l, step{}, fault{}, tr.tenant)
 	var struck, given atomic.Bool
@@ -142,7 +142,7 @@ func (l *lane) requireDrift(t *testing.T, x platform.Tenant, valid string) {
 // lateStatus keeps the deposed leader's report of the roll-out on its way until the new one has reported that all is done. It must not
 // stand then.
 func lateStatus(t *testing.T, l *lane) {
-	tr := l.begin(t)
+	tr := l.begin(t, false)
 	l.standby.start(t)
 	i := newIncident(l, step{}, fault{}, tr.tenant)
 	var struck atomic.Bool

@@ -47,13 +47,13 @@ type lane struct {
 	config    checker.Config // without the search for passwords, which the end of the lane makes
 	restore   []func()
 
-	tenant *platform.Tenant // nil = the next cell makes one
+	tenants map[bool]platform.Tenant // by whether they have two logins; the next cell makes one that is not there
 }
 
 func newLane(t *testing.T) *lane {
 	t.Helper()
 	require.NoError(t, harness.Playground("manager-down").Run())
-	l := &lane{rules: faultproxy.NewRules()}
+	l := &lane{tenants: map[bool]platform.Tenant{}, rules: faultproxy.NewRules()}
 	admin, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
 	require.NoError(t, err)
 	l.cluster, err = kubernetes.NewForConfig(admin)
@@ -126,22 +126,27 @@ func (l *lane) close(t *testing.T) {
 	harness.Kubectl(t, "", "wait", "tenv", "--all", "--for=condition=Ready", "--timeout=60s")
 }
 
-// use returns the tenant of this lane, and makes one with two Machines where there is none.
-func (l *lane) use(t *testing.T) platform.Tenant {
+// use returns the tenant of this lane that has one login, or the one that has two, and makes it with two Machines where there is none.
+func (l *lane) use(t *testing.T, overlap bool) platform.Tenant {
 	t.Helper()
-	if l.tenant == nil {
+	if _, is := l.tenants[overlap]; !is {
 		x := platform.NewTenant(t, "started", "started")
-		x.Apply("rotationGeneration: 1")
+		strategy := "InPlace"
+		if overlap {
+			strategy = "Overlap"
+			x.SQL("SELECT tenant_credentials.prepare_overlap('" + x.Role() + "')")
+		}
+		x.Apply("rotationGeneration: 1", "rotation: {strategy: "+strategy+"}")
 		x.WaitReady()
-		l.tenant = &x
+		l.tenants[overlap] = x
 	}
-	return l.tenant.For(t)
+	return l.tenants[overlap].For(t)
 }
 
 // abandon forgets a tenant that a failed cell has left in an unknown state, with its object.
-func (l *lane) abandon(t *testing.T) {
-	name := l.tenant.Name
-	l.tenant = nil
+func (l *lane) abandon(t *testing.T, overlap bool) {
+	name := l.tenants[overlap].Name
+	delete(l.tenants, overlap)
 	_, _ = harness.Try("", "-n", "tenants-sandbox", "patch", "tcred", name, "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
 	output, err := harness.Try("", "-n", "tenants-sandbox", "delete", "tcred", name, "--wait=false")
 	if err != nil {

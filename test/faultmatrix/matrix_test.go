@@ -62,6 +62,8 @@ var slice = []string{
 	"hash: process dies before it",
 	"Fly write: process dies after it",
 	"COMMIT: leadership lost during it",
+	"deliver: Fly write: process dies after it",
+	"retire: close: takes effect, answer lost",
 }
 
 // TestSlice runs the slice.

@@ -17,6 +17,8 @@ type step struct {
 	begun bool
 	// compromised: the rotation is one that ends the sessions of before; else it is an ordinary one.
 	compromised bool
+	// overlap: the tenant has two logins, and the new password goes to the idle one.
+	overlap bool
 	// locked: the transaction holds the tenant's lock when the call is made.
 	locked bool
 }
@@ -58,6 +60,21 @@ var steps = []step{
 	{name: "observe done", is: first("observe", "complete"), begun: true},
 	{name: "remove finalizer", is: all(named("patch object"), says(`"finalizers":null`)), begun: true},
 	{name: "status: Ready", is: all(named("patch status"), says(`"reason":"Rotated"`)), begun: true},
+
+	{name: "overlap: open", is: first("open"), overlap: true},
+	{name: "issue: lock", is: first("lock"), begun: true, overlap: true},
+	{name: "issue", is: first("issue"), begun: true, overlap: true, locked: true},
+	{name: "issue: COMMIT", is: first("COMMIT"), begun: true, overlap: true, locked: true},
+	{name: "issue: login", is: first("login", "COMMIT"), begun: true, overlap: true},
+	{name: "deliver: lock", is: first("lock", "login"), begun: true, overlap: true},
+	{name: "deliver: stage", is: first("stage"), begun: true, overlap: true, locked: true},
+	{name: "deliver: Fly write", is: first("set secret"), begun: true, overlap: true, locked: true},
+	{name: "deliver: COMMIT", is: first("COMMIT", "stage"), begun: true, overlap: true, locked: true},
+	{name: "overlap: update", is: first("update machine"), begun: true, overlap: true},
+	{name: "rolled", is: first("rolled"), begun: true, overlap: true},
+	{name: "retire: close", is: first("retire"), begun: true, overlap: true},
+	{name: "retire: sweep", is: first("retire", "retire"), begun: true, overlap: true},
+	{name: "overlap: complete", is: first("complete"), begun: true, overlap: true},
 }
 
 type recognition = func(call faultproxy.Call, former []faultproxy.Call) bool

@@ -3,6 +3,7 @@ package faultmatrix
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -24,29 +25,47 @@ type trial struct {
 	before  *checker.Snapshot
 	changes changes
 	witness *witness
-	request string    // more of the spec, with which the rotation is asked for
+	request string // more of the spec, with which the rotation is asked for
+	overlap bool
+	failed  int       // logins of the app, at any time before
 	thief   *pgx.Conn // a session that was opened with the former password; nil = there is none
 }
 
 // begin remembers what is so, and watches from now on. Whatever fails, the lane is good for another trial afterwards.
-func (l *lane) begin(t *testing.T) *trial {
+func (l *lane) begin(t *testing.T, overlap bool) *trial {
 	t.Helper()
-	x := l.use(t)
+	x := l.use(t, overlap)
 	before, err := checker.Take(t.Context(), l.config)
 	require.NoError(t, err)
 	object := l.get(t, x)
 	generation, _, _ := unstructured.NestedInt64(object.Object, "spec", "rotationGeneration")
-	tr := &trial{lane: l, tenant: x, next: generation + 1, before: before, changes: l.changes(t, x), witness: l.watch(t, x, object.GetGeneration()+1)}
+	tr := &trial{lane: l, tenant: x, next: generation + 1, before: before, changes: l.changes(t, x), witness: l.watch(t, x, object.GetGeneration()+1),
+		overlap: overlap, failed: failedLogins(t, x)}
 	t.Cleanup(func() {
 		if t.Failed() {
 			l.explain(t, x)
-			l.abandon(t)
+			l.abandon(t, overlap)
 		}
 		l.rules.Set(nil)
 		tr.witness.end()
 		l.mend(t)
 	})
 	return tr
+}
+
+// failedLogins counts those of all processes that the app's Machines have ever run.
+func failedLogins(t *testing.T, x platform.Tenant) (failed int) {
+	t.Helper()
+	var app struct {
+		Machines []struct {
+			Total struct{ Failures int } `json:"app_total"`
+		}
+	}
+	platform.Admin(t, http.MethodGet, "/admin/apps/"+x.App(), "", &app)
+	for _, m := range app.Machines {
+		failed += m.Total.Failures
+	}
+	return failed
 }
 
 // raise asks for the rotation, whose calls choose judges.
@@ -72,6 +91,9 @@ func (tr *trial) finish(t *testing.T, due int) {
 	t.Helper()
 	l, x := tr.lane, tr.tenant
 	require.Empty(t, tr.witness.end(), "seen meanwhile")
+	if tr.overlap {
+		require.Equal(t, tr.failed, failedLogins(t, x), "a login of the app was refused")
+	}
 	require.Empty(t, leased(t, x), "a lease at Fly is left")
 	if tr.thief != nil {
 		_, err := tr.thief.Exec(t.Context(), "SELECT")

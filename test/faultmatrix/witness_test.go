@@ -75,9 +75,9 @@ func (w *witness) credentials(ctx context.Context) error {
 		var role, hash bool
 		err := c.QueryRow(ctx, `SELECT a.rolpassword, sha256(convert_to(a.rolpassword, 'UTF8')) = coalesce(r.verifier_digest, c.verifier_digest),
 			sha256(convert_to(t.password_hash, 'UTF8')) = coalesce(r.hash_digest, c.hash_digest)
-			FROM tenant_credentials.claims c JOIN management.tenants t ON t.id = c.tenant_id JOIN pg_authid a ON a.rolname = c.role
-			LEFT JOIN LATERAL (SELECT * FROM tenant_credentials.rotations r WHERE r.tenant_id = c.tenant_id AND r.state IN ('committed', 'completed')
-				ORDER BY r.revision DESC LIMIT 1) r ON true WHERE c.tenant_id = $1`, w.tenant.ID).Scan(&verifier, &role, &hash)
+			FROM tenant_credentials.claims c JOIN management.tenants t ON t.id = c.tenant_id
+			LEFT JOIN LATERAL (SELECT * FROM tenant_credentials.rotations r WHERE r.tenant_id = c.tenant_id AND r.state IN ('committed', 'rolled', 'completed')
+				ORDER BY r.revision DESC LIMIT 1) r ON true JOIN pg_authid a ON a.rolname = coalesce(r.login, c.role) WHERE c.tenant_id = $1`, w.tenant.ID).Scan(&verifier, &role, &hash)
 		if err != nil {
 			return err
 		}

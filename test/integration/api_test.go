@@ -27,6 +27,8 @@ func TestMalformedObjectsAreRefused(t *testing.T) {
 		{"request for no revision", "write the revision that is to be replaced, as status.revision shows it", []string{id, environment, "rotationRequest: {replacesRevision: -1}"}},
 		{"empty reason", "spec.rotationRequest.reason", []string{id, environment, `rotationRequest: {replacesRevision: 1, reason: ""}`}},
 		{"unknown session policy", `supported values: "Keep", "Terminate"`, []string{id, environment, "rotation: {sessionPolicy: Kill}"}},
+		{"unknown strategy", `supported values: "InPlace", "Overlap"`, []string{id, environment, "rotation: {strategy: Twice}"}},
+		{"staged with one login", "write rotation: {strategy: Overlap}, or leave rolloutPolicy out", []string{id, environment, "rotation: {strategy: InPlace}", "delivery: {fly: {rolloutPolicy: Staged}}"}},
 		{"unknown field", `unknown field "spec.rotateEvery"`, []string{id, environment, "rotateEvery: 1h"}},
 	}
 	for _, test := range tests {

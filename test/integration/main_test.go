@@ -4,6 +4,7 @@
 package integration
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -11,7 +12,13 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.Run(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "4"); err != nil { // the tests wait most of the time
+		panic(err)
+	}
+	os.Exit(harness.Run(m))
+}
 
 var (
 	playground      = harness.Playground

@@ -85,7 +85,7 @@ func session(t *testing.T, url string) (alive func() bool) {
 // authenticationTimePasses has the rotation look as old as a login may last, once it has noted which sessions are of before.
 func authenticationTimePasses(t *testing.T, x tenant) {
 	t.Helper()
-	x.SQL("UPDATE tenant_credentials.rotations SET sessions_before = sessions_before - interval '66 s' WHERE tenant_id = '" + x.ID + "' AND state = 'committed'")
+	x.SQL("UPDATE tenant_credentials.rotations SET sessions_before = sessions_before - interval '66 s' WHERE tenant_id = '" + x.ID + "' AND state IN ('committed', 'rolled')")
 }
 
 // After a compromise no session is left that was opened with the former password, and that whatever Fly does.

@@ -66,15 +66,21 @@ func NewTenantIn(t *testing.T, e Environment, machines ...string) Tenant {
 	id := uuid.NewString()
 	x := Tenant{t: t, environment: e, ID: id, Name: "t-" + id[:8], Short: id[:8]}
 	x.insertRow()
-	password := "initial" + x.Short
-	x.SQL("CREATE ROLE " + x.Role() + " LOGIN PASSWORD '" + password + "'")
+	x.SQL("CREATE ROLE " + x.Role() + " LOGIN PASSWORD '" + x.initialPassword() + "'")
 	x.SQL("CREATE DATABASE site_" + x.Short + " OWNER " + x.Role())
 	x.SQL("UPDATE management.tenants SET password_hash = (SELECT rolpassword FROM pg_authid WHERE rolname = '" + x.Role() + "') WHERE id = '" + x.ID + "'")
 	x.Bind()
 	if len(machines) > 0 {
-		x.MakeApp(fmt.Sprintf("postgres://%s:%s@127.0.0.1:%s/site_%s", x.Role(), password, e.Port, x.Short), machines...)
+		x.MakeApp(x.InitialURL(), machines...)
 	}
 	return x
+}
+
+func (x Tenant) initialPassword() string { return "initial" + x.Short }
+
+// InitialURL is the DATABASE_URL that the platform made.
+func (x Tenant) InitialURL() string {
+	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%s/site_%s", x.Role(), x.initialPassword(), x.environment.Port, x.Short)
 }
 
 // NewRow makes no more than the tenant's row in the management table.
@@ -111,6 +117,14 @@ func (x Tenant) MakeApp(url string, machines ...string) {
 	for _, state := range machines {
 		Admin(x.t, http.MethodPost, "/admin/apps/"+x.App()+"/machines", `{"state":"`+state+`"}`, nil)
 	}
+}
+
+// AddBusyMachine adds a started Machine whose app logs in anew five times a second.
+func (x Tenant) AddBusyMachine() {
+	x.t.Helper()
+	Admin(x.t, http.MethodPost, "/admin/apps/"+x.App()+"/machines", `{"config":{"image":"busy","env":{"LOGIN_INTERVAL":"200ms"},
+		"metadata":{"fly_process_group":"app"},"restart":{"policy":"on-failure","max_retries":3},
+		"checks":{"health":{"type":"http","port":8080,"path":"/health"}}}}`, nil)
 }
 
 // SQL runs a statement as the server's superuser.
@@ -165,6 +179,10 @@ type AppView struct {
 		ID, State string
 		Env       map[string]string
 		Updates   int
+		AppTotal  struct { // of all processes that have run on it
+			Logins, Failures int
+			LastError        string `json:"last_error"`
+		} `json:"app_total"`
 	}
 }
 

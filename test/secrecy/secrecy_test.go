@@ -94,6 +94,12 @@ var failures = map[string]func(t *testing.T, x tenant){
 	"Fly's answer comes too late": func(t *testing.T, x tenant) {
 		x.Fault(`{"route":"POST /v1/apps/{app}/secrets","mode":"hang-after"}`)
 	},
+	"Fly refuses a release and repeats what it was sent": func(t *testing.T, x tenant) {
+		x.Fault(`{"route":"POST /graphql","status":200,"body":"{\"errors\":[{\"message\":{request},\"extensions\":{\"code\":{request},\"variables\":{request}}}]}","count":-1}`)
+	},
+	"Fly loses a release": func(t *testing.T, x tenant) {
+		x.Fault(`{"route":"POST /graphql","mode":"drop-response","count":-1}`)
+	},
 	"the token is wrong": func(t *testing.T, x tenant) {
 		name := "fly-" + x.Short
 		harness.Kubectl(t, "", "-n", "tcred-system", "create", "secret", "generic", name, "--from-literal=token=expiredtokenexpiredtokenexpired")

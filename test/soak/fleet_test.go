@@ -146,6 +146,9 @@ func (s *system) provisionServer(ctx context.Context, tenants []tenant) error {
 	batch := &pgx.Batch{}
 	for i, x := range tenants {
 		batch.Queue("CREATE ROLE " + x.role() + " LOGIN PASSWORD '" + x.password() + "'")
+		if strategy(x.id) == v1alpha1.RotationStrategyOverlap {
+			batch.Queue("SELECT tenant_credentials.prepare_overlap($1)", x.role())
+		}
 		batch.Queue("INSERT INTO management.tenants (id, name, password_hash, db_name) SELECT $1, $2, rolpassword, $3 FROM pg_authid WHERE rolname = $4",
 			x.id, objectName(i), database(i), x.role())
 	}

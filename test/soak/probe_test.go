@@ -63,9 +63,9 @@ func (p *probes) inForce(ctx context.Context, connection *pgx.Conn, x tenant) (f
 	defer cancel()
 	return f, connection.QueryRow(ctx, `SELECT a.rolpassword, m.password_hash, coalesce(r.revision, 0), coalesce(r.fly_secret_version::text, ''),
 			encode(coalesce(r.verifier_digest, c.verifier_digest), 'hex')
-		FROM tenant_credentials.claims c JOIN management.tenants m ON m.id = c.tenant_id JOIN pg_authid a ON a.rolname = c.role
-		LEFT JOIN LATERAL (SELECT * FROM tenant_credentials.rotations r WHERE r.tenant_id = c.tenant_id AND r.state IN ('committed', 'completed')
-			ORDER BY revision DESC LIMIT 1) r ON true
+		FROM tenant_credentials.claims c JOIN management.tenants m ON m.id = c.tenant_id
+		LEFT JOIN LATERAL (SELECT * FROM tenant_credentials.rotations r WHERE r.tenant_id = c.tenant_id AND r.state IN ('committed', 'rolled', 'completed')
+			ORDER BY revision DESC LIMIT 1) r ON true JOIN pg_authid a ON a.rolname = coalesce(r.login, c.role)
 		WHERE c.tenant_id = $1`, x.id).Scan(&f.verifier, &f.hash, &f.revision, &f.version, &f.digest)
 }
 

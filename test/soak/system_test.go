@@ -141,9 +141,18 @@ func object(name, id string, generation int64) *v1alpha1.TenantCredential {
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		Spec: v1alpha1.TenantCredentialSpec{
 			TenantID: id, EnvironmentRef: v1alpha1.EnvironmentReference{Name: environment}, RotationGeneration: &generation,
+			Rotation: v1alpha1.RotationPolicy{Strategy: strategy(id)},
 			Delivery: v1alpha1.Delivery{Fly: &v1alpha1.FlyDelivery{}},
 		},
 	}
+}
+
+// strategy is Overlap for every other tenant.
+func strategy(id string) v1alpha1.RotationStrategy {
+	if id[0]%2 == 0 {
+		return v1alpha1.RotationStrategyOverlap
+	}
+	return v1alpha1.RotationStrategyInPlace
 }
 
 // settled says that the object is Ready, and that it says so of what is asked for now.

@@ -67,6 +67,7 @@ create table tenant_credentials.rotations (
   fly_app text,
   fly_secret_version numeric,     -- Fly counts in unsigned 64 bits
   fly_secret_digest text,
+  fly_instances text[],           -- those that ran, or lay stopped, with the former value, where a deploy of the user's is to replace them; else null
   opened_at timestamptz not null,
   committed_at timestamptz,
   rolled_at timestamptz,          -- every consumer has the new value, while the former login is still open

@@ -24,7 +24,7 @@ begin
       'requestReason', r.request_reason, 'requestedBy', r.requested_by, 'fieldManager', r.field_manager,
       'login', r.login, 'verifierDigest', encode(r.verifier_digest, 'hex'), 'hashDigest', encode(r.hash_digest, 'hex'),
       'deliveryDigest', encode(r.delivery_digest, 'hex'),
-      'flyApp', r.fly_app, 'flyVersion', r.fly_secret_version, 'flyDigest', r.fly_secret_digest,
+      'flyApp', r.fly_app, 'flyVersion', r.fly_secret_version, 'flyDigest', r.fly_secret_digest, 'flyInstances', r.fly_instances,
       'openedAt', r.opened_at, 'committedAt', r.committed_at, 'rolledAt', r.rolled_at, 'completedAt', r.completed_at,
       'sessionPolicy', r.session_policy, 'sessionsEndedAt', r.sessions_ended_at)
      where r.tenant_id is not null

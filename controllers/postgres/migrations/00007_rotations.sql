@@ -207,7 +207,7 @@ end
 $$;
 
 -- Records Fly's answer; the SQL COMMIT that follows makes all of it true. An older rotation that is not completed is superseded.
-create function tenant_credentials.commit(tenant uuid, revision bigint, fly_app text, fly_version numeric, fly_digest text) returns void
+create function tenant_credentials.commit(tenant uuid, revision bigint, fly_app text, fly_version numeric, fly_digest text, fly_instances text[] default null) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -216,7 +216,7 @@ begin
   update rotations r set state = 'superseded' where r.tenant_id = tenant and r.state in ('committed', 'rolled');
   update rotations r
      set state = 'committed', committed_at = clock_timestamp(), fly_app = nullif(commit.fly_app, ''),
-         fly_secret_version = commit.fly_version, fly_secret_digest = nullif(commit.fly_digest, '')
+         fly_secret_version = commit.fly_version, fly_secret_digest = nullif(commit.fly_digest, ''), fly_instances = commit.fly_instances
    where r.tenant_id = tenant and r.revision = staged.revision;
 end
 $$;
@@ -235,10 +235,10 @@ begin
 end
 $$;
 
--- Closes the login that the consumers have left, once no session of it is left or its grace is over, and answers whether it is closed and,
+-- Closes the login that the consumers have left when its grace is over, or with once_idle already when no session of it is left, and answers whether it is closed and,
 -- where what is left is to be ended, has no session any more. It is closed by one call and its sessions are ended by a later one: a login
 -- that comes between the two ends of a transaction would be overlooked.
-create function tenant_credentials.retire(tenant uuid, uid text, revision bigint, grace interval, end_sessions boolean) returns boolean
+create function tenant_credentials.retire(tenant uuid, uid text, revision bigint, grace interval, once_idle boolean, end_sessions boolean) returns boolean
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -248,7 +248,7 @@ declare
   left_over boolean := exists (select from pg_stat_activity a where a.usename = former.rolname);
 begin
   if former.rolcanlogin then
-    if not left_over or clock_timestamp() >= r.rolled_at + grace then
+    if once_idle and not left_over or clock_timestamp() >= r.rolled_at + grace then
       perform close_login(former.rolname);
     end if;
     return false;

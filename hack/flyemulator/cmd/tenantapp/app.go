@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -28,12 +29,12 @@ type status struct {
 }
 
 // login logs in once and counts it. It returns the class of the failure, or nothing. A login cut short by the end of ctx does not
-// count.
+// count; one that the server has refused by then does.
 func (a *app) login(ctx context.Context) string {
 	attempt, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	class := connect(attempt, a.url)
-	if ctx.Err() != nil {
+	class, answered := connect(attempt, a.url)
+	if !answered && ctx.Err() != nil {
 		return ""
 	}
 	a.mu.Lock()
@@ -48,34 +49,40 @@ func (a *app) login(ctx context.Context) string {
 	return class
 }
 
-// connect opens one connection and closes it. A driver's error text may hold the URL, so only its class leaves this function.
-func connect(ctx context.Context, url string) string {
+// connect opens one connection and closes it; answered says that the server has let it in, or not. A driver's error text may hold the
+// URL, so only its class leaves this function.
+func connect(ctx context.Context, url string) (class string, answered bool) {
 	config, err := pgx.ParseConfig(url)
 	if url == "" || err != nil {
-		return "url"
+		return "url", false
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err == nil {
 		_ = conn.Close(ctx) // the login has worked; how the connection ends does not matter
-		return ""
+		return "", true
 	}
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return refused.Code
+		return refused.Code, true
 	}
 	if ctx.Err() != nil {
-		return "timeout"
+		return "timeout", false
 	}
-	return "connect"
+	return "connect", false
+}
+
+// tell writes the counters as they are now.
+func (a *app) tell(w io.Writer) {
+	a.mu.Lock()
+	now := a.status
+	a.mu.Unlock()
+	_ = json.NewEncoder(w).Encode(now) // whoever asked is gone: nobody is left to tell
 }
 
 func (a *app) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		a.mu.Lock()
-		now := a.status
-		a.mu.Unlock()
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(now) // the client is gone: nobody is left to tell
+		a.tell(w)
 	})
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
 		a.mu.Lock()

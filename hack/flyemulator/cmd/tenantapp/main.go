@@ -5,6 +5,7 @@
 //	GET /status  {"logins":N,"failures":N,"last_error":"28P01"}
 //	GET /health  200 if the last login worked, 503 if it did not
 //
+// When it ends it prints once more what /status says, so that nothing that it has counted is lost.
 // CRASH_ON_LOGIN_FAILURE=true in its environment makes it exit with status 1 at the first failure. It never prints the URL.
 package main
 
@@ -57,6 +58,7 @@ func run(ctx context.Context, url string, interval time.Duration, crash bool) er
 	server := &http.Server{Handler: app.routes(), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = server.Serve(listener) }() // ends with Close
 	defer func() { _ = server.Close() }()
+	defer app.tell(os.Stdout)
 
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

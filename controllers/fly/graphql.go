@@ -1,0 +1,86 @@
+package fly
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"time"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+)
+
+// graphQLTimeout bounds a call of the GraphQL API, which is never worth a long wait: nothing that a tenant needs depends on it.
+const graphQLTimeout = 5 * time.Second
+
+// graphQLHost is where Fly's GraphQL is, for both addresses of the Machines API. Whatever else stands in for Fly serves both on one host.
+const graphQLHost = "https://api.fly.io"
+
+var machinesHosts = map[string]bool{"api.machines.dev": true, "_api.internal": true}
+
+func graphQLURL(base *url.URL) string {
+	if machinesHosts[base.Hostname()] {
+		return graphQLHost + "/graphql"
+	}
+	return base.Scheme + "://" + base.Host + "/graphql"
+}
+
+// query is one call of the GraphQL API.
+type query struct {
+	action, app string
+	text        string
+	variables   any
+	// reads: nothing changes by it.
+	reads bool
+}
+
+// ask sends q once and decodes the answer's data. Fly's own texts are not read: they may repeat what was sent.
+func (c *Client) ask(ctx context.Context, q query, data any) error {
+	body, err := json.Marshal(map[string]any{"query": q.text, "variables": q.variables})
+	if err != nil {
+		return failure.New(failure.Retry, failure.Unexpected, "the query can not be built: "+q.action+" of "+q.app)
+	}
+	r := request{
+		action: q.action, id: q.app, method: http.MethodPost, graphQL: true, reads: q.reads, body: body, timeout: graphQLTimeout,
+	}
+	var answer struct {
+		Data   json.RawMessage `json:"data"`
+		Errors []struct {
+			Extensions struct {
+				Code string `json:"code"`
+			} `json:"extensions"`
+		} `json:"errors"`
+	}
+	if err := c.call(ctx, r, &answer); err != nil {
+		return err
+	}
+	if len(answer.Errors) > 0 {
+		return graphQLFailure(r, answer.Errors[0].Extensions.Code)
+	}
+	if json.Unmarshal(answer.Data, data) != nil {
+		return answerFailure(r)
+	}
+	return nil
+}
+
+var (
+	graphQLCode = regexp.MustCompile(`^[A-Z_]{1,40}$`)
+	forbidden   = map[string]bool{"UNAUTHORIZED": true, "UNAUTHENTICATED": true, "FORBIDDEN": true}
+)
+
+// graphQLFailure classes an error in a 200. All of them say that nothing changed.
+func graphQLFailure(r request, code string) *failure.Error {
+	if !graphQLCode.MatchString(code) {
+		code = "no code"
+	}
+	where := fmt.Sprintf(" (GraphQL: %s, %s of %s)", code, r.action, r.id)
+	switch {
+	case forbidden[code]:
+		return failure.New(failure.Retry, failure.PermissionDenied, "the Fly token may not do this"+where)
+	case code == "NOT_FOUND":
+		return failure.New(failure.Wait, failure.FlyAppNotFound, "Fly does not show it to the token"+where)
+	}
+	return failure.New(failure.Retry, failure.Rejected, "Fly refused the request"+where)
+}

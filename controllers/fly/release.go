@@ -1,0 +1,277 @@
+package fly
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	flyapi "github.com/superfly/fly-go"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+)
+
+// recordTime bounds all of RecordRelease: a completion waits for it.
+const recordTime = 20 * time.Second
+
+// release is a deployment as Fly keeps it. The next `fly deploy` and `fly secrets deploy` start from the newest one.
+type release struct {
+	ID         string          `json:"id"`
+	Version    int             `json:"version"`
+	Status     string          `json:"status"`
+	Image      string          `json:"imageRef"`
+	Strategy   string          `json:"deploymentStrategy"`
+	Definition json.RawMessage `json:"configDefinition"`
+	CreatedAt  time.Time       `json:"createdAt"`
+}
+
+// complete is the status of a release that has been carried out.
+const complete = "complete"
+
+// underWay are the statuses of one that may still be carried out.
+var underWay = map[string]bool{"pending": true, "running": true}
+
+// RecordRelease has `fly secrets list` show what a roll-out that is done has done: it makes a release of what the app runs already, or
+// finds the one that it made before, and names it on the Machines that `fly deploy` manages, whose processes run on. Whatever fails is no
+// failure of the roll-out; the answer says in one sentence what `fly` goes on showing wrongly, "" = nothing.
+func (c *Client) RecordRelease(ctx context.Context, r RollOut, reason string) (warning string) {
+	ctx, cancel := context.WithTimeout(ctx, recordTime)
+	defer cancel()
+	machines, release, err := c.findRelease(ctx, r)
+	if err != nil {
+		return fmt.Sprintf("fly secrets list goes on calling %s staged: %s", r.Variable, detail(err))
+	}
+	if release == nil {
+		return ""
+	}
+	if err := c.nameRelease(ctx, r.App.Name, machines, *release); err != nil {
+		return fmt.Sprintf("fly secrets list goes on calling %s staged on some Machines: %s", r.Variable, detail(err))
+	}
+	if release.Status == complete {
+		return ""
+	}
+	if err := c.completeRelease(ctx, r, *release, reason); err != nil {
+		return fmt.Sprintf("fly releases goes on calling release %d unfinished: %s", release.Version, detail(err))
+	}
+	return ""
+}
+
+// detail is the fact of a failure: all errors of this package are classed.
+func detail(err error) string { return failure.As(err).Detail }
+
+// findRelease returns the Machines that are to name a release, and that release. Where there are none, it is nil: `fly deploy` does not
+// manage the app, and a release would make it look as if it did.
+func (c *Client) findRelease(ctx context.Context, r RollOut) ([]machine, *release, error) {
+	machines, short, err := c.machines(ctx, r.App)
+	if err != nil {
+		return nil, nil, err
+	}
+	if short != "" {
+		return nil, nil, failure.New(failure.Wait, failure.Unexpected, short)
+	}
+	machines = slices.DeleteFunc(inScope(machines), func(m machine) bool { return !m.managed() })
+	if len(machines) == 0 {
+		return nil, nil, nil
+	}
+	since, err := c.secretSince(ctx, r.App.Name, r.Variable)
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err := c.findOrCreate(ctx, r.App.Name, since)
+	return machines, found, err
+}
+
+// managed: the Machine belongs to `fly deploy`, which goes by this mark, as `fly secrets list` does.
+func (m machine) managed() bool {
+	return m.settings.Metadata[flyapi.MachineConfigMetadataKeyFlyPlatformVersion] == flyapi.MachineFlyPlatformVersion2
+}
+
+// secretSince is when a secret was last set, by Fly's clock: `fly secrets list` calls it deployed from a release on that is no older.
+func (c *Client) secretSince(ctx context.Context, app, variable string) (time.Time, error) {
+	secrets, err := c.secrets(ctx, app)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, secret := range secrets {
+		if secret.Name == variable && secret.UpdatedAt != nil {
+			if since, err := time.Parse(time.RFC3339, *secret.UpdatedAt); err == nil {
+				return since, nil
+			}
+		}
+	}
+	return time.Time{}, failure.New(failure.Retry, failure.Unexpected, "Fly does not say when "+variable+" was set")
+}
+
+// findOrCreate makes a release only where none will do: so one whose answer was lost, or whose maker died, is found again.
+func (c *Client) findOrCreate(ctx context.Context, app string, since time.Time) (*release, error) {
+	releases, err := c.releases(ctx, app)
+	if err != nil {
+		return nil, err
+	}
+	found, base, refusal := choose(releases, since)
+	if refusal != "" {
+		return nil, failure.New(failure.Wait, failure.Rejected, refusal)
+	}
+	if found != nil {
+		return found, nil
+	}
+	made, err := c.createRelease(ctx, app, base)
+	if failure.ClassOf(err) != failure.Unknown {
+		return made, err
+	}
+	if releases, lost := c.releases(ctx, app); lost == nil {
+		if found, _, _ := choose(releases, since); found != nil {
+			return found, nil
+		}
+	}
+	return nil, err
+}
+
+// choose says which release shows a secret that was set at since: one that is there, or one to be made from base. It refuses where a new
+// release would stand in the way of somebody's deployment: the newest release is what the next one starts from, and the newest complete
+// one is what the app is taken to run. Those two have to be the same thing, so that the new release can be both and change neither.
+func choose(releases []release, since time.Time) (found *release, base release, refusal string) {
+	slices.SortFunc(releases, func(a, b release) int { return cmp.Compare(b.Version, a.Version) })
+	last := slices.IndexFunc(releases, func(r release) bool { return r.Status == complete })
+	if last < 0 {
+		return nil, base, "the app has no complete release that a new one could be made of"
+	}
+	base = releases[last]
+	if base.Image == "" || !bytes.HasPrefix(bytes.TrimSpace(base.Definition), []byte("{")) {
+		return nil, base, fmt.Sprintf("release %d of the app has no definition or no image that a new one could carry over", base.Version)
+	}
+	for _, r := range releases[:last] {
+		if !r.sameAs(base) {
+			return nil, base, fmt.Sprintf("release %d of the app is %s, and a new one would hide what it was to deploy", r.Version, statusWord(r.Status))
+		}
+	}
+	if newest := releases[0]; !newest.CreatedAt.Before(since) && (newest.Status == complete || underWay[newest.Status]) {
+		return &newest, base, ""
+	}
+	return nil, base, ""
+}
+
+// statusWord keeps an odd status out of messages.
+func statusWord(status string) string {
+	if name.MatchString(status) {
+		return status
+	}
+	return "not complete"
+}
+
+// sameAs: both would deploy the same.
+func (r release) sameAs(other release) bool {
+	return r.Image == other.Image && reflect.DeepEqual(parsed(r.Definition), parsed(other.Definition))
+}
+
+// parsed keeps numbers as they are spelt.
+func parsed(raw json.RawMessage) (value any) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	_ = d.Decode(&value) // what can not be read is nil
+	return value
+}
+
+// releasesQuery is for the newest releases: as many as it takes to find the last complete one behind some that failed.
+const releasesQuery = `query($appName: String!, $limit: Int!) {
+	app(name: $appName) {
+		releasesUnprocessed(first: $limit) {
+			nodes { id version status imageRef deploymentStrategy configDefinition createdAt }
+		}
+	}
+}`
+
+func (c *Client) releases(ctx context.Context, app string) ([]release, error) {
+	q := query{
+		action: "list releases", app: app, text: releasesQuery, variables: map[string]any{"appName": app, "limit": 10}, reads: true,
+	}
+	var data struct {
+		App struct {
+			Releases struct {
+				Nodes []release `json:"nodes"`
+			} `json:"releasesUnprocessed"`
+		} `json:"app"`
+	}
+	err := c.ask(ctx, q, &data)
+	return data.App.Releases.Nodes, err
+}
+
+// createRelease makes one that differs from base in nothing but its number and time. The definition goes out as raw JSON, whatever is in it.
+func (c *Client) createRelease(ctx context.Context, app string, base release) (*release, error) {
+	q := query{action: "create release", app: app, text: flyapi.CreateRelease_Operation, variables: map[string]any{"input": map[string]any{
+		"appId": app, "definition": base.Definition, "image": base.Image, "platformVersion": "machines", "strategy": base.Strategy,
+	}}}
+	var data struct {
+		Create struct {
+			Release release `json:"release"`
+		} `json:"createRelease"`
+	}
+	if err := c.ask(ctx, q, &data); err != nil {
+		return nil, err
+	}
+	made := data.Create.Release
+	if made.ID == "" || made.Version == 0 {
+		return nil, failure.New(failure.Unknown, failure.OutcomeUnknown, "Fly gave an answer that can not be read (create release of "+app+")")
+	}
+	return &made, nil
+}
+
+// completeRelease says that the release has been carried out, for which rotation, and why.
+func (c *Client) completeRelease(ctx context.Context, r RollOut, made release, reason string) error {
+	q := query{action: "update release", app: r.App.Name, text: flyapi.UpdateRelease_Operation, variables: map[string]any{"input": map[string]any{
+		"releaseId": made.ID, "status": complete,
+		"metadata": map[string]string{metadataKey: strconv.FormatInt(r.Revision, 10), "tenant_credential_reason": reason},
+	}}}
+	var data json.RawMessage
+	return c.ask(ctx, q, &data)
+}
+
+// nameRelease writes the release on the Machines that name another one, side by side.
+func (c *Client) nameRelease(ctx context.Context, app string, machines []machine, r release) error {
+	errs := make([]error, len(machines))
+	var writes sync.WaitGroup
+	for i, m := range machines {
+		if m.settings.Metadata[flyapi.MachineConfigMetadataKeyFlyReleaseVersion] != strconv.Itoa(r.Version) {
+			writes.Go(func() { errs[i] = c.nameOn(ctx, app, m, r) })
+		}
+	}
+	writes.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nameOn writes the release on one Machine, under its lease: somebody's deployment that comes in between would be given the wrong name.
+func (c *Client) nameOn(ctx context.Context, app string, m machine, r release) error {
+	nonce, err := c.acquire(ctx, app, m.ID)
+	if err != nil {
+		return err
+	}
+	defer c.release(ctx, app, m.ID, nonce)
+	now, err := c.get(ctx, app, m.ID)
+	if err != nil {
+		return err
+	}
+	if now.InstanceID != m.InstanceID {
+		return failure.New(failure.Wait, failure.Superseded, m.title()+" has changed meanwhile")
+	}
+	body, err := json.Marshal(map[string]any{"metadata": map[string]string{
+		flyapi.MachineConfigMetadataKeyFlyReleaseId: r.ID, flyapi.MachineConfigMetadataKeyFlyReleaseVersion: strconv.Itoa(r.Version),
+	}})
+	if err != nil {
+		return failure.New(failure.Retry, failure.Unexpected, "the metadata of "+m.title()+" can not be built")
+	}
+	request := machineRequest(app, m.ID, "set metadata", http.MethodPatch, "/metadata")
+	request.nonce, request.body = nonce, body
+	return c.call(ctx, request, nil)
+}

@@ -1,0 +1,314 @@
+package fly
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/hack/flyemulator"
+)
+
+const graphQLRoute = "POST /graphql"
+
+// deployedWorld is an app that was deployed an hour ago, with a roll-out that is done.
+func deployedWorld(t *testing.T, machines ...flyemulator.NewMachine) (*world, RollOut) {
+	t.Helper()
+	w := newWorld(t, machines...)
+	w.AdvanceClock(time.Hour)
+	w.later(time.Hour)
+	r := w.set(1)
+	require.True(t, w.run(r).Done())
+	var err error
+	r.App, err = w.App(t.Context(), testApp)
+	require.NoError(t, err)
+	w.ClearRequests()
+	return w, r
+}
+
+func (w *world) record(r RollOut) string {
+	return w.RecordRelease(w.t.Context(), r, "GenerationRaised")
+}
+
+func (w *world) releases() []flyemulator.ReleaseState {
+	w.t.Helper()
+	app, ok := w.Inspect(w.t.Context(), testApp)
+	require.True(w.t, ok)
+	return app.Releases
+}
+
+// named is the release version that each Machine names, in the order of their IDs.
+func (w *world) named() (versions []string) {
+	w.t.Helper()
+	for _, m := range w.state() {
+		var config settings
+		require.NoError(w.t, json.Unmarshal(m.Config, &config))
+		versions = append(versions, config.Metadata["fly_release_version"])
+	}
+	return versions
+}
+
+// sent counts what was asked of the GraphQL API.
+func (w *world) sent() int {
+	return len(slices.DeleteFunc(w.Requests(), func(r flyemulator.Request) bool { return r.Route != graphQLRoute }))
+}
+
+func TestARollOutThatIsDoneIsRecordedAsARelease(t *testing.T) {
+	w, r := deployedWorld(t, started, stopped)
+	before, running := w.releases()[0], w.state()
+	require.Empty(t, w.record(r))
+
+	require.Len(t, w.releases(), 2)
+	made := w.releases()[1]
+	require.Equal(t, before.Image, made.Image)
+	require.Equal(t, before.Strategy, made.Strategy)
+	require.Equal(t, string(before.Definition), string(made.Definition), "what the next deployment starts from is as it was")
+	require.Equal(t, "complete", made.Status)
+	require.JSONEq(t, `{"tenant_credential_revision":"1","tenant_credential_reason":"GenerationRaised"}`, string(made.Metadata))
+
+	require.Equal(t, []string{"2", "2"}, w.named())
+	for i, m := range w.state() {
+		require.Equal(t, running[i].InstanceID, m.InstanceID, "nothing was replaced")
+		require.Equal(t, withoutRelease(t, running[i].Config), withoutRelease(t, m.Config))
+		require.Contains(t, string(m.Config), made.ID)
+		require.False(t, m.Leased)
+	}
+	require.True(t, w.run(r).Done(), "the Machines still count as moved")
+	w.ClearRequests()
+	require.Empty(t, w.record(r))
+	require.Len(t, w.releases(), 2, "once is enough")
+	require.Equal(t, 1, w.sent(), "a look")
+	require.False(t, slices.ContainsFunc(w.Requests(), func(q flyemulator.Request) bool { return q.Machine != "" }), "and no Machine is touched")
+}
+
+// withoutRelease is a config but for the names of its release.
+func withoutRelease(t *testing.T, config json.RawMessage) map[string]any {
+	t.Helper()
+	var all map[string]any
+	require.NoError(t, json.Unmarshal(config, &all))
+	maps.DeleteFunc(all["metadata"].(map[string]any), func(key string, _ any) bool { return strings.HasPrefix(key, "fly_release_") })
+	return all
+}
+
+func TestMachinesThatFlyDeployDoesNotManageAreLeftAlone(t *testing.T) {
+	by := func(metadata string) flyemulator.NewMachine {
+		return flyemulator.NewMachine{Config: json.RawMessage(`{"image":"i:1","metadata":{` + metadata + `}}`)}
+	}
+	w, r := deployedWorld(t, by(`"a":"b"`), by(`"fly_process_group":"app"`))
+	require.Empty(t, w.record(r))
+	require.Zero(t, w.sent(), "and nothing is asked")
+	require.Equal(t, []string{"", ""}, w.named())
+
+	w, r = deployedWorld(t, started, by(`"a":"b"`))
+	require.Empty(t, w.record(r))
+	require.ElementsMatch(t, []string{"2", ""}, w.named())
+}
+
+func TestATokenThatMayNotMakeReleases(t *testing.T) {
+	w, r := deployedWorld(t, started, started)
+	w.PutToken(testToken, flyemulator.Token{Organization: "o", NoReleases: true})
+	require.Equal(t, "fly secrets list goes on calling DATABASE_URL staged: the Fly token may not do this (GraphQL: UNAUTHORIZED, create release of sp-acme)", w.record(r))
+	require.Equal(t, 2, w.sent(), "a look and one attempt")
+	require.Len(t, w.releases(), 1)
+	require.Equal(t, []string{"1", "1"}, w.named())
+	require.True(t, w.run(r).Done())
+}
+
+func TestALostAnswerMakesNoSecondRelease(t *testing.T) {
+	for _, mode := range []string{flyemulator.FaultDrop, flyemulator.FaultResetAfter} {
+		w, r := deployedWorld(t, started)
+		w.fault(flyemulator.Fault{Route: graphQLRoute, Skip: 1, Mode: mode})
+		require.Empty(t, w.record(r), mode)
+		require.Len(t, w.releases(), 2)
+		require.Equal(t, "complete", w.releases()[1].Status)
+		require.Equal(t, []string{"2"}, w.named())
+	}
+}
+
+func TestAReleaseWhoseMakerDiedIsFoundAgain(t *testing.T) {
+	died := map[string]func(*world, RollOut){
+		"before any Machine named it": func(w *world, r RollOut) {
+			_, _, err := w.findRelease(w.t.Context(), r)
+			require.NoError(w.t, err)
+		},
+		"before every Machine named it": func(w *world, r RollOut) {
+			machines, made, err := w.findRelease(w.t.Context(), r)
+			require.NoError(w.t, err)
+			require.NoError(w.t, w.nameRelease(w.t.Context(), testApp, machines[:1], *made))
+		},
+		"before it was completed": func(w *world, r RollOut) {
+			w.fault(flyemulator.Fault{Route: graphQLRoute, Skip: 2, Mode: flyemulator.FaultResetBefore})
+			require.Contains(w.t, w.record(r), "fly releases goes on calling release 2 unfinished: ")
+		},
+	}
+	for when, die := range died {
+		t.Run(when, func(t *testing.T) {
+			w, r := deployedWorld(t, started, started)
+			die(w, r)
+			require.Equal(t, "pending", w.releases()[1].Status)
+			require.Empty(t, w.record(r))
+			require.Len(t, w.releases(), 2)
+			require.Equal(t, "complete", w.releases()[1].Status)
+			require.Equal(t, []string{"2", "2"}, w.named())
+		})
+	}
+}
+
+// One that was never completed, because its maker died and its revision was replaced, keeps nobody from making the next.
+func TestAReleaseLeftBehindIsNotInTheWay(t *testing.T) {
+	w, r := deployedWorld(t, started)
+	_, _, err := w.findRelease(t.Context(), r)
+	require.NoError(t, err)
+	w.AdvanceClock(time.Hour)
+	w.later(time.Hour)
+	next := w.set(2)
+	require.True(t, w.run(next).Done())
+	next.App = r.App
+	require.Empty(t, w.record(next))
+	require.Equal(t, []string{"3"}, w.named())
+	require.Equal(t, "complete", w.releases()[2].Status)
+}
+
+func TestADeploymentOfSomebodyElseIsNotHidden(t *testing.T) {
+	for _, status := range []string{"pending", "running", "failed", "interrupted"} {
+		w, r := deployedWorld(t, started)
+		w.AddRelease(testApp, flyemulator.NewRelease{Image: "registry.fly.io/sp-acme:deployment-2", Status: status})
+		require.Contains(t, w.record(r), "release 2 of the app is "+status+", and a new one would hide")
+		require.Len(t, w.releases(), 2)
+		require.Equal(t, []string{"1"}, w.named())
+	}
+	w, r := deployedWorld(t, started)
+	w.AddRelease(testApp, flyemulator.NewRelease{Image: "registry.fly.io/sp-acme:deployment-2"})
+	require.Empty(t, w.record(r), "one that has ended well since shows the secret as deployed")
+	require.Len(t, w.releases(), 2)
+	require.Equal(t, []string{"2"}, w.named())
+}
+
+func TestAnAppWithoutAReleaseGetsNone(t *testing.T) {
+	w, r := deployedWorld(t, flyemulator.NewMachine{Config: json.RawMessage(`{"image":"i:1","metadata":{"fly_platform_version":"v2"}}`)})
+	require.Contains(t, w.record(r), "no complete release")
+	require.Empty(t, w.releases())
+	require.Equal(t, []string{""}, w.named())
+}
+
+func TestALeasedMachineIsNotNamedAndTheOthersAre(t *testing.T) {
+	w, r := deployedWorld(t, started, started)
+	first := w.state()[0].ID
+	require.True(t, w.HoldLease(testApp, first, "deploy", time.Hour))
+	require.Contains(t, w.record(r), "staged on some Machines: somebody else holds the lease of Machine "+first)
+	require.Equal(t, []string{"1", "2"}, w.named())
+	require.Equal(t, "pending", w.releases()[1].Status, "it is not complete")
+}
+
+func TestAMachineThatWasReplacedMeanwhileIsNotNamed(t *testing.T) {
+	w, r := deployedWorld(t, started)
+	machines, made, err := w.findRelease(t.Context(), r)
+	require.NoError(t, err)
+	w.deploy(machines[0].ID, `{"image":"i:2","metadata":{"fly_platform_version":"v2","fly_release_version":"9"}}`)
+	require.ErrorContains(t, w.nameRelease(t.Context(), testApp, machines, *made), "changed meanwhile")
+	require.Equal(t, []string{"9"}, w.named())
+}
+
+// Whatever becomes of the calls, the roll-out is as done as it was, and nobody is told what was sent.
+func TestARecordThatFailsSaysSoAndHarmsNothing(t *testing.T) {
+	leak := `{"errors":[{"message":"` + testToken + " " + testValue + ` {request}","extensions":{"code":"` + testValue + `","variables":{"v":{request}}}}]}`
+	faults := []flyemulator.Fault{
+		{Status: 200, Body: leak}, {Status: 200, Body: `{"data":null}`}, {Status: 200, Body: `{"data":{"app":null}}`}, {Status: 200, Body: "<html>" + testValue},
+		{Status: 401, Body: leak}, {Status: 403, Body: leak}, {Status: 404, Body: leak}, {Status: 422, Body: leak}, {Status: 429, Body: leak}, {Status: 503, Body: leak},
+		{Mode: flyemulator.FaultResetBefore}, {Mode: flyemulator.FaultDrop},
+	}
+	for _, route := range []string{graphQLRoute, "PATCH /v1/apps/{app}/machines/{id}/metadata", listRoute, "GET /v1/apps/{app}/secrets"} {
+		for i, f := range faults {
+			t.Run(fmt.Sprint(route, " ", i), func(t *testing.T) {
+				w, r := deployedWorld(t, started)
+				f.Route, f.Count = route, -1
+				w.fault(f)
+				warning := w.record(r)
+				w.ClearFaults()
+				if route != "PATCH /v1/apps/{app}/machines/{id}/metadata" || f.Status != 200 { // whose body says nothing
+					require.Contains(t, warning, "fly secrets list goes on calling DATABASE_URL staged")
+				}
+				require.NotContains(t, warning, testValue)
+				require.NotContains(t, warning, strings.TrimPrefix(testToken, "fm2_"))
+				require.NotContains(t, warning, "configDefinition")
+				require.LessOrEqual(t, len(w.releases()), 2)
+				require.True(t, w.run(r).Done())
+				require.Equal(t, 1, w.state()[0].Updates)
+			})
+		}
+	}
+}
+
+// One that hangs is given up: the completion waits for it.
+func TestARecordThatHangsIsGivenUp(t *testing.T) {
+	t.Parallel()
+	w, r := deployedWorld(t, started)
+	w.fault(flyemulator.Fault{Route: graphQLRoute, Mode: flyemulator.FaultHang, Count: -1})
+	require.Contains(t, w.record(r), "goes on calling DATABASE_URL staged: the answer of Fly was lost")
+}
+
+func TestChoose(t *testing.T) {
+	since := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	before, after := since.Add(-time.Hour), since.Add(time.Second)
+	made := func(version int, status string, at time.Time, options ...func(*release)) release {
+		r := release{ID: fmt.Sprint(version), Version: version, Status: status, CreatedAt: at, Image: "i:1", Definition: json.RawMessage(`{"a":1,"b":2}`)}
+		for _, option := range options {
+			option(&r)
+		}
+		return r
+	}
+	image := func(name string) func(*release) { return func(r *release) { r.Image = name } }
+	definition := func(text string) func(*release) { return func(r *release) { r.Definition = json.RawMessage(text) } }
+	for name, test := range map[string]struct {
+		releases    []release
+		found, base int // versions; 0 = none
+		refusal     string
+	}{
+		"none":                                   {nil, 0, 0, "no complete release"},
+		"a complete one":                         {[]release{made(4, complete, before)}, 0, 4, ""},
+		"of two the newest, in whatever order":   {[]release{made(3, complete, before, image("i:0")), made(4, complete, before)}, 0, 4, ""},
+		"one of the same second as the secret":   {[]release{made(4, complete, since)}, 4, 4, ""},
+		"a newer one of the same":                {[]release{made(5, "pending", after), made(4, complete, before)}, 5, 4, ""},
+		"the same in another order of members":   {[]release{made(5, "running", after, definition(`{"b":2, "a":1}`)), made(4, complete, before)}, 5, 4, ""},
+		"a newer one of the same that failed":    {[]release{made(5, "failed", after), made(4, complete, before)}, 0, 4, ""},
+		"an older one that was left unfinished":  {[]release{made(5, "pending", before), made(4, complete, before)}, 0, 4, ""},
+		"another image is being deployed":        {[]release{made(5, "running", after, image("i:2")), made(4, complete, before)}, 0, 4, "release 5 of the app is running"},
+		"another definition is being deployed":   {[]release{made(5, "running", after, definition(`{"a":1}`)), made(4, complete, before)}, 0, 4, "release 5"},
+		"a number is spelt otherwise":            {[]release{made(5, "running", after, definition(`{"a":1.0,"b":2}`)), made(4, complete, before)}, 0, 4, "release 5"},
+		"a failed one behind one of the same":    {[]release{made(6, "pending", after), made(5, "failed", before, image("i:2")), made(4, complete, before)}, 0, 4, "release 5"},
+		"a status that is no word":               {[]release{made(5, "<b>\n", after, image("i:2")), made(4, complete, before)}, 0, 4, "release 5 of the app is not complete"},
+		"no definition":                          {[]release{made(4, complete, before, definition(`null`))}, 0, 4, "no definition"},
+		"no image":                               {[]release{made(4, complete, before, image(""))}, 0, 4, "no image"},
+		"nothing complete among those looked at": {[]release{made(5, "failed", before), made(4, "interrupted", before)}, 0, 0, "no complete release"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found, base, refusal := choose(test.releases, since)
+			require.Contains(t, refusal, test.refusal)
+			require.Equal(t, test.refusal == "", refusal == "")
+			require.Equal(t, test.base, base.Version)
+			if test.found == 0 {
+				require.Nil(t, found)
+			} else {
+				require.Equal(t, test.found, found.Version)
+			}
+		})
+	}
+}
+
+func TestWhereReleasesAreMade(t *testing.T) {
+	for machines, releases := range map[string]string{
+		"https://api.machines.dev":  "https://api.fly.io/graphql",
+		"http://_api.internal:4280": "https://api.fly.io/graphql",
+		"http://127.0.0.1:1234":     "http://127.0.0.1:1234/graphql",
+	} {
+		base, err := url.Parse(machines)
+		require.NoError(t, err)
+		require.Equal(t, releases, graphQLURL(base))
+	}
+}

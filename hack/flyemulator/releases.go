@@ -1,0 +1,236 @@
+package flyemulator
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// release is one deployment as Fly keeps it: of which definition and image, and how far it has come. What the next deployment starts
+// from is the newest one.
+type release struct {
+	id         string
+	version    int
+	status     string
+	strategy   string
+	image      string
+	definition json.RawMessage
+	metadata   json.RawMessage
+	createdAt  time.Time
+}
+
+// The states of a release that matter here.
+const (
+	releasePending  = "pending"
+	releaseComplete = "complete"
+)
+
+// finished releases take no other state.
+var finished = map[string]bool{releaseComplete: true, "failed": true, "interrupted": true}
+
+// newRelease adds a release to an app. The caller holds mu.
+func (e *Emulator) newRelease(a *app, image, strategy string, definition json.RawMessage) *release {
+	r := &release{
+		id: newULID(), version: len(a.releases) + 1, status: releasePending, strategy: strategy, image: image, definition: definition,
+		metadata: json.RawMessage("null"), createdAt: e.now(),
+	}
+	a.releases = append(a.releases, r)
+	e.announce()
+	return r
+}
+
+// deployed is the app's newest release; an app that has none is deployed as the CLI does it. The caller holds mu.
+func (e *Emulator) deployed(a *app) *release {
+	if newest := a.newestRelease(); newest != nil {
+		return newest
+	}
+	r := e.newRelease(a, "registry.fly.io/"+a.name+":deployment-1", "ROLLING", defaultDefinition(a.name))
+	r.status = releaseComplete
+	return r
+}
+
+// defaultDefinition is the fly.toml of a small app, as JSON. It has what a careless copy loses: a great number, a zero, a member that no
+// client knows.
+func defaultDefinition(appName string) json.RawMessage {
+	return json.RawMessage(fmt.Sprintf(`{"app":%q,"primary_region":"fra","kill_timeout":0,"env":{"PRIMARY_REGION":"fra"},`+
+		`"deploy":{"strategy":"rolling","max_unavailable":0.33},"checks":{"health":{"type":"http","port":8080,"path":"/health","interval":"15s"}},`+
+		`"unknown":{"big":18446744073709551617,"ratio":1.50}}`, appName))
+}
+
+func (a *app) newestRelease() *release {
+	if len(a.releases) == 0 {
+		return nil
+	}
+	return a.releases[len(a.releases)-1]
+}
+
+// newestFirst lists up to limit releases; 0 is all.
+func (a *app) newestFirst(limit int) []*release {
+	list := slices.Clone(a.releases)
+	slices.Reverse(list)
+	if limit > 0 && limit < len(list) {
+		list = list[:limit]
+	}
+	return list
+}
+
+// listReleases is what `fly secrets list` and `fly releases` ask for.
+func (e *Emulator) listReleases(c *call) (answer, error) {
+	limit, _ := strconv.Atoi(c.URL.Query().Get("limit")) // none is all
+	list := []map[string]any{}
+	for _, r := range c.app.newestFirst(limit) {
+		list = append(list, r.view())
+	}
+	return ok(map[string]any{"releases": list})
+}
+
+// currentRelease is the newest one that is complete.
+func (e *Emulator) currentRelease(c *call) (answer, error) {
+	for _, r := range c.app.newestFirst(0) {
+		if r.status == releaseComplete {
+			return ok(r.view())
+		}
+	}
+	return answer{}, fail(http.StatusNotFound, "release not found")
+}
+
+func (r *release) view() map[string]any {
+	return map[string]any{
+		"id": r.id, "version": r.version, "stable": true, "in_progress": !finished[r.status], "status": r.status, "strategy": r.strategy,
+		"user": "emulator", "created_at": r.createdAt.UTC().Format(time.RFC3339Nano), "image_ref": r.image,
+	}
+}
+
+// node is a release in GraphQL, whose times have whole seconds.
+func (r *release) node() map[string]any {
+	if r == nil {
+		return nil
+	}
+	return map[string]any{
+		"id": r.id, "version": r.version, "stable": true, "inProgress": !finished[r.status], "status": r.status, "description": "Release",
+		"reason": "deploy", "imageRef": r.image, "deploymentStrategy": r.strategy, "configDefinition": r.definition, "metadata": r.metadata,
+		"createdAt": r.createdAt.UTC().Format(time.RFC3339), "user": map[string]string{"id": "1", "email": "emulator@example.com", "name": "emulator"},
+	}
+}
+
+// graphQLReleases answers with every name under which clients ask for an app's releases.
+func (e *Emulator) graphQLReleases(c *call, appName string, limit int) (answer, error) {
+	a, err := e.authorize(c.Request, appName)
+	if err != nil {
+		return noSuchApp(appName)
+	}
+	nodes := []map[string]any{}
+	for _, r := range a.newestFirst(limit) {
+		nodes = append(nodes, r.node())
+	}
+	list, newest := map[string]any{"nodes": nodes}, a.newestRelease().node()
+	return data("app", map[string]any{
+		"releases": list, "releasesUnprocessed": list, "currentRelease": newest, "currentReleaseUnprocessed": newest,
+	})
+}
+
+// createInput and updateInput are what the mutations take; a description is not among it.
+type createInput struct {
+	AppID           string          `json:"appId"`
+	Image           string          `json:"image"`
+	PlatformVersion string          `json:"platformVersion"`
+	Strategy        string          `json:"strategy"`
+	Definition      json.RawMessage `json:"definition"`
+}
+
+type updateInput struct {
+	ReleaseID string          `json:"releaseId"`
+	Status    string          `json:"status"`
+	Metadata  json.RawMessage `json:"metadata"`
+}
+
+func (e *Emulator) graphQLCreateRelease(c *call, in createInput) (answer, error) {
+	a, err := e.authorize(c.Request, in.AppID)
+	if err != nil {
+		return noSuchApp(in.AppID)
+	}
+	if !e.mayRelease(c.Request) {
+		return graphQLError("Not authorized to deploy this app.", "UNAUTHORIZED")
+	}
+	if in.Image == "" || in.Strategy == "" || in.PlatformVersion != "machines" || len(in.Definition) == 0 || string(in.Definition) == "null" {
+		return graphQLError("Variable $input of type CreateReleaseInput! was provided invalid value", "INVALID")
+	}
+	r := e.newRelease(a, in.Image, in.Strategy, in.Definition)
+	return data("createRelease", map[string]any{"release": r.node()})
+}
+
+func (e *Emulator) graphQLUpdateRelease(c *call, in updateInput) (answer, error) {
+	for _, a := range e.apps {
+		at := slices.IndexFunc(a.releases, func(r *release) bool { return r.id == in.ReleaseID })
+		if at < 0 {
+			continue
+		}
+		if _, err := e.authorize(c.Request, a.name); err != nil {
+			break
+		}
+		r := a.releases[at]
+		switch {
+		case !e.mayRelease(c.Request):
+			return graphQLError("Not authorized to deploy this app.", "UNAUTHORIZED")
+		case finished[r.status] && in.Status != r.status:
+			return graphQLError("the release has already finished", "UNPROCESSABLE")
+		case in.Status != "":
+			r.status = in.Status
+		}
+		if len(in.Metadata) > 0 {
+			r.metadata = in.Metadata
+		}
+		e.announce()
+		return data("updateRelease", map[string]any{"release": r.node()})
+	}
+	return graphQLError("Could not find Release", "NOT_FOUND")
+}
+
+// NewRelease is a deployment by somebody other than the client under test.
+type NewRelease struct {
+	Image      string          `json:"image"`
+	Status     string          `json:"status"`     // empty: complete
+	Definition json.RawMessage `json:"definition"` // empty: that of a small app
+	AgeSeconds int             `json:"age_seconds"`
+}
+
+// AddRelease adds a release and touches no Machine. It returns the release's version, 0 if there is no such app.
+func (e *Emulator) AddRelease(appName string, n NewRelease) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a, exists := e.apps[appName]
+	if !exists {
+		return 0
+	}
+	if len(n.Definition) == 0 {
+		n.Definition = defaultDefinition(appName)
+	}
+	if n.Status == "" {
+		n.Status = releaseComplete
+	}
+	r := e.newRelease(a, n.Image, "ROLLING", n.Definition)
+	r.status, r.createdAt = n.Status, r.createdAt.Add(-time.Duration(n.AgeSeconds)*time.Second)
+	return r.version
+}
+
+// ReleaseState is a release with what was deployed.
+type ReleaseState struct {
+	ID         string          `json:"id"`
+	Version    int             `json:"version"`
+	Status     string          `json:"status"`
+	Strategy   string          `json:"strategy"`
+	Image      string          `json:"image"`
+	Definition json.RawMessage `json:"definition"`
+	Metadata   json.RawMessage `json:"metadata"`
+}
+
+func (a *app) releaseStates() []ReleaseState {
+	list := []ReleaseState{}
+	for _, r := range a.releases {
+		list = append(list, ReleaseState{r.id, r.version, r.status, r.strategy, r.image, r.definition, r.metadata})
+	}
+	return list
+}

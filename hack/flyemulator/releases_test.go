@@ -1,0 +1,198 @@
+package flyemulator_test
+
+import (
+	"encoding/json"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	flygo "github.com/superfly/fly-go"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
+	"github.com/systempromptio/tenant-credential-operator/hack/flyemulator"
+)
+
+// secretsList is the status that `fly secrets list` prints for a secret: it makes the requests of the public CLI and goes by its rule.
+// A Machine has the secret if it names a release that was made when the secret had been set.
+func (f *fixture) secretsList(name string) string {
+	f.t.Helper()
+	var secrets flygo.ListAppSecretsResp
+	f.call(200, "GET", appPath+"/secrets", "").decode(&secrets)
+	machines, _, err := f.flaps().ListFlyAppsMachines(f.t.Context(), "acme")
+	require.NoError(f.t, err)
+	var list struct {
+		Releases []struct {
+			Version   int
+			CreatedAt time.Time `json:"created_at"`
+		}
+	}
+	f.call(200, "GET", "/api/v1/apps/acme/releases?limit=20", "").decode(&list)
+	madeAt := map[string]time.Time{}
+	for _, r := range list.Releases {
+		madeAt[strconv.Itoa(r.Version)] = r.CreatedAt
+	}
+	for _, secret := range secrets.Secrets {
+		if secret.Name == name {
+			setAt, err := time.Parse(time.RFC3339, *secret.UpdatedAt)
+			require.NoError(f.t, err)
+			return statusOf(machines, madeAt, setAt)
+		}
+	}
+	return ""
+}
+
+func statusOf(machines []*flygo.Machine, madeAt map[string]time.Time, setAt time.Time) string {
+	have := 0
+	for _, m := range machines {
+		at, known := madeAt[m.Config.Metadata[flygo.MachineConfigMetadataKeyFlyReleaseVersion]]
+		if known && !setAt.After(at) {
+			have++
+		}
+	}
+	switch have {
+	case 0:
+		return "Staged"
+	case len(machines):
+		return "Deployed"
+	}
+	return "Partial"
+}
+
+const operatorToken = "fm2_b3BlcmF0b3I="
+
+// rolled is an app of two Machines whose secret has been set anew and which run with it: by the operator's own code. Beside them is a
+// Machine that `fly deploy` knows nothing of.
+func rolled(t *testing.T) (f *fixture, client *fly.Client, done fly.RollOut) {
+	t.Helper()
+	f = newFixture(t)
+	f.AdvanceClock(-time.Hour)
+	f.secret("old")
+	for _, state := range []string{"started", "stopped"} {
+		f.addMachine(state)
+	}
+	_, err := f.AddMachine("acme", flyemulator.NewMachine{Config: json.RawMessage(`{"image":"i:1","metadata":{"by":"hand"}}`)})
+	require.NoError(t, err)
+	require.Equal(t, "Deployed", f.secretsList("DATABASE_URL"))
+	f.AdvanceClock(time.Hour - time.Minute) // every Machine looks older than a roll-out watches it
+	f.PutToken(operatorToken, flyemulator.Token{Organization: "o"})
+	client, err = fly.Open(fly.Config{Token: operatorToken, URL: f.api.URL})
+	require.NoError(t, err)
+	secret, err := client.SetSecret(t.Context(), "acme", "DATABASE_URL", "new")
+	require.NoError(t, err)
+	app, err := client.App(t.Context(), "acme")
+	require.NoError(t, err)
+	done = fly.RollOut{App: app, Variable: "DATABASE_URL", Revision: 7, SecretVersion: secret.Version}
+	eventually(t, func() bool {
+		progress, err := client.Advance(t.Context(), done)
+		return err == nil && progress.Done()
+	}, "the roll-out ends")
+	return f, client, done
+}
+
+// start is what the next `fly deploy`, `fly secrets deploy` and `fly config save` start from.
+func (f *fixture) start() (image, definition string) {
+	f.t.Helper()
+	image, err := f.graphQL().LatestImage(f.t.Context(), "acme")
+	require.NoError(f.t, err)
+	var answer struct {
+		Data struct {
+			App struct {
+				CurrentReleaseUnprocessed struct{ ConfigDefinition json.RawMessage }
+			}
+		}
+	}
+	f.call(200, "POST", "/graphql", `{"query":"query($appName: String!) { app(name: $appName) { currentReleaseUnprocessed { configDefinition } } }",`+
+		`"variables":{"appName":"acme"}}`).decode(&answer)
+	return image, string(answer.Data.App.CurrentReleaseUnprocessed.ConfigDefinition)
+}
+
+func TestSecretsListAfterARollOut(t *testing.T) {
+	t.Parallel()
+	f, client, done := rolled(t)
+	image, definition := f.start()
+	require.Equal(t, "Staged", f.secretsList("DATABASE_URL"), "so it is without a release, although every Machine has the value")
+
+	require.Empty(t, client.RecordRelease(t.Context(), done, "GenerationRaised"))
+
+	require.Equal(t, "Deployed", f.secretsList("DATABASE_URL"))
+	nextImage, nextDefinition := f.start()
+	require.Equal(t, image, nextImage)
+	require.Equal(t, definition, nextDefinition)
+	var current, list struct {
+		Version  int
+		Status   string
+		Releases []struct{ Version int }
+	}
+	f.call(200, "GET", "/api/v1/apps/acme/releases/current", "").decode(&current)
+	f.call(200, "GET", "/api/v1/apps/acme/releases?limit=1", "").decode(&list)
+	require.Equal(t, "complete", current.Status)
+	require.Equal(t, current.Version, list.Releases[0].Version, "the newest is also the newest that is complete")
+	newest, err := f.graphQL().GetAppCurrentReleaseMachines(t.Context(), "acme")
+	require.NoError(t, err)
+	require.Equal(t, current.Version, newest.Version)
+}
+
+func TestSecretsListWhereAMachineCouldNotBeReached(t *testing.T) {
+	t.Parallel()
+	f, client, done := rolled(t)
+	_, err := f.AddFault(flyemulator.Fault{Route: "PATCH /v1/apps/{app}/machines/{id}/metadata", Status: 500})
+	require.NoError(t, err)
+	require.Contains(t, client.RecordRelease(t.Context(), done, "Drift"), "staged on some Machines")
+	require.Equal(t, "Partial", f.secretsList("DATABASE_URL"), "as the warning says")
+}
+
+func TestSecretsListWhereTheTokenMayNotMakeReleases(t *testing.T) {
+	t.Parallel()
+	f, client, done := rolled(t)
+	f.PutToken(operatorToken, flyemulator.Token{Organization: "o", NoReleases: true})
+	require.Contains(t, client.RecordRelease(t.Context(), done, "Drift"), "goes on calling DATABASE_URL staged")
+	require.Equal(t, "Staged", f.secretsList("DATABASE_URL"), "as the warning says")
+	state, _ := f.Inspect(t.Context(), "acme")
+	for _, m := range state.Machines {
+		require.Equal(t, "new", m.Env["DATABASE_URL"], "the roll-out is done all the same")
+	}
+}
+
+// The requests with which the public CLI makes a release, by Fly's own client.
+func TestTheRequestsOfADeployment(t *testing.T) {
+	f, ctx := newFixture(t), t.Context()
+	_, err := f.graphQL().LatestImage(ctx, "acme")
+	require.ErrorContains(t, err, "current release not found")
+	f.call(404, "GET", "/api/v1/apps/acme/releases/current", "")
+	input := flygo.CreateReleaseInput{
+		AppId: "acme", PlatformVersion: "machines", Strategy: "ROLLING", Image: "i:2", Definition: map[string]any{"app": "acme"},
+	}
+	made, err := f.graphQL().CreateRelease(ctx, input)
+	require.NoError(t, err)
+	release := made.CreateRelease.Release
+	require.Equal(t, 1, release.Version)
+	list, err := f.graphQL().GetAppReleasesMachines(ctx, "acme", "", 5)
+	require.NoError(t, err)
+	require.Equal(t, "pending", list[0].Status)
+	_, err = f.graphQL().UpdateRelease(ctx, flygo.UpdateReleaseInput{ReleaseId: release.Id, Status: "complete"})
+	require.NoError(t, err)
+	_, err = f.graphQL().UpdateRelease(ctx, flygo.UpdateReleaseInput{ReleaseId: release.Id, Status: "failed"})
+	require.ErrorContains(t, err, "already finished")
+	f.call(200, "GET", "/api/v1/apps/acme/releases/current", "")
+	input.AppId = "nothing"
+	_, err = f.graphQL().CreateRelease(ctx, input)
+	require.ErrorContains(t, err, "Could not find App")
+	input.AppId, input.Definition = "acme", nil
+	_, err = f.graphQL().CreateRelease(ctx, input)
+	require.ErrorContains(t, err, "invalid value")
+}
+
+func TestMetadataIsPatchedWithoutARestart(t *testing.T) {
+	f := newFixture(t)
+	path := f.addMachine("started")
+	before := f.get(path)
+	f.call(200, "PATCH", path+"/metadata", `{"metadata":{"a":"b","fly_process_group":"","fly_platform_version":null}}`)
+	after := f.get(path)
+	require.Equal(t, before.InstanceID, after.InstanceID)
+	require.Equal(t, "started", after.State)
+	require.Contains(t, string(after.Config), `"a":"b"`)
+	require.NotContains(t, string(after.Config), "fly_process_group")
+	require.NotContains(t, string(after.Config), "fly_platform_version")
+	require.Contains(t, string(after.Config), "fly_release_id", "what is not named stays")
+}
