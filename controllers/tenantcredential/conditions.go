@@ -144,7 +144,7 @@ func (s *scope) summary(m messages) (metav1.Condition, *metav1.Condition) {
 	case s.decision.Step == rotation.Start && !s.attempted:
 		return notReady(v1alpha1.ReconcilingCondition, v1alpha1.ReasonProgressing, v1alpha1.ReasonRotating, m.next())
 	case s.moved():
-		return notReady(v1alpha1.ReconcilingCondition, v1alpha1.ReasonProgressing, v1alpha1.ReasonRetiring, m.retirement())
+		return notReady(v1alpha1.ReconcilingCondition, v1alpha1.ReasonProgressing, v1alpha1.ReasonRetiring, m.leaving())
 	case unfinished(s.tenant):
 		return notReady(v1alpha1.ReconcilingCondition, v1alpha1.ReasonProgressing, v1alpha1.ReasonRollingOut, m.rolling())
 	case passwordDrifted(s.tenant), loginDrifted(s.tenant):

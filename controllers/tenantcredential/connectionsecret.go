@@ -214,11 +214,11 @@ func contentOf(secret *corev1.Secret, of *postgres.Rotation) bool {
 // it can not be written would show only after COMMIT.
 func (s *scope) owns(secret *corev1.Secret) bool {
 	owner := metav1.GetControllerOf(secret)
-	return owner != nil && owner.APIVersion == v1alpha1.GroupVersion.String() && owner.Kind == kindOfObject && owner.Name == s.object.Name &&
+	return owner != nil && owner.APIVersion == v1alpha1.GroupVersion.String() && owner.Kind == credentialKind && owner.Name == s.object.Name &&
 		secret.Type == credential.ConnectionSecretType && (secret.Immutable == nil || !*secret.Immutable)
 }
 
-const kindOfObject = "TenantCredential"
+const credentialKind = "TenantCredential" //nolint:gosec // the name of a kind
 
 // readSecret returns nil where there is none.
 func (r *Reconciler) readSecret(ctx context.Context, key client.ObjectKey) (*corev1.Secret, error) {
@@ -249,7 +249,7 @@ func (r *Reconciler) writeSecretAs(ctx context.Context, s *scope, key client.Obj
 		metav1.SetMetaDataAnnotation(&written.ObjectMeta, name, content.Annotations[name])
 	}
 	controller := true
-	written.OwnerReferences = []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: kindOfObject, Name: s.object.Name,
+	written.OwnerReferences = []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: credentialKind, Name: s.object.Name,
 		UID: s.object.UID, Controller: &controller}}
 	if present != nil {
 		return refusedSecret(r.Client.Update(ctx, written, client.DisableReadYourWritesConsistency), key.Name)

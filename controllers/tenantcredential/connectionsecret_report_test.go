@@ -113,8 +113,10 @@ func TestReportOfConnectionSecret(t *testing.T) {
 func TestFormerLoginIsKeptForWhatMountsTheSecret(t *testing.T) {
 	s := restingBySecret()
 	s.environment.Spec.Rotation.OverlapGracePeriod = "15m"
-	s.tenant.Last.SessionPolicy = postgres.SessionsKept
-	require.Equal(t, postgres.Retirement{Grace: 15 * time.Minute, EndSessions: true}, s.retirement())
-	s.tenant.Last.SessionPolicy = postgres.SessionsTerminated
-	require.Zero(t, s.retirement().Grace, "sessions of before are to be ended")
+	for _, policy := range []string{postgres.SessionsKept, postgres.SessionsTerminated} {
+		s.tenant.Last.State, s.tenant.Last.SessionPolicy = postgres.StateRolled, policy
+		require.Equal(t, postgres.Retirement{Grace: 15 * time.Minute, EndSessions: true}, s.retirement(), policy)
+	}
+	s.tenant.Last.SessionPolicy = postgres.SessionsCompromised
+	require.Zero(t, s.retirement().Grace, "a password that somebody else may know")
 }

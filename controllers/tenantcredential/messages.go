@@ -114,8 +114,8 @@ func (m messages) refused() string {
 	return m.login()
 }
 
-// retirement is said while the login that the Machines have left is still there, or sessions of it.
-func (m messages) retirement() string {
+// leaving is said while the login that the Machines have left is still there, or sessions of it.
+func (m messages) leaving() string {
 	text := m.everybodyMoved()
 	if m.sessionsLeft {
 		return text + m.endingSessions() + "."
@@ -123,7 +123,12 @@ func (m messages) retirement() string {
 	if m.deliversToSecret() {
 		return m.retiringBesideSecret()
 	}
-	return text + fmt.Sprintf("; the former login is closed once no session of it is left, or %s after the last Machine has moved.", m.environment.Spec.Rotation.OverlapGracePeriod)
+	if m.scope.retirement().OnceIdle {
+		text += "; the former login is closed once no session of it is left, or"
+	} else {
+		text += "; the former login is closed"
+	}
+	return text + fmt.Sprintf(" %s after the last Machine has moved.", m.environment.Spec.Rotation.OverlapGracePeriod)
 }
 
 // openLogin is said of a login that should be closed.

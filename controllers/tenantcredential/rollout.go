@@ -23,7 +23,10 @@ func (r *Reconciler) rollOut(ctx context.Context, s *scope) error {
 	if rolled(s.tenant) {
 		return r.finish(ctx, s, last)
 	}
-	if moved, err := r.moveMachines(ctx, s); err != nil || !moved {
+	if !s.awaitsDeploy() {
+		r.takeSlot(s, true)
+	}
+	if moved, err := s.moveMachines(ctx, last); err != nil || !moved {
 		return err
 	}
 	return r.finish(ctx, s, last)
@@ -39,11 +42,11 @@ func (s *scope) probeFly(ctx context.Context) error {
 }
 
 // moveMachines makes one step, and says whether all have moved.
-func (r *Reconciler) moveMachines(ctx context.Context, s *scope) (bool, error) {
+func (s *scope) moveMachines(ctx context.Context, last *postgres.Rotation) (bool, error) {
 	if !s.deliversToFly() {
 		return true, nil
 	}
-	progress, err := r.advance(ctx, s, s.tenant.Last)
+	progress, err := s.advance(ctx, last)
 	if err != nil {
 		return false, flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
 	}

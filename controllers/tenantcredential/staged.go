@@ -37,11 +37,10 @@ func (s *scope) awaitsDeploy() bool {
 }
 
 // advance moves Machines, or looks how far the user has moved them.
-func (r *Reconciler) advance(ctx context.Context, s *scope, last *postgres.Rotation) (fly.Progress, error) {
+func (s *scope) advance(ctx context.Context, last *postgres.Rotation) (fly.Progress, error) {
 	if s.awaitsDeploy() {
 		return s.connection.Fly.Deployed(ctx, s.flyApp, s.destination.Variable, last.FlyInstances)
 	}
-	r.takeSlot(s, true)
 	return s.connection.Fly.Advance(ctx, fly.RollOut{
 		App: s.flyApp, Variable: s.destination.Variable, Revision: last.Revision, SecretVersion: last.FlyVersion,
 	})

@@ -2,20 +2,18 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-
-	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 )
 
 const (
@@ -78,26 +76,18 @@ func (s *side) sql(ctx context.Context, database string, statements ...string) e
 
 // make makes what the platform has of a tenant: role, database and row, and an app whose Machines log in all the time.
 func (s *side) make(ctx context.Context) (string, error) {
-	password := credential.NewPassword()
-	verifier, err := credential.Verifier(password)
-	if err != nil {
-		return "", err
-	}
-	port, err := strconv.ParseInt(os.Getenv("PGPORT"), 10, 32)
-	if err != nil {
-		return "", err
-	}
+	password := rand.Text()
 	if err := s.sql(ctx, "",
-		fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", s.role(), verifier),
+		fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", s.role(), password),
 		fmt.Sprintf("CREATE DATABASE %s OWNER %s", s.database(), s.role()),
-		fmt.Sprintf("INSERT INTO management.tenants (id, name, password_hash) VALUES ('%s', '%s', '%s')", s.id, s.name, verifier)); err != nil {
+		fmt.Sprintf("INSERT INTO management.tenants (id, name, password_hash) SELECT '%s', '%s', rolpassword FROM pg_authid WHERE rolname = '%s'", s.id, s.name, s.role())); err != nil {
 		return "", err
 	}
 	if _, err := kubectl(ctx, "", "label", "namespace", "tenants-sandbox", "tenant.credentials.systemprompt.io/"+s.id+"=allowed"); err != nil {
 		return "", err
 	}
-	destination := credential.Destination{Host: "127.0.0.1", Port: int32(port), Role: s.role(), Database: s.database()}
-	return fmt.Sprintf("TenantCredential %s, role %s, app %s", s.name, s.role(), s.view.app), s.makeApp(ctx, destination.URL(s.role(), password).Reveal())
+	address := url.URL{Scheme: "postgres", User: url.UserPassword(s.role(), password), Host: "127.0.0.1:" + os.Getenv("PGPORT"), Path: s.database()}
+	return fmt.Sprintf("TenantCredential %s, role %s, app %s", s.name, s.role(), s.view.app), s.makeApp(ctx, address.String())
 }
 
 func (s *side) makeApp(ctx context.Context, databaseURL string) error {

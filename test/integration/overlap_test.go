@@ -270,6 +270,26 @@ func TestOverlapWithoutSecondLogin(t *testing.T) {
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
 }
 
+// A login that somebody else has opened beside the one in use is shown, and the next rotation closes it, whatever its strategy.
+func TestOpenedLoginIsShownAndClosed(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "stopped")
+	prepare(x)
+	x.Apply("rotationGeneration: 1")
+	x.WaitReady()
+	for _, next := range [][]string{{"rotationGeneration: 2", inPlace}, {"rotationGeneration: 3", overlap}} {
+		x.SQL("ALTER ROLE " + x.Role() + "_b LOGIN PASSWORD 'somebodyelse'")
+		x.Poke()
+		x.WaitReason("DriftDetected")
+		require.Equal(t, "False", x.Get().Condition("PostgresSynced").Status)
+		require.Contains(t, x.Get().Condition("Ready").Message, "ALTER ROLE "+x.Role()+"_b NOLOGIN PASSWORD NULL; or raise spec.")
+		x.Apply(next...)
+		x.WaitReady()
+		requireOneLogin(t, x)
+	}
+	require.Equal(t, map[string]int{"completed": 3}, x.Rows())
+}
+
 // retiring waits until only a session of the former login keeps the rotation from being completed.
 func retiring(t *testing.T, x tenant) {
 	t.Helper()

@@ -222,7 +222,7 @@ func (x Tenant) URL() string {
 // Writes counts the requests that changed something at Fly, for this app.
 func (x Tenant) Writes() int { return x.requests(func(write bool) bool { return write }) }
 
-// Requests counts all that was asked of Fly for this app.
+// Requests counts all requests for this app.
 func (x Tenant) Requests() int { return x.requests(func(bool) bool { return true }) }
 
 func (x Tenant) requests(counts func(write bool) bool) int {

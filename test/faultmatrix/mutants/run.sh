@@ -5,7 +5,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(cd "$here/../../.." && pwd)
-cells=${MUTANT_CELLS:-'^(Fly write|commit\(\)|COMMIT): '}
+cells=${MUTANT_CELLS:-'^(Fly write|commit\(\)|COMMIT|deliver: COMMIT): '}
 lanes=${FAULT_MATRIX_LANES:-3}
 survivors=0
 [ $# -gt 0 ] || set -- "$here"/*.patch
