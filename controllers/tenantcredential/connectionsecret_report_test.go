@@ -117,4 +117,6 @@ func TestFormerLoginIsKeptForWhatMountsTheSecret(t *testing.T) {
 		s.tenant.Last.State, s.tenant.Last.SessionPolicy = postgres.StateRolled, policy
 		require.Equal(t, postgres.Retirement{Grace: 15 * time.Minute, EndSessions: true}, s.retirement(), policy)
 	}
+	s.tenant.Last.SessionPolicy = postgres.SessionsCompromised
+	require.Zero(t, s.retirement().Grace, "a password that somebody else may know")
 }

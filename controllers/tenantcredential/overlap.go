@@ -70,16 +70,19 @@ func (r *Reconciler) retire(ctx context.Context, s *scope, last *postgres.Rotati
 // retirement says how. Machines that the operator has moved itself do not use the former login any more, and whoever still has a session of
 // it has the grace period, unless sessions are to be ended anyway. Of Machines that others have replaced it is not known which secrets they
 // started with: Fly may have served an older value, so nothing is hurried, and nobody cut off. Nor can anybody see whether what mounts a
-// connection Secret has been rolled: that no session is left of the former login does not tell.
+// connection Secret has been rolled: that no session is left of the former login does not tell. A password that somebody else may know is
+// good for nobody's grace.
 func (s *scope) retirement() postgres.Retirement {
 	grace := s.environment.Spec.Rotation.OverlapGracePeriod.Value()
 	switch {
 	case s.tenant.Last.FlyInstances != nil:
 		return postgres.Retirement{Grace: grace}
-	case s.deliversToSecret():
+	case s.deliversToSecret() && s.tenant.Last.SessionPolicy != postgres.SessionsCompromised:
 		return postgres.Retirement{Grace: grace, EndSessions: true}
 	case s.tenant.Last.SessionPolicy != postgres.SessionsKept:
 		grace = 0
+	case s.deliversToSecret(): // nobody can see whether what mounts it has been rolled, and that no session is left does not tell
+		return postgres.Retirement{Grace: grace, EndSessions: true}
 	}
 	return postgres.Retirement{Grace: grace, OnceIdle: true, EndSessions: true}
 }

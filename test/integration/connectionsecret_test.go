@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
+	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
 // secretOf is the name of the tenant's connection Secret, and deliversTo the line of the spec that asks for it alone, without Fly.
@@ -264,4 +265,29 @@ func TestDeletionWithASecretAlone(t *testing.T) {
 	requireAccepted(t, present)
 	require.Equal(t, map[string]int{"completed": 1, "discarded": 1}, x.Rows())
 	x.SQL("ALTER TABLE management.tenants DROP CONSTRAINT short_" + x.Short)
+}
+
+// Under Overlap the Secret has the other login, and the former one works on for what has not been rolled yet, although nobody has a session
+// of it: it is closed at the end of the grace period.
+func TestConnectionSecretUnderOverlap(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t)
+	prepare(x)
+	environment := "pods-" + x.Short
+	copyEnvironment(t, environment, "fly-sandbox")
+	x.Apply("environmentRef: {name: "+environment+"}", deliversTo(x), overlap, "rotationGeneration: 1")
+	require.Eventually(t, func() bool { return x.Get().Condition("Reconciling").Reason == "Retiring" }, time.Minute, 100*time.Millisecond)
+	x.Poke()
+	require.Equal(t, map[string]int{"rolled": 1}, x.Rows())
+	require.Contains(t, x.Get().Condition("Reconciling").Message, "Roll what mounts that: the former login is closed within 15m.")
+	require.Equal(t, x.Role()+"_b", string(x.Secret(secretOf(x)).Data["username"]))
+	requireAccepted(t, secretURL(t, x))
+	requireAccepted(t, x.InitialURL())
+
+	kubectl(t, "", "patch", "tenv", environment, "--type=merge", "-p", `{"spec":{"rotation":{"overlapGracePeriod":"0s"}}}`)
+	x.WaitReady()
+	requireAccepted(t, secretURL(t, x))
+	_, err := platform.Login(x.InitialURL())
+	require.Error(t, err, "the former login is still open")
+	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
 }
