@@ -81,8 +81,6 @@ func (s *scope) retirement() postgres.Retirement {
 		return postgres.Retirement{Grace: grace, EndSessions: true}
 	case s.tenant.Last.SessionPolicy != postgres.SessionsKept:
 		grace = 0
-	case s.deliversToSecret(): // nobody can see whether what mounts it has been rolled, and that no session is left does not tell
-		return postgres.Retirement{Grace: grace, EndSessions: true}
 	}
 	return postgres.Retirement{Grace: grace, OnceIdle: true, EndSessions: true}
 }
