@@ -316,6 +316,41 @@ func TestTerminatedSessionsAreThoseOfBeforeTheRetirement(t *testing.T) {
 	})
 }
 
+// Whoever is logged in as the former login can change its settings; that keeps it neither from being closed nor from being ended.
+func TestSettingsOfTheFormerLoginDoNotKeepItOpen(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		for _, policy := range []string{SessionsKept, SessionsCompromised} {
+			id, role := f.overlapping()
+			first, former := f.overlap(id)
+			f.finish(id, first.Revision)
+			session := f.login(first.Login, former.Reveal())
+			_, err := session.Exec(t.Context(), "set role none")
+			require.NoError(t, err)
+			_, err = session.Exec(t.Context(), "alter role "+first.Login+" reset role")
+			require.NoError(t, err)
+			require.Contains(t, f.observe(id).SecondViolation, "does not act as "+role+" any more: SELECT tenant_credentials.prepare_overlap('"+role+"')")
+
+			require.Error(t, f.issueAs(id, f.open(id, 2).Revision, credential.NewPassword()), "nothing goes to a login that is not prepared")
+			f.exec("select tenant_credentials.prepare_overlap($1)", role)
+			password := credential.NewPassword()
+			require.NoError(t, f.issueAs(id, 2, password))
+			_, err = session.Exec(t.Context(), "alter role "+first.Login+" reset role")
+			require.NoError(t, err)
+			f.exec("revoke " + role + " from " + first.Login) // which up to PostgreSQL 15 the tenant's role can do itself
+			require.NoError(t, f.deliver(id, 2, policy))
+			if policy == SessionsKept {
+				require.Equal(t, first.Login, f.observe(id).FormerLogin)
+				f.finish(id, 2)
+			} else {
+				f.endSessions(id, 2, true)
+			}
+			f.requireClosed(first.Login)
+			requireEnded(t, session)
+			f.requireLogsIn(role, role, password.Reveal())
+		}
+	})
+}
+
 // A tenant can lock its own role's row; that keeps no password from being changed, whichever of its logins does it.
 func TestBlockersOfEitherLoginAreEnded(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {

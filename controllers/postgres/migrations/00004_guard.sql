@@ -111,8 +111,9 @@ begin
 end
 $$;
 
--- The second login of a tenant's role, for rotations with two: its name is the role's with _b. It counts only once prepare_overlap has made
--- it one, because a role of that name may be somebody else's. null = there is none.
+-- The second login of a tenant's role, for rotations with two: its name is the role's with _b. A role of that name may be somebody else's; it
+-- is the tenant's if prepare_overlap has made it a member, or if a rotation has ever gone to it: a session of it can do away with its
+-- settings, and that must not keep it from being closed. null = there is none.
 create function tenant_credentials.second_login(role text) returns pg_authid
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
@@ -121,9 +122,9 @@ begin
   select b.* into answer
     from pg_authid a
     join pg_authid b on b.rolname = second_login.role || '_b'
-    join pg_auth_members m on m.roleid = a.oid and m.member = b.oid
-    join pg_db_role_setting s on s.setrole = b.oid and s.setdatabase = 0 and 'role=' || a.rolname = any (s.setconfig)
-   where a.rolname = second_login.role;
+   where a.rolname = second_login.role
+     and (exists (select from pg_auth_members m where m.roleid = a.oid and m.member = b.oid)
+          or exists (select from claims c join rotations r on r.tenant_id = c.tenant_id where c.role = a.rolname and r.login = b.rolname));
   return answer;
 end
 $$;
@@ -162,7 +163,11 @@ declare
   other text;
   problem text;
 begin
-  if b.oid is null then
+  if b.oid is not null and not (
+      exists (select from pg_auth_members m join pg_authid a on a.oid = m.roleid where m.member = b.oid and a.rolname = second_violation.role)
+      and exists (select from pg_db_role_setting s where s.setrole = b.oid and s.setdatabase = 0 and 'role=' || second_violation.role = any (s.setconfig))) then
+    return format('Role %I does not act as %I any more: SELECT tenant_credentials.prepare_overlap(%2$L)', b.rolname, role);
+  elsif b.oid is null then
     return format('Role %I has no second login %I: SELECT tenant_credentials.prepare_overlap(%1$L)', role, role || '_b');
   end if;
   select c.tenant_id::text into other from claims c where c.role = b.rolname;

@@ -56,11 +56,11 @@ begin
     raise exception using errcode = 'TC021', message = format('The name of role %I is too long to have _b added to it: 61 bytes at most.', a.rolname);
   end if;
   if not exists (select from pg_authid b where b.rolname = second) then
-    execute format('create role %I nologin in role %I', second, a.rolname);
-  elsif not exists (select from pg_auth_members m join pg_authid b on b.oid = m.member where m.roleid = a.oid and b.rolname = second)
-     or exists (select from claims c where c.role = second) then
+    execute format('create role %I nologin', second);
+  elsif (second_login(a.rolname)).oid is null or exists (select from claims c where c.role = second) then
     raise exception using errcode = 'TC021', message = format('Role %I exists, and is not the second login of %I.', second, a.rolname);
   end if;
+  execute format('grant %I to %I', a.rolname, second);
   execute format('alter role %I set role to %L', second, a.rolname); -- so that what its sessions create belongs to the role
   perform carry_over(a.rolname, second);
   if current_setting('server_version_num')::integer >= 160000 then
