@@ -85,7 +85,8 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// The manager's own account can do what it needs and nothing else: above all, it reads no Secret of a tenant's namespace.
+// The manager's own account can do what it needs and nothing else. In the tenants' namespaces it reads and writes Secrets by name, and only
+// because the playground has the component that allows it.
 func TestLeastPrivilege(t *testing.T) {
 	t.Parallel()
 	as := []string{"auth", "can-i", "--as=system:serviceaccount:tcred-system:tenant-credential-operator"}
@@ -94,8 +95,10 @@ func TestLeastPrivilege(t *testing.T) {
 		what []string
 	}{
 		{true, []string{"get", "secrets", "-n", "tcred-system"}},
-		{false, []string{"get", "secrets", "-n", "tenants-sandbox"}},
-		{false, []string{"create", "secrets", "-n", "tcred-system"}},
+		{true, []string{"get", "secrets", "-n", "tenants-sandbox"}},
+		{false, []string{"list", "secrets", "-n", "tenants-sandbox"}},
+		{false, []string{"watch", "secrets", "-n", "tenants-sandbox"}},
+		{false, []string{"patch", "secrets", "-n", "tenants-sandbox"}},
 		{false, []string{"delete", "tenantcredentials.credentials.systemprompt.io", "-n", "tenants-sandbox"}},
 		{false, []string{"patch", "tenantenvironments.credentials.systemprompt.io"}},
 		{false, []string{"get", "pods", "-n", "tenants-sandbox"}},
@@ -103,4 +106,7 @@ func TestLeastPrivilege(t *testing.T) {
 		output, err := try("", append(as, test.what...)...)
 		require.Equal(t, test.may, err == nil, "%v: %s", test.what, output)
 	}
+	own := kubectl(t, "", "get", "clusterrole", "tenant-credential-operator", "-o", "jsonpath={.rules[*].resources}")
+	require.Contains(t, own, "tenantcredentials")
+	require.NotContains(t, own, "secrets", "without the component there is no way to a tenant's Secret")
 }
