@@ -31,23 +31,8 @@ func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
 	if s.decision.Step != rotation.Start || s.intoNowhere() {
 		return nil
 	}
-	if s.secret.trouble != nil {
-		return s.secret.trouble
-	}
-	if !s.mayTry() {
-		return errLater
-	}
-	if err := s.checkPause(); err != nil {
+	if err := r.mayStart(ctx, s); err != nil {
 		return err
-	}
-	if err := s.checkSecondLogin(); err != nil {
-		return err
-	}
-	if err := r.readLive(ctx, s); err != nil {
-		return err
-	}
-	if !r.takeSlot(s, false) {
-		return errLater
 	}
 	s.attempted = true
 	if err := s.probeFly(ctx); err != nil {
@@ -70,6 +55,29 @@ func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
 		return err
 	}
 	return r.checkLogin(ctx, s, next)
+}
+
+// mayStart says why an attempt may not begin, or not now; nil = it may, and has a slot.
+func (r *Reconciler) mayStart(ctx context.Context, s *scope) error {
+	if s.secret.trouble != nil {
+		return s.secret.trouble
+	}
+	if !s.mayTry() {
+		return errLater
+	}
+	if err := s.checkPause(); err != nil {
+		return err
+	}
+	if err := s.checkSecondLogin(); err != nil {
+		return err
+	}
+	if err := r.readLive(ctx, s); err != nil {
+		return err
+	}
+	if !r.takeSlot(s, false) {
+		return errLater
+	}
+	return nil
 }
 
 // password is a new password: whose it is, and the verifier that it is set with.
