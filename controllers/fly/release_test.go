@@ -87,6 +87,22 @@ func TestARollOutThatIsDoneIsRecordedAsARelease(t *testing.T) {
 	require.False(t, slices.ContainsFunc(w.Requests(), func(q flyemulator.Request) bool { return q.Machine != "" }), "and no Machine is touched")
 }
 
+// Whatever a config has that this program does not know, and each number as it is spelt, is there after the release as it was before.
+func TestAReleaseLeavesTheRestOfAConfigAlone(t *testing.T) {
+	w, r := deployedWorld(t, flyemulator.NewMachine{Config: json.RawMessage(`{"zeta":{"unknown":1.50,"n":18446744073709551617},"image":"i:1","auto_destroy":false,
+		"restart":{"policy":"on-failure","max_retries":0},"env":{"A":"<&>"},"empty":{},"services":[{"autostop":"a new way","checks":[]}],
+		"rootfs":{"persist":"sometimes","size_gb":0},"metadata":{"z":"1","fly_platform_version":"v2"}}`)})
+	w.AddRelease(testApp, flyemulator.NewRelease{Image: "i:1", AgeSeconds: 7200})
+	before := parsed(w.state()[0].Config).(map[string]any)
+	require.Empty(t, w.record(r))
+	after := parsed(w.state()[0].Config).(map[string]any)
+	require.NotEmpty(t, after["metadata"].(map[string]any)["fly_release_version"])
+	for _, key := range []string{"fly_release_id", "fly_release_version"} {
+		delete(after["metadata"].(map[string]any), key)
+	}
+	require.Equal(t, before, after)
+}
+
 // withoutRelease is a config but for the names of its release.
 func withoutRelease(t *testing.T, config json.RawMessage) map[string]any {
 	t.Helper()
