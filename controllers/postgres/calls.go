@@ -95,8 +95,7 @@ func (s *Server) Retire(ctx context.Context, tenantID, uid string, revision int6
 }
 
 // Complete marks a committed or rolled rotation as completed, and raises the claim's generation to the row's. Twice is the same as once.
-// Retry/Superseded: the row is neither committed, rolled
-// nor completed, or a former login or session that it owes an end is left.
+// Retry/Superseded: the row is neither committed, rolled nor completed, or a former login or session that it owes an end is left.
 func (s *Server) Complete(ctx context.Context, tenantID, uid string, revision int64) error {
 	return s.exec(ctx, "select tenant_credentials.complete($1::text::uuid, $2, $3)", tenantID, uid, revision)
 }
@@ -108,7 +107,7 @@ func (s *Server) EndSessions(ctx context.Context, tenantID, uid string, revision
 	return s.ask(ctx, "select tenant_credentials.end_sessions($1::text::uuid, $2, $3, $4)", tenantID, uid, revision, sweep)
 }
 
-// Discard gives up an open rotation. Twice is the same as once. Retry/Superseded: the row is neither open, issued nor discarded.
+// Discard gives up a rotation that was not committed, and closes the login that was issued for it. Twice is the same as once. Retry/Superseded: the row is neither open, issued nor discarded.
 func (s *Server) Discard(ctx context.Context, tenantID, uid string, revision int64) error {
 	return s.exec(ctx, "select tenant_credentials.discard($1::text::uuid, $2, $3)", tenantID, uid, revision)
 }

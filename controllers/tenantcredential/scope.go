@@ -132,15 +132,6 @@ func postgresObstacle(err error) error {
 	return o
 }
 
-// asObstacle leaves an obstacle as it is; any other error of a transaction is Postgres's.
-func asObstacle(err error) error {
-	var o *obstacle
-	if err == nil || errors.As(err, &o) {
-		return err
-	}
-	return postgresObstacle(err)
-}
-
 func flyObstacle(condition string, err error) error {
 	if err == nil {
 		return nil
@@ -150,6 +141,15 @@ func flyObstacle(condition string, err error) error {
 		o.status = metav1.ConditionFalse
 	}
 	return o
+}
+
+// asObstacle leaves an obstacle as it is; any other error of a transaction is Postgres's.
+func asObstacle(err error) error {
+	var o *obstacle
+	if err == nil || errors.As(err, &o) {
+		return err
+	}
+	return postgresObstacle(err)
 }
 
 // readyObstacle is one that is neither Postgres's nor Fly's.

@@ -235,9 +235,9 @@ begin
 end
 $$;
 
--- Closes the login that the consumers have left when its grace is over, or with once_idle already when no session of it is left, and answers whether it is closed and,
--- where what is left is to be ended, has no session any more. It is closed by one call and its sessions are ended by a later one: a login
--- that comes between the two ends of a transaction would be overlooked.
+-- Closes the login that the consumers have left when its grace is over, or with once_idle already when no session of it is left. It answers
+-- whether the login is closed and, where what is left is to be ended, has no session any more. One call closes it and a later one ends its
+-- sessions: a login that comes between the two ends of a transaction would be overlooked.
 create function tenant_credentials.retire(tenant uuid, uid text, revision bigint, grace interval, once_idle boolean, end_sessions boolean) returns boolean
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
