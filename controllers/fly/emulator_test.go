@@ -31,6 +31,7 @@ type world struct {
 	*flyemulator.Emulator
 	*Client
 	t     *testing.T
+	ids   []string // of the Machines, in the order in which they were given; state is in the order of the IDs, which are random
 	ahead atomic.Int64
 }
 
@@ -45,8 +46,9 @@ func newWorld(t *testing.T, machines ...flyemulator.NewMachine) *world {
 	old := "old value"
 	w.PutSecret(testApp, "DATABASE_URL", &old)
 	for _, m := range machines {
-		_, err := w.AddMachine(testApp, m)
+		id, err := w.AddMachine(testApp, m)
 		require.NoError(t, err)
+		w.ids = append(w.ids, id)
 	}
 	w.Client = open(t, server.URL)
 	w.now = func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }

@@ -99,16 +99,15 @@ func TestDeployedGoesByInstances(t *testing.T) {
 		return p
 	}
 	require.Equal(t, Progress{Total: 3, Waiting: "3 of 3 Machines take it with your next deploy, or with fly secrets deploy -a sp-acme"}, look())
-	ids := []string{w.state()[0].ID, w.state()[1].ID, w.state()[2].ID}
-	w.deploy(ids[0], `{"image":"i:2"}`)
+	w.deploy(w.ids[0], `{"image":"i:2"}`)
 	require.Equal(t, 0, look().Updated, "it has only just started")
 	w.later(smokeTime)
 	require.Equal(t, Progress{Total: 3, Updated: 1, Waiting: "2 of 3 Machines take it with your next deploy, or with fly secrets deploy -a sp-acme"}, look())
-	w.deploy(ids[1], `{"image":"i:2"}`)
-	w.deploy(ids[2], `{"image":"i:2"}`)
+	w.deploy(w.ids[1], `{"image":"i:2"}`)
+	w.deploy(w.ids[2], `{"image":"i:2"}`)
 	require.Equal(t, Progress{Total: 3, Updated: 2, OnNextStart: 1}, look())
 	require.True(t, look().Done())
-	require.Equal(t, []int{1, 1, 1}, []int{w.machine(ids[0]).Updates, w.machine(ids[1]).Updates, w.machine(ids[2]).Updates}, "the deploys' own alone")
+	require.Equal(t, []int{1, 1, 1}, []int{w.machine(w.ids[0]).Updates, w.machine(w.ids[1]).Updates, w.machine(w.ids[2]).Updates}, "the deploys' own alone")
 }
 
 // A list that is wrongly empty is no deploy of all Machines.
