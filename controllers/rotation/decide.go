@@ -88,6 +88,10 @@ func (f Facts) RequestDue() bool {
 	}
 }
 
+// Urgent says whether the rotation comes before those of other tenants: Fly may hold a value that never became valid, or somebody asks for
+// it.
+func (f Facts) Urgent() bool { return f.Open || f.RequestDue() }
+
 // Last is the newest rotation that is committed.
 type Last struct {
 	Revision       int64

@@ -176,10 +176,10 @@ func finishing(s *scope) *scope {
 
 type freeSlots struct{}
 
-func (freeSlots) Acquire(string) bool { return true }
-func (freeSlots) Full() bool          { return false }
-func (freeSlots) Occupy(string)       {}
-func (freeSlots) Release(string)      {}
+func (freeSlots) Acquire(string, bool) bool { return true }
+func (freeSlots) Full(bool) bool            { return false }
+func (freeSlots) Occupy(string)             {}
+func (freeSlots) Release(string)            {}
 
 // Neither under the final name nor under the staged one is anything written over that the operator has not made, or may not write.
 func TestWritesOverNothingOfOthers(t *testing.T) {

@@ -244,12 +244,12 @@ func (p *process) call(ctx context.Context, s side, name string, effect func() e
 // slots are one environment's, with room for one rotation; another tenant may have it.
 type slots struct{ taken, held bool }
 
-func (s *slots) Acquire(string) bool {
+func (s *slots) Acquire(string, bool) bool {
 	s.held = s.held || !s.taken
 	return s.held
 }
 
-func (s *slots) Full() bool     { return s.taken && !s.held }
+func (s *slots) Full(bool) bool { return s.taken && !s.held }
 func (s *slots) Occupy(string)  { s.held = true }
 func (s *slots) Release(string) { s.held = false }
 

@@ -32,7 +32,7 @@ type Reconciler struct {
 
 	// transactions are under way: they run on, and are waited for, when the process has to stop.
 	transactions sync.WaitGroup
-	// slots holds, per object, how to give its slot back: the object may vanish while it has one.
+	// slots holds, per object, the slot that it has or waits for: the object may vanish meanwhile.
 	slots sync.Map
 	// waiting holds, per object, the version of it that has found no free slot.
 	waiting sync.Map

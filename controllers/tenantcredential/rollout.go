@@ -24,7 +24,7 @@ func (r *Reconciler) rollOut(ctx context.Context, s *scope) error {
 		return r.finish(ctx, s, last)
 	}
 	if !s.awaitsDeploy() {
-		r.takeSlot(s, true)
+		r.occupySlot(s)
 	}
 	if moved, err := s.moveMachines(ctx, last); err != nil || !moved {
 		return err

@@ -74,7 +74,7 @@ func (r *Reconciler) mayStart(ctx context.Context, s *scope) error {
 	if err := r.readLive(ctx, s); err != nil {
 		return err
 	}
-	if !r.takeSlot(s, false) {
+	if !r.acquireSlot(s) {
 		return errLater
 	}
 	return nil

@@ -41,10 +41,10 @@ type Fly interface {
 	RecordRelease(ctx context.Context, rollOut fly.RollOut, reason string) (warning string)
 }
 
-// Slots bounds how many rotations of an environment are under way.
+// Slots bounds how many rotations of an environment are under way. Who is urgent comes first.
 type Slots interface {
-	Acquire(tenantID string) bool
-	Full() bool
+	Acquire(tenantID string, urgent bool) bool
+	Full(urgent bool) bool
 	Occupy(tenantID string)
 	Release(tenantID string)
 }

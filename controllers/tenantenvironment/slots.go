@@ -2,47 +2,65 @@ package tenantenvironment
 
 import "sync"
 
-// Slots bounds how many rotations of one environment are under way at once. A tenant holds at most one.
+// Slots bounds how many rotations of one environment are under way at once. A tenant holds at most one, and the urgent ones that have
+// found none free are first in the queue: until they are served, a slot that becomes free is not for anybody else.
 type Slots struct {
 	mu    sync.Mutex
 	limit int
 	held  map[string]bool
+	first map[string]bool
 }
 
-func newSlots(limit int) *Slots { return &Slots{limit: limit, held: map[string]bool{}} }
+func newSlots(limit int) *Slots {
+	return &Slots{limit: limit, held: map[string]bool{}, first: map[string]bool{}}
+}
 
-// Acquire takes a slot for the tenant and says whether there was one; a tenant that holds one already keeps it.
-func (s *Slots) Acquire(tenantID string) bool {
+// Acquire takes a slot for the tenant and says whether there was one; a tenant that holds one already keeps it. Who was refused asks again,
+// or gives up his place by Release.
+func (s *Slots) Acquire(tenantID string, urgent bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.first, tenantID)
 	if s.held[tenantID] {
 		return true
 	}
-	if len(s.held) >= s.limit {
+	if s.full(urgent) {
+		if urgent {
+			s.first[tenantID] = true
+		}
 		return false
 	}
 	s.held[tenantID] = true
 	return true
 }
 
-// Full says that no slot is free.
-func (s *Slots) Full() bool {
+// Full says that no slot is free for one who is urgent, or who is not.
+func (s *Slots) Full(urgent bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.held) >= s.limit
+	return s.full(urgent)
+}
+
+func (s *Slots) full(urgent bool) bool {
+	if urgent {
+		return len(s.held) >= s.limit
+	}
+	return len(s.held)+len(s.first) >= s.limit
 }
 
 // Occupy takes a slot even beyond the limit, for a rotation that was begun before this process and must be finished.
 func (s *Slots) Occupy(tenantID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.first, tenantID)
 	s.held[tenantID] = true
 }
 
-// Release gives the tenant's slot back, if it holds one.
+// Release gives the tenant's slot back, or its place in the queue, if it has one.
 func (s *Slots) Release(tenantID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.first, tenantID)
 	delete(s.held, tenantID)
 }
 

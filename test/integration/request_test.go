@@ -2,12 +2,16 @@ package integration
 
 import (
 	"context"
+	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
 // A request is done once, however often it is sent, and the status says who asked and why.
@@ -37,6 +41,53 @@ func TestRequestRotatesOnce(t *testing.T) {
 	x.WaitReason("InvalidSpec")
 	require.Contains(t, x.Get().Condition("Stalled").Message, `{"rotationRequest":{"replacesRevision":2}}`)
 	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
+}
+
+// Who asks by a request gets the next slot of the environment, however many have waited for it before.
+func TestARequestIsFirstInTheQueue(t *testing.T) {
+	t.Parallel()
+	holder, requested := newTenant(t, "started", "started"), newTenant(t, "stopped")
+	narrow := "environmentRef: {name: narrow-" + holder.Short + "}"
+	copyEnvironment(t, "narrow-"+holder.Short, "fly-sandbox")
+	kubectl(t, "", "patch", "tenv", "narrow-"+holder.Short, "--type=merge", "-p", `{"spec":{"maxConcurrent":1}}`)
+	requested.Apply(narrow)
+	requested.WaitReady()
+
+	holder.Apply(narrow, "rotationGeneration: 1")
+	require.Eventually(t, func() bool { return moved(holder) == 1 }, time.Minute, 20*time.Millisecond)
+	lease := func(seconds int) { // of somebody else, on both Machines: the roll-out waits, and keeps its slot
+		for _, m := range holder.Look().Machines {
+			admin(t, http.MethodPost, "/admin/apps/"+holder.App()+"/machines/"+m.ID+"/lease", fmt.Sprintf(`{"owner":"a deployment","ttl":%d}`, seconds), nil)
+		}
+	}
+	lease(600)
+	var raised []tenant
+	for range 4 {
+		x := newTenant(t, "stopped")
+		x.Apply(narrow, "rotationGeneration: 1")
+		x.WaitReason("Progressing")
+		raised = append(raised, x)
+	}
+	requested.Apply(narrow, `rotationRequest: {replacesRevision: 0, reason: "laptop lost"}`)
+	requested.WaitReason("Progressing")
+	require.Equal(t, map[string]int{"committed": 1}, holder.Rows(), "the only slot")
+
+	lease(1)
+	for _, x := range append(raised, requested, holder) {
+		x.WaitReady()
+	}
+	for _, x := range raised {
+		require.True(t, committed(t, requested).Before(committed(t, x)))
+	}
+}
+
+// committed is when the tenant's only rotation was committed.
+func committed(t *testing.T, x tenant) (at time.Time) {
+	t.Helper()
+	connection := platform.Sandbox().Connect(t)
+	defer connection.Close(context.Background())
+	require.NoError(t, connection.QueryRow(context.Background(), "SELECT committed_at FROM tenant_credentials.rotations WHERE tenant_id = $1", x.ID).Scan(&at))
+	return at
 }
 
 // Nobody writes another's name into the ledger, unless he may.
