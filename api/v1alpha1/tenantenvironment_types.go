@@ -45,7 +45,7 @@ type TenantEnvironmentSpec struct {
 	// +kubebuilder:default={}
 	Rotation RotationDefaults `json:"rotation,omitzero"`
 
-	// maxConcurrent is how many rotations of this environment may be under way at once.
+	// maxConcurrent is how many rotations of this environment may be under way at once. Who asks by a rotationRequest is the next to begin.
 	// +optional
 	// +kubebuilder:default=8
 	// +kubebuilder:validation:Minimum=1

@@ -88,7 +88,9 @@ func TestMessages(t *testing.T) { // not parallel: it breaks what the other test
 }
 
 // afterRollOut says that the message comes once the Machines have moved, and that none on the way there is to be seen.
-func (e entry) afterRollOut() bool { return strings.HasPrefix(e.expected[0].condition, "Reconciling=True Retiring") }
+func (e entry) afterRollOut() bool {
+	return strings.HasPrefix(e.expected[0].condition, "Reconciling=True Retiring")
+}
 
 // setFlyClock sets the clock of the emulator forward, or back.
 func setFlyClock(t *testing.T, by time.Duration) {
