@@ -43,6 +43,7 @@ func (c *Client) Deployed(ctx context.Context, app App, variable string, before 
 		c.countDeployed(&p, m)
 	}
 	if left > 0 {
+		p.Reason = ""
 		p.Waiting = fmt.Sprintf("%d of %d Machines take it with your next deploy, or with fly secrets deploy -a %s", left, p.Total, app.Name)
 	}
 	return p, nil
@@ -51,7 +52,7 @@ func (c *Client) Deployed(ctx context.Context, app App, variable string, before 
 // countDeployed adds a Machine that the user has replaced. One that is unwell since then halts nothing, as nothing is being moved.
 func (c *Client) countDeployed(p *Progress, m machine) {
 	if m.unreachable() {
-		p.wait(hostUnreachable(m).Detail)
+		p.waitFor(hostUnreachable(m))
 		return
 	}
 	if m.resting() {

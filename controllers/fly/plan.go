@@ -41,13 +41,13 @@ func plan(machines []machine, r RollOut, now time.Time) (Progress, []move) {
 	var next []move
 	for _, m := range left {
 		if why := blocked(m, now); why != nil {
-			p.wait(why.Detail)
+			p.waitFor(why)
 		} else if pools.admit(m) {
 			next = append(next, newMove(m, r))
 		}
 	}
 	if len(next) > 0 {
-		p.Waiting = next[0].machine.title() + " is the next to be updated"
+		p.Waiting, p.Reason = next[0].machine.title()+" is the next to be updated", ""
 	}
 	return p, next
 }
@@ -60,7 +60,7 @@ func (p *Progress) count(m machine, now time.Time) arrival {
 		return arrivedUnproven
 	}
 	if m.unreachable() {
-		p.wait(hostUnreachable(m).Detail)
+		p.waitFor(hostUnreachable(m))
 		return coming
 	}
 	state, why := judge(m, now)
@@ -88,6 +88,14 @@ func (p *Progress) wait(why string) {
 	if p.Waiting == "" {
 		p.Waiting = why
 	}
+}
+
+// waitFor is wait for what keeps a Machine from being moved.
+func (p *Progress) waitFor(why *failure.Error) {
+	if p.Waiting == "" && (why.Reason == failure.LeaseHeld || why.Reason == failure.HostUnreachable) {
+		p.Reason = why.Reason
+	}
+	p.wait(why.Detail)
 }
 
 // newMove decides from the state before the first attempt how the Machine is to come out.

@@ -67,13 +67,14 @@ func (c *Client) Advance(ctx context.Context, r RollOut) (Progress, error) {
 	c.recall(machines, r)
 	p, next := plan(machines, r, c.now())
 	if short != "" {
-		p.Waiting = short
+		p.Waiting, p.Reason = short, ""
 		return p, nil
 	}
 	if len(next) == 0 {
 		return p, nil
 	}
-	p.Waiting, err = c.carryOut(ctx, r, next)
+	p.Waiting = ""
+	err = c.carryOut(ctx, r, next, &p)
 	return p, err
 }
 
@@ -91,8 +92,8 @@ func (c *Client) machines(ctx context.Context, app App) (machines []machine, sho
 	return machines, short, nil
 }
 
-// carryOut moves Machines side by side and says what is waited for then.
-func (c *Client) carryOut(ctx context.Context, r RollOut, next []move) (waiting string, err error) {
+// carryOut moves Machines side by side and notes what is waited for then.
+func (c *Client) carryOut(ctx context.Context, r RollOut, next []move, p *Progress) error {
 	waits, errs := make([]string, len(next)), make([]error, len(next))
 	var moves sync.WaitGroup
 	for i := range next {
@@ -100,14 +101,16 @@ func (c *Client) carryOut(ctx context.Context, r RollOut, next []move) (waiting 
 	}
 	moves.Wait()
 	for i, err := range errs {
-		if err != nil && failure.ClassOf(err) != failure.Wait {
-			return "", err
-		}
-		if err != nil {
-			waits[i] = failure.As(err).Detail
+		switch {
+		case err == nil:
+			p.wait(waits[i])
+		case failure.ClassOf(err) == failure.Wait:
+			p.waitFor(failure.As(err))
+		default:
+			return err
 		}
 	}
-	return waits[0], nil
+	return nil
 }
 
 // replace updates one Machine under its lease and says what is waited for then.

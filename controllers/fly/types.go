@@ -1,5 +1,7 @@
 package fly
 
+import "github.com/systempromptio/tenant-credential-operator/controllers/failure"
+
 // Config says how to reach Fly.
 type Config struct {
 	// Token is a deploy or organization token, with or without its scheme ("FlyV1 fm2_…").
@@ -49,6 +51,8 @@ type Progress struct {
 	Failed int
 	// Waiting says in one sentence what the next step waits for; "" = nothing.
 	Waiting string
+	// Reason is LeaseHeld or HostUnreachable where the next step waits for somebody outside; "" = it takes its time, no more.
+	Reason failure.Reason
 	// Halted names the Machine that keeps the others from being touched, and why; "" = not halted. It ends when the Machine heals.
 	Halted string
 	// Warnings say what may keep the value from a Machine's process.

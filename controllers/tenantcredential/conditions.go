@@ -130,8 +130,16 @@ func (s *scope) flyMachinesUpdated(m messages) metav1.Condition {
 	case s.tenant.Last.State == postgres.StateCompleted, s.moved():
 		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAllUpdated, fmt.Sprintf("Every Machine of app %s has revision %d.", s.tenant.FlyApp, s.tenant.Last.Revision))
 	default:
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonRollingOut, m.rolling())
+		return condition(kind, metav1.ConditionFalse, s.rollingReason(), m.rolling())
 	}
+}
+
+// rollingReason names who a roll-out waits for, where it does not just take its time.
+func (s *scope) rollingReason() string {
+	if s.progress != nil && s.progress.Reason != "" {
+		return string(s.progress.Reason)
+	}
+	return v1alpha1.ReasonRollingOut
 }
 
 // summary is Ready, and Reconciling or Stalled beside it where it is not True.
