@@ -19,7 +19,7 @@ func (s *scope) checkSecondLogin() error {
 // overlap gives the new password to the idle login, tries it, and only then tells Fly: what Fly holds is valid at every moment, and who
 // is logged in as the other login, or logs in as it, notices nothing.
 func (r *Reconciler) overlap(ctx context.Context, s *scope, next password) error {
-	if err := r.issue(ctx, s, &next); err != nil {
+	if err := s.issue(ctx, &next); err != nil {
 		s.lookAgain(ctx)
 		return err
 	}
@@ -33,7 +33,7 @@ func (r *Reconciler) overlap(ctx context.Context, s *scope, next password) error
 const issueDeadline = 15 * time.Second
 
 // issue is a transaction of its own. That its answer is lost does no harm: the next attempt issues again.
-func (r *Reconciler) issue(ctx context.Context, s *scope, next *password) error {
+func (s *scope) issue(ctx context.Context, next *password) error {
 	ctx, cancel := context.WithTimeout(ctx, issueDeadline)
 	defer cancel()
 	err := s.connection.Postgres.InTransaction(ctx, s.id(), s.uid(), func(ctx context.Context, tx postgres.Transaction) (err error) {
@@ -51,7 +51,7 @@ func (r *Reconciler) issue(ctx context.Context, s *scope, next *password) error 
 }
 
 // retire closes the login that the Machines have left.
-func (r *Reconciler) retire(ctx context.Context, s *scope, last *postgres.Rotation) error {
+func (s *scope) retire(ctx context.Context, last *postgres.Rotation) error {
 	if !rolled(s.tenant) {
 		if s.tenant.FormerLogin == "" {
 			return nil

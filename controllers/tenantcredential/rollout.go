@@ -62,7 +62,7 @@ func (r *Reconciler) finish(ctx context.Context, s *scope, last *postgres.Rotati
 	if s.secret.trouble != nil {
 		return s.secret.trouble
 	}
-	if err := r.retire(ctx, s, last); err != nil || s.retiring {
+	if err := s.retire(ctx, last); err != nil || s.retiring {
 		return err
 	}
 	if s.sessionsLeft {

@@ -180,7 +180,7 @@ func (r *Reconciler) transact(ctx context.Context, s *scope, next password) erro
 		if err != nil {
 			return flyObstacle(v1alpha1.FlySecretSyncedCondition, err)
 		}
-		instances, err := r.instances(flyCtx, s, &locked)
+		instances, err := s.instances(flyCtx, &locked)
 		if err != nil {
 			return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
 		}

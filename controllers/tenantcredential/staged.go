@@ -23,7 +23,7 @@ func (s *scope) staged() bool {
 
 // instances are the Machines that the user's next deploy is to replace; nil = the operator moves them. It does where the password of the
 // login in use changes, or ends, at the commit: nobody can wait for a deploy then.
-func (r *Reconciler) instances(ctx context.Context, s *scope, locked *postgres.Tenant) ([]string, error) {
+func (s *scope) instances(ctx context.Context, locked *postgres.Tenant) ([]string, error) {
 	if !s.staged() || !s.facts(locked).Overlaps() || s.sessionPolicy(locked) == postgres.SessionsCompromised {
 		return nil, nil
 	}
