@@ -9,7 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -100,70 +99,4 @@ func (s *scope) untilStalled() time.Duration {
 		return max(ready.LastTransitionTime.Add(rotation.OnboardingPeriod).Sub(s.now), 0) + time.Second
 	}
 	return wait.Jitter(restingPeriod, 0.2)
-}
-
-// awaitTurn ends the pass before it asks anybody, where the same object has found no free slot before and there is none now: what Fly
-// allows in a second is for those who rotate.
-func (r *Reconciler) awaitTurn(_ context.Context, s *scope) error {
-	waiting, found := r.waiting.Load(client.ObjectKeyFromObject(s.object))
-	if v, _ := waiting.(version); found && v.of(s) && s.connection.Slots.Full(v.urgent) {
-		return errLater
-	}
-	return nil
-}
-
-// version is one spec of one object, and whether what it asks for is urgent.
-type version struct {
-	uid        string
-	generation int64
-	urgent     bool
-}
-
-func (v version) of(s *scope) bool { return v.uid == s.uid() && v.generation == s.object.Generation }
-
-// acquireSlot takes one of the environment's slots and says whether there was one. Until it is given back, it is kept.
-func (r *Reconciler) acquireSlot(s *scope) bool {
-	key, urgent := client.ObjectKeyFromObject(s.object), s.facts(s.tenant).Urgent()
-	r.keepSlot(key, slot{s.connection.Slots, s.id()})
-	if !s.connection.Slots.Acquire(s.id(), urgent) {
-		r.waiting.Store(key, version{s.uid(), s.object.Generation, urgent})
-		return false
-	}
-	r.waiting.Delete(key)
-	return true
-}
-
-// occupySlot takes a slot even where none is free, to finish what was begun.
-func (r *Reconciler) occupySlot(s *scope) {
-	key := client.ObjectKeyFromObject(s.object)
-	r.keepSlot(key, slot{s.connection.Slots, s.id()})
-	s.connection.Slots.Occupy(s.id())
-	r.waiting.Delete(key)
-}
-
-// slot is a tenant's slot, or its place in the queue for one.
-type slot struct {
-	slots    Slots
-	tenantID string
-}
-
-// keepSlot remembers whose slot is to be given back for the object. An object that was made again may be another tenant's.
-func (r *Reconciler) keepSlot(key client.ObjectKey, s slot) {
-	if former, kept := r.slots.Swap(key, s); kept && former != s {
-		former.(slot).slots.Release(former.(slot).tenantID)
-	}
-}
-
-// giveSlotBack frees the slot of a rotation that is done, or that can not go on: a stuck one, or one that only waits for the
-// user's deploy, or for somebody to leave the former login, must not keep others waiting.
-func (r *Reconciler) giveSlotBack(s *scope) {
-	if s.obstacle != nil || s.tenant == nil || !unfinished(s.tenant) || s.retiring || s.awaitsDeploy() {
-		r.releaseSlot(client.ObjectKeyFromObject(s.object))
-	}
-}
-
-func (r *Reconciler) releaseSlot(key client.ObjectKey) {
-	if kept, found := r.slots.LoadAndDelete(key); found {
-		kept.(slot).slots.Release(kept.(slot).tenantID)
-	}
 }
