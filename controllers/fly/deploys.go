@@ -43,8 +43,7 @@ func (c *Client) Deployed(ctx context.Context, app App, variable string, before 
 		c.countDeployed(&p, m)
 	}
 	if left > 0 {
-		p.Reason = ""
-		p.Waiting = fmt.Sprintf("%d of %d Machines take it with your next deploy, or with fly secrets deploy -a %s", left, p.Total, app.Name)
+		p.waitInstead(fmt.Sprintf("%d of %d Machines take it with your next deploy, or with fly secrets deploy -a %s", left, p.Total, app.Name))
 	}
 	return p, nil
 }

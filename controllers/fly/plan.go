@@ -47,7 +47,7 @@ func plan(machines []machine, r RollOut, now time.Time) (Progress, []move) {
 		}
 	}
 	if len(next) > 0 {
-		p.Waiting, p.Reason = next[0].machine.title()+" is the next to be updated", ""
+		p.waitInstead(next[0].machine.title() + " is the next to be updated")
 	}
 	return p, next
 }
@@ -97,6 +97,9 @@ func (p *Progress) waitFor(why *failure.Error) {
 	}
 	p.wait(why.Detail)
 }
+
+// waitInstead forgets what was noted before.
+func (p *Progress) waitInstead(why string) { p.Waiting, p.Reason = why, "" }
 
 // newMove decides from the state before the first attempt how the Machine is to come out.
 func newMove(m machine, r RollOut) move {

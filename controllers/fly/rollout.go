@@ -67,13 +67,13 @@ func (c *Client) Advance(ctx context.Context, r RollOut) (Progress, error) {
 	c.recall(machines, r)
 	p, next := plan(machines, r, c.now())
 	if short != "" {
-		p.Waiting, p.Reason = short, ""
+		p.waitInstead(short)
 		return p, nil
 	}
 	if len(next) == 0 {
 		return p, nil
 	}
-	p.Waiting = ""
+	p.waitInstead("")
 	err = c.carryOut(ctx, r, next, &p)
 	return p, err
 }

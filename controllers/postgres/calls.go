@@ -107,7 +107,8 @@ func (s *Server) EndSessions(ctx context.Context, tenantID, uid string, revision
 	return s.ask(ctx, "select tenant_credentials.end_sessions($1::text::uuid, $2, $3, $4)", tenantID, uid, revision, sweep)
 }
 
-// Discard gives up a rotation that was not committed, and closes the login that was issued for it. Twice is the same as once. Retry/Superseded: the row is neither open, issued nor discarded.
+// Discard gives up a rotation that was not committed, and closes the login that was issued for it. Twice is the same as once.
+// Retry/Superseded: the row is neither open, issued nor discarded.
 func (s *Server) Discard(ctx context.Context, tenantID, uid string, revision int64) error {
 	return s.exec(ctx, "select tenant_credentials.discard($1::text::uuid, $2, $3)", tenantID, uid, revision)
 }
