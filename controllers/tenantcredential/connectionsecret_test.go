@@ -170,16 +170,9 @@ func requireSuperseded(t *testing.T, w *secretWorld) {
 
 func finishing(s *scope) *scope {
 	s.decision = rotation.Decision{Step: rotation.Finish}
-	s.connection.Slots = freeSlots{}
+	s.connection.Slots = &heldSlots{}
 	return s
 }
-
-type freeSlots struct{}
-
-func (freeSlots) Acquire(string, bool) bool { return true }
-func (freeSlots) Full(bool) bool            { return false }
-func (freeSlots) Occupy(string)             {}
-func (freeSlots) Release(string)            {}
 
 // Neither under the final name nor under the staged one is anything written over that the operator has not made, or may not write.
 func TestWritesOverNothingOfOthers(t *testing.T) {

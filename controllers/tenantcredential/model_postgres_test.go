@@ -36,6 +36,16 @@ func (c postgresOf) change(ctx context.Context, name string, f func(*facts) erro
 	})
 }
 
+// changeHeld is a change that only the holder of the tenant may make.
+func (c postgresOf) changeHeld(ctx context.Context, name, uid string, f func(*facts) error) error {
+	return c.change(ctx, name, func(now *facts) error {
+		if err := now.hold(uid); err != nil {
+			return err
+		}
+		return f(now)
+	})
+}
+
 func (c postgresOf) Adopt(ctx context.Context, a postgres.Adoption) (claim postgres.Claim, err error) {
 	err = c.change(ctx, "adopt", func(f *facts) error {
 		generation := int64(0)
@@ -56,10 +66,7 @@ func (c postgresOf) Adopt(ctx context.Context, a postgres.Adoption) (claim postg
 }
 
 func (c postgresOf) OpenRotation(ctx context.Context, o postgres.Opening) (row postgres.Rotation, err error) {
-	err = c.change(ctx, "open", func(f *facts) error {
-		if err := f.hold(o.UID); err != nil {
-			return err
-		}
+	err = c.changeHeld(ctx, "open", o.UID, func(f *facts) error {
 		if open := f.open(); open != nil {
 			row = *open
 			return nil
@@ -198,10 +205,7 @@ func stronger(a, b string) string {
 }
 
 func (c postgresOf) EndSessions(ctx context.Context, _, uid string, revision int64, sweep bool) (ended bool, err error) {
-	err = c.change(ctx, "end sessions", func(f *facts) error {
-		if err := f.hold(uid); err != nil {
-			return err
-		}
+	err = c.changeHeld(ctx, "end sessions", uid, func(f *facts) error {
 		row := f.at(revision)
 		if row == nil || row.State != postgres.StateCommitted && row.State != postgres.StateRolled {
 			return superseded
@@ -228,10 +232,7 @@ func (c postgresOf) EndSessions(ctx context.Context, _, uid string, revision int
 }
 
 func (c postgresOf) Rolled(ctx context.Context, _, uid string, revision int64) error {
-	return c.change(ctx, "rolled", func(f *facts) error {
-		if err := f.hold(uid); err != nil {
-			return err
-		}
+	return c.changeHeld(ctx, "rolled", uid, func(f *facts) error {
 		row := f.at(revision)
 		if row != nil && row.State == postgres.StateRolled {
 			return nil
@@ -245,10 +246,7 @@ func (c postgresOf) Rolled(ctx context.Context, _, uid string, revision int64) e
 }
 
 func (c postgresOf) Retire(ctx context.Context, _, uid string, revision int64, r postgres.Retirement) (retired bool, err error) {
-	err = c.change(ctx, "retire", func(f *facts) error {
-		if err := f.hold(uid); err != nil {
-			return err
-		}
+	err = c.changeHeld(ctx, "retire", uid, func(f *facts) error {
 		row, w := f.at(revision), c.p.w
 		if row == nil || row.State != postgres.StateRolled {
 			return superseded
@@ -272,10 +270,7 @@ func (c postgresOf) Retire(ctx context.Context, _, uid string, revision int64, r
 }
 
 func (c postgresOf) Complete(ctx context.Context, _, uid string, revision int64) error {
-	return c.change(ctx, "complete", func(f *facts) error {
-		if err := f.hold(uid); err != nil {
-			return err
-		}
+	return c.changeHeld(ctx, "complete", uid, func(f *facts) error {
 		row := f.at(revision)
 		if row != nil && row.State == postgres.StateCompleted {
 			return nil
@@ -296,10 +291,7 @@ func (c postgresOf) Complete(ctx context.Context, _, uid string, revision int64)
 }
 
 func (c postgresOf) Discard(ctx context.Context, _, uid string, revision int64) error {
-	return c.change(ctx, "discard", func(f *facts) error {
-		if err := f.hold(uid); err != nil {
-			return err
-		}
+	return c.changeHeld(ctx, "discard", uid, func(f *facts) error {
 		row := f.at(revision)
 		if row != nil && row.State == postgres.StateDiscarded {
 			return nil
