@@ -32,7 +32,7 @@ playground-down: ## end the playground, and nothing else
 .PHONY: test
 test: packages build $(BIN)/k8s/.built postgres postgres-18 ## everything that must pass
 	@echo "running the tests (about 7 minutes)"
-	go test -p 4 ./test/messages ./test/integration ./... # the longest first: they wait most of the time
+	go test -p 3 -timeout 20m ./test/messages ./test/integration ./... # the longest first: they wait most of the time
 	@echo "test: ok"
 
 FAULT_MATRIX ?= .

@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := flag.Set("test.parallel", "8"); err != nil { // the tests wait most of the time
+	if err := flag.Set("test.parallel", "6"); err != nil { // the tests wait most of the time
 		panic(err)
 	}
 	os.Exit(harness.Run(m))
