@@ -98,6 +98,7 @@ const (
 	EventRotationCompleted = "RotationCompleted"
 	EventRotationFailed    = "RotationFailed"
 	EventDriftDetected     = "DriftDetected"
+	EventSettingsLeftOut   = "SettingsLeftOut" // the second login could not be given some settings of the role
 )
 
 const (

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
@@ -41,7 +42,16 @@ func (s *Server) Survey(ctx context.Context) (Survey, error) {
 func (s *Server) Observe(ctx context.Context, tenantIDs []string) ([]Tenant, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return readTenants(ctx, s.pool, "select * from tenant_credentials.observe($1::text[]::uuid[])", tenantIDs)
+	connection, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return nil, translate(err)
+	}
+	defer connection.Release()
+	tenants, err := readTenants(ctx, connection, "select * from tenant_credentials.observe($1::text[]::uuid[])", tenantIDs)
+	if len(tenants) > 0 && tenants[0].ranCode {
+		discard(ctx, connection)
+	}
+	return tenants, err
 }
 
 // Adopt makes the claim on a tenant, or moves it. The holder's own adoption changes nothing. Stall/OwnershipConflict names who holds
@@ -49,8 +59,14 @@ func (s *Server) Observe(ctx context.Context, tenantIDs []string) ([]Tenant, err
 func (s *Server) Adopt(ctx context.Context, a Adoption) (Claim, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	connection, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return Claim{}, translate(err)
+	}
+	defer connection.Release()
+	defer discard(ctx, connection)
 	var content []byte
-	err := s.pool.QueryRow(ctx, "select tenant_credentials.adopt($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9)",
+	err = connection.QueryRow(ctx, "select tenant_credentials.adopt($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9)",
 		a.TenantID, a.UID, a.Cluster, a.Environment, a.Namespace, a.Name, a.Generation, orNull(a.ReplacesUID), orNull(a.TakeOverFrom)).
 		Scan(&content)
 	if err != nil {
@@ -70,7 +86,7 @@ func (s *Server) OpenRotation(ctx context.Context, o Opening) (Rotation, error) 
 	defer cancel()
 	var content []byte
 	err := s.pool.QueryRow(ctx, "select tenant_credentials.open($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9)",
-		o.TenantID, o.UID, o.Generation, o.Reason, o.FieldManager, o.After, o.Above, o.RequestReason, o.RequestedBy).Scan(&content)
+		o.TenantID, o.UID, o.Generation, o.Reason, o.StatedManager, o.After, o.Above, o.RequestReason, o.RequestedBy).Scan(&content)
 	if err != nil {
 		return Rotation{}, translate(err)
 	}
@@ -84,49 +100,61 @@ func (s *Server) OpenRotation(ctx context.Context, o Opening) (Rotation, error) 
 // Rolled says that every consumer of a committed rotation has the new value. Twice is the same as once. Retry/Superseded: the row is
 // neither committed nor rolled.
 func (s *Server) Rolled(ctx context.Context, tenantID, uid string, revision int64) error {
-	return s.exec(ctx, "select tenant_credentials.rolled($1::text::uuid, $2, $3)", tenantID, uid, revision)
+	return s.exec(ctx, tenantID, uid, "select tenant_credentials.rolled($1::text::uuid, $2, $3)", revision)
 }
 
 // Retire closes the login that the consumers of a rolled rotation have left. It answers whether that is done, and whatever sessions of it
 // are to be ended are; until then it is called again, and Complete needs it. Retry/Superseded: the row is not rolled.
 func (s *Server) Retire(ctx context.Context, tenantID, uid string, revision int64, r Retirement) (bool, error) {
-	return s.ask(ctx, "select tenant_credentials.retire($1::text::uuid, $2, $3, make_interval(secs => $4), $5, $6)",
-		tenantID, uid, revision, r.Grace.Seconds(), r.OnceIdle, r.EndSessions)
+	return s.ask(ctx, tenantID, uid, "select tenant_credentials.retire($1::text::uuid, $2, $3, make_interval(secs => $4), $5, $6)",
+		revision, r.Grace.Seconds(), r.OnceIdle, r.EndSessions)
 }
 
 // Complete marks a committed or rolled rotation as completed, and raises the claim's generation to the row's. Twice is the same as once.
 // Retry/Superseded: the row is neither committed, rolled nor completed, or a former login or session that it owes an end is left.
 func (s *Server) Complete(ctx context.Context, tenantID, uid string, revision int64) error {
-	return s.exec(ctx, "select tenant_credentials.complete($1::text::uuid, $2, $3)", tenantID, uid, revision)
+	return s.exec(ctx, tenantID, uid, "select tenant_credentials.complete($1::text::uuid, $2, $3)", revision)
 }
 
 // EndSessions notes, at its first call, that every session that began before is of before the committed rotation, and with sweep ends
 // those. It answers whether there can be none any more; until then it is called again. Complete needs that where the rotation's
 // SessionPolicy is not SessionsKept. Retry/Superseded: the row is neither committed nor rolled.
 func (s *Server) EndSessions(ctx context.Context, tenantID, uid string, revision int64, sweep bool) (bool, error) {
-	return s.ask(ctx, "select tenant_credentials.end_sessions($1::text::uuid, $2, $3, $4)", tenantID, uid, revision, sweep)
+	return s.ask(ctx, tenantID, uid, "select tenant_credentials.end_sessions($1::text::uuid, $2, $3, $4)", revision, sweep)
 }
 
 // Discard gives up a rotation that was not committed, and closes the login that was issued for it. Twice is the same as once.
 // Retry/Superseded: the row is neither open, issued nor discarded.
 func (s *Server) Discard(ctx context.Context, tenantID, uid string, revision int64) error {
-	return s.exec(ctx, "select tenant_credentials.discard($1::text::uuid, $2, $3)", tenantID, uid, revision)
+	return s.exec(ctx, tenantID, uid, "select tenant_credentials.discard($1::text::uuid, $2, $3)", revision)
 }
 
-// ask calls a function that answers yes or no.
-func (s *Server) ask(ctx context.Context, sql string, arguments ...any) (yes bool, err error) {
+// ask calls a function that answers yes or no. What the function waits for of the tenant's own is ended.
+func (s *Server) ask(ctx context.Context, tenantID, uid, sql string, arguments ...any) (yes bool, err error) {
+	err = s.unblocked(ctx, tenantID, uid, func(ctx context.Context, connection *pgxpool.Conn) error {
+		return connection.QueryRow(ctx, sql, append([]any{tenantID, uid}, arguments...)...).Scan(&yes)
+	})
+	return yes, err
+}
+
+func (s *Server) exec(ctx context.Context, tenantID, uid, sql string, arguments ...any) error {
+	return s.unblocked(ctx, tenantID, uid, func(ctx context.Context, connection *pgxpool.Conn) error {
+		_, err := connection.Exec(ctx, sql, append([]any{tenantID, uid}, arguments...)...)
+		return err
+	})
+}
+
+func (s *Server) unblocked(ctx context.Context, tenantID, uid string, f func(context.Context, *pgxpool.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if err := s.pool.QueryRow(ctx, sql, arguments...).Scan(&yes); err != nil {
-		return false, translate(err)
+	connection, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return translate(err)
 	}
-	return yes, nil
-}
-
-func (s *Server) exec(ctx context.Context, sql string, arguments ...any) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	if _, err := s.pool.Exec(ctx, sql, arguments...); err != nil {
+	defer connection.Release()
+	finish := s.endBlockers(ctx, tenantID, uid, connection.Conn().PgConn().PID())
+	defer finish()
+	if err := f(ctx, connection); err != nil {
 		return translate(err)
 	}
 	return nil
@@ -146,15 +174,16 @@ func readTenants(ctx context.Context, q queries, sql string, arguments ...any) (
 
 func scanTenant(row pgx.CollectableRow) (Tenant, error) {
 	var t Tenant
-	var violation, former, second, verifier, hash *string
+	var role, login, former, second, verifier, hash *string
 	var claim *claimRow
 	var open, last *rotationRow
-	err := row.Scan(&t.ID, &t.Found, &t.Role, &t.Database, &t.FlyApp, &t.RoleExists, &violation, &t.Login, &former, &second, &verifier, &hash,
-		&claim, &open, &last, &t.CompromisedRevision, &t.Clock)
+	err := row.Scan(&t.ID, &t.Found, &t.Role, &t.Database, &t.FlyApp, &t.RoleExists, &role, &login, &t.Login, &former, &second, &verifier, &hash,
+		&claim, &open, &last, &t.CompromisedRevision, &t.Clock, &t.ranCode)
 	if err != nil {
 		return Tenant{}, err
 	}
-	t.RoleViolation, t.VerifierDigest, t.HashDigest = text(violation), text(verifier), text(hash)
+	t.RoleViolation, t.LoginViolation = text(role), text(login)
+	t.VerifierDigest, t.HashDigest = text(verifier), text(hash)
 	t.FormerLogin, t.SecondViolation = text(former), text(second)
 	if claim != nil {
 		c := claim.claim()
@@ -199,7 +228,7 @@ type rotationRow struct {
 	Reason          string    `json:"reason"`
 	RequestReason   string    `json:"requestReason"`
 	RequestedBy     string    `json:"requestedBy"`
-	FieldManager    string    `json:"fieldManager"`
+	StatedManager   string    `json:"statedManager"`
 	Login           string    `json:"login"`
 	VerifierDigest  string    `json:"verifierDigest"`
 	HashDigest      string    `json:"hashDigest"`
@@ -214,6 +243,8 @@ type rotationRow struct {
 	CompletedAt     time.Time `json:"completedAt"`
 	SessionPolicy   string    `json:"sessionPolicy"`
 	SessionsEndedAt time.Time `json:"sessionsEndedAt"`
+	ClosedAt        time.Time `json:"closedAt"`
+	QuietAt         time.Time `json:"quietAt"`
 }
 
 func (r rotationRow) rotation() Rotation { return Rotation(r) }

@@ -38,6 +38,10 @@ var verdicts = map[string]verdict{
 	"TC018": {failure.Retry, failure.Unexpected, ""},        // not a verifier
 	"TC019": {failure.Retry, failure.Rejected, ""},          // the management table refused the hash
 	"TC020": {failure.Wait, failure.LedgerOutdated, ""},     // no settings
+	"TC022": {failure.Wait, failure.Busy, ""},               // a prepared transaction holds the role
+	"TC024": {failure.Retry, failure.Rejected, ""},          // code on the management table left a cursor
+	"TC025": {failure.Retry, failure.PermissionDenied, ""},  // not a statement of the operator's own
+	"TC026": {failure.Retry, failure.Rejected, ""},          // a revision that cannot be
 	"TC021": {failure.Stall, failure.RoleNotAllowed, ""},    // installation: the operator's login can not be used
 	"08":    {failure.Retry, failure.ConnectionFailed, "The connection to PostgreSQL failed."},
 	"08007": {failure.Unknown, failure.OutcomeUnknown, "PostgreSQL did not say whether the transaction was committed."},

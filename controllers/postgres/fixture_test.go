@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -94,7 +95,7 @@ func newFixture(t testing.TB, version string) *fixture {
 	f.dba, err = pgx.Connect(ctx, f.dbaURL())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = f.dba.Close(context.Background()) })
-	f.exec(fmt.Sprintf("create role %s login password '%s'", f.operator, f.operatorPassword))
+	f.exec(fmt.Sprintf("create role %s login password '%s'; grant connect on database %s to %[1]s", f.operator, f.operatorPassword, f.database))
 	f.exec(`create schema management;
 		create table management.tenants (id uuid primary key, name text, password_hash text not null, db_role text, db_name text, fly_app text)`)
 	require.NoError(t, Install(ctx, f.dbaURL(), f.installation()))
@@ -192,7 +193,7 @@ func (f *fixture) observe(id string) Tenant {
 
 func (f *fixture) open(id string, generation int64) Rotation {
 	f.t.Helper()
-	r, err := f.server.OpenRotation(f.t.Context(), Opening{TenantID: id, UID: "uid", Generation: generation, Reason: "Generation", FieldManager: "kubectl",
+	r, err := f.server.OpenRotation(f.t.Context(), Opening{TenantID: id, UID: "uid", Generation: generation, Reason: "Generation", StatedManager: "kubectl",
 		After: newestOf(f.observe(id))})
 	require.NoError(f.t, err)
 	return r
@@ -212,9 +213,27 @@ func (f *fixture) rotate(id string, revision int64) credential.Secret {
 	return f.rotateEnding(id, revision, SessionsKept)
 }
 
+// closeLogins closes the tenant's logins until nothing is left of before.
+func (f *fixture) closeLogins(id string, revision int64) {
+	f.t.Helper()
+	require.Eventually(f.t, func() bool { return f.closeOnce(id, revision) }, 20*time.Second, 20*time.Millisecond)
+}
+
+func (f *fixture) closeOnce(id string, revision int64) (quiet bool) {
+	f.t.Helper()
+	require.NoError(f.t, f.server.InTransaction(f.t.Context(), id, "uid", func(ctx context.Context, tx Transaction) (err error) {
+		quiet, err = tx.Close(ctx, revision)
+		return err
+	}))
+	return quiet
+}
+
 // rotateEnding is rotate with another policy for the sessions of before.
 func (f *fixture) rotateEnding(id string, revision int64, policy string) credential.Secret {
 	f.t.Helper()
+	if policy == SessionsCompromised {
+		f.closeLogins(id, revision)
+	}
 	password := credential.NewPassword()
 	require.NoError(f.t, f.server.InTransaction(f.t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
 		if err := tx.Stage(ctx, Staging{Revision: revision, Verifier: f.verifier(password), SessionPolicy: policy}); err != nil {

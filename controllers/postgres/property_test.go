@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -89,7 +90,7 @@ func (m *machine) open(r *rapid.T) {
 	uid, generation := rapid.SampledFrom(uids).Draw(r, "uid"), rapid.Int64Range(0, 4).Draw(r, "generation")
 	newest := m.newest()
 	after := max(0, newest-rapid.Int64Range(0, 1).Draw(r, "behind"))
-	opened, err := m.f.server.OpenRotation(m.f.t.Context(), Opening{TenantID: m.id, UID: uid, Generation: generation, Reason: "r", FieldManager: "m", After: after})
+	opened, err := m.f.server.OpenRotation(m.f.t.Context(), Opening{TenantID: m.id, UID: uid, Generation: generation, Reason: "r", StatedManager: "m", After: after})
 	if !m.holds(r, uid, err) {
 		return
 	}
@@ -146,9 +147,9 @@ func (m *machine) issue(r *rapid.T) {
 	uid, revision := rapid.SampledFrom(uids).Draw(r, "uid"), m.revision(r)
 	verifier := m.f.verifier(credential.NewPassword())
 	before := m.f.observe(m.id)
-	var login string
+	var issued Issued
 	err := m.f.server.InTransaction(m.f.t.Context(), m.id, uid, func(ctx context.Context, tx Transaction) (err error) {
-		login, err = tx.Issue(ctx, revision, verifier)
+		issued, err = tx.Issue(ctx, revision, verifier)
 		return err
 	})
 	if !m.holds(r, uid, err) {
@@ -160,7 +161,7 @@ func (m *machine) issue(r *rapid.T) {
 	}
 	require.NoError(r, err)
 	m.rows[revision-1].state = StateIssued
-	require.NotEqual(r, before.Login, login, "the login in use was issued")
+	require.NotEqual(r, before.Login, issued.Login, "the login in use was issued")
 	if rapid.Bool().Draw(r, "delivers") {
 		require.NoError(r, m.f.server.InTransaction(m.f.t.Context(), m.id, uid, func(ctx context.Context, tx Transaction) error {
 			if err := tx.Stage(ctx, Staging{Revision: revision, Verifier: verifier}); err != nil {
@@ -169,7 +170,7 @@ func (m *machine) issue(r *rapid.T) {
 			return tx.Commit(ctx, FlyWrite{App: "a", Version: 1})
 		}))
 		m.commit(revision)
-		require.Equal(r, login, m.f.observe(m.id).Login)
+		require.Equal(r, issued.Login, m.f.observe(m.id).Login)
 	}
 }
 
@@ -251,11 +252,11 @@ func (m *machine) jumble(r *rapid.T) {
 	require.NoError(r, err)
 	for range rapid.IntRange(1, 6).Draw(r, "calls") {
 		call := rapid.SampledFrom([]string{
-			"select tenant_credentials.open($1, 'a', $2, 'r', 'm', coalesce((select (o.last_rotation->>'revision')::bigint from tenant_credentials.observe(array[$1::uuid]) o), 0), 0)",
+			fmt.Sprintf("select tenant_credentials.open($1, 'a', $2, 'r', 'm', %d, 0)", m.newest()),
 			"select from tenant_credentials.lock($1, 'a') where $2 > 0",
-			"select tenant_credentials.stage($1, $2, '" + m.f.verifier(credential.NewPassword()) + "', null)",
-			"select tenant_credentials.issue($1, $2, '" + m.f.verifier(credential.NewPassword()) + "')",
-			"select tenant_credentials.commit($1, $2, null, null, null, null)",
+			"select tenant_credentials.stage($1, 'a', $2, '" + m.f.verifier(credential.NewPassword()) + "', null)",
+			"select tenant_credentials.issue($1, 'a', $2, '" + m.f.verifier(credential.NewPassword()) + "')",
+			"select tenant_credentials.commit($1, 'a', $2, null, null, null, null)",
 			"select tenant_credentials.rolled($1, 'a', $2)",
 			"select tenant_credentials.retire($1, 'a', $2, interval '0', true, false)",
 			"select tenant_credentials.complete($1, 'a', $2)",

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
@@ -25,17 +26,28 @@ const (
 type Transaction interface {
 	// Tenant is what was read under the lock.
 	Tenant() Tenant
-	// Issue gives the idle one of the tenant's two logins a verifier, before anybody is to use it, and answers with its name. In a
-	// transaction of its own; again where an attempt was not committed. Stall/RoleNotAllowed names what the second login lacks.
-	// Retry/Superseded: the revision is neither open nor issued, or a committed rotation is moving the consumers.
-	Issue(ctx context.Context, revision int64, verifier string) (login string, err error)
+	// Issue gives the idle one of the tenant's two logins a verifier, before anybody is to use it. In a transaction of its own; again where an
+	// attempt was not committed. Stall/RoleNotAllowed names what the second login lacks. Retry/Superseded: the revision is neither open nor
+	// issued, or a committed rotation is moving the consumers.
+	Issue(ctx context.Context, revision int64, verifier string) (Issued, error)
+	// Close closes every login of the tenant after a compromise, ends their sessions, and answers whether neither a session is left, nor a
+	// login that was in progress. In a transaction of its own, again until it answers yes; Stage needs that where SessionPolicy is
+	// SessionsCompromised. Retry/Superseded: the revision is neither open nor issued.
+	Close(ctx context.Context, revision int64) (quiet bool, err error)
 	// Stage guards the role, sets the verifier of the login in use (of a revision that is issued, its login has it already), writes the same
 	// string as the stored hash, and has every constraint checked now. Retry/Superseded: the revision is neither open nor issued, or its
-	// login's password is not the one that was issued. Issue and Stage end sessions of the tenant's own logins that are in their way.
+	// login's password is not the one that was issued. Issue, Close and Stage end sessions of the tenant's own logins that are in their way.
+	// Wait/Busy names a prepared transaction of the tenant's, which has no session.
 	Stage(ctx context.Context, staging Staging) error
 	// Commit records Fly's answer to the secret that was set. The row is committed when the function that has the Transaction returns
 	// nil. Retry/Superseded: nothing was staged.
 	Commit(ctx context.Context, w FlyWrite) error
+}
+
+// Issued is which login has a new verifier, and the names of the role's settings that it could not be given.
+type Issued struct {
+	Login   string
+	LeftOut []string
 }
 
 // transaction is a Transaction of a server.
@@ -43,14 +55,22 @@ type transaction struct {
 	server *Server
 	tx     pgx.Tx
 	tenant Tenant
+	uid    string
 	staged int64
 }
 
 // InTransaction locks the tenant, reads it again and calls f; when f returns nil it commits. f's own error is returned as it is, and
 // nothing has changed then. Unknown/Busy: the lock was not granted in 3 s. Unknown/OutcomeUnknown: the answer to COMMIT was lost, so
-// that only the ledger, read under the lock, knows. COMMIT and ROLLBACK are sent even if ctx has ended meanwhile.
+// that only the ledger, read under the lock, knows. COMMIT and ROLLBACK are sent even if ctx has ended meanwhile. Whoever may put a trigger
+// on the management table may have left something in the connection, so it is closed.
 func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func(context.Context, Transaction) error) error {
-	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+	connection, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return translate(err)
+	}
+	defer connection.Release()
+	defer discard(ctx, connection)
+	tx, err := connection.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 	if err != nil {
 		return translate(err)
 	}
@@ -67,7 +87,7 @@ func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func
 	if len(tenants) != 1 {
 		return unreadable()
 	}
-	if err := f(ctx, &transaction{server: s, tx: tx, tenant: tenants[0]}); err != nil {
+	if err := f(ctx, &transaction{server: s, tx: tx, tenant: tenants[0], uid: uid}); err != nil {
 		return err
 	}
 	ended = true
@@ -81,14 +101,24 @@ func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func
 
 func (t *transaction) Tenant() Tenant { return t.tenant }
 
-func (t *transaction) Issue(ctx context.Context, revision int64, verifier string) (login string, err error) {
+func (t *transaction) Issue(ctx context.Context, revision int64, verifier string) (issued Issued, err error) {
 	finish := t.endBlockers(ctx)
 	defer finish()
-	err = t.tx.QueryRow(ctx, "select tenant_credentials.issue($1::text::uuid, $2, $3)", t.tenant.ID, revision, verifier).Scan(&login)
+	err = t.tx.QueryRow(ctx, "select login, left_out from tenant_credentials.issue($1::text::uuid, $2, $3, $4)", t.tenant.ID, t.uid, revision, verifier).
+		Scan(&issued.Login, &issued.LeftOut)
 	if err != nil {
-		return "", translate(err)
+		return Issued{}, translate(err)
 	}
-	return login, nil
+	return issued, nil
+}
+
+func (t *transaction) Close(ctx context.Context, revision int64) (quiet bool, err error) {
+	finish := t.endBlockers(ctx)
+	defer finish()
+	if err := t.tx.QueryRow(ctx, "select tenant_credentials.close($1::text::uuid, $2, $3)", t.tenant.ID, t.uid, revision).Scan(&quiet); err != nil {
+		return false, translate(err)
+	}
+	return quiet, nil
 }
 
 func (t *transaction) Stage(ctx context.Context, staging Staging) error {
@@ -101,24 +131,27 @@ func (t *transaction) Stage(ctx context.Context, staging Staging) error {
 	}
 	finish := t.endBlockers(ctx)
 	defer finish()
-	if _, err := t.tx.Exec(ctx, "select tenant_credentials.stage($1::text::uuid, $2, $3, $4, $5)",
-		t.tenant.ID, staging.Revision, staging.Verifier, digest, cmp.Or(staging.SessionPolicy, SessionsKept)); err != nil {
+	if _, err := t.tx.Exec(ctx, "select tenant_credentials.stage($1::text::uuid, $2, $3, $4, $5, $6)",
+		t.tenant.ID, t.uid, staging.Revision, staging.Verifier, digest, cmp.Or(staging.SessionPolicy, SessionsKept)); err != nil {
 		return translate(err)
 	}
 	t.staged = staging.Revision
 	return nil
 }
 
-// endBlockers ends the sessions of the tenant's logins that this transaction waits for, should it still wait after a second. The
-// function that it returns stops that.
 func (t *transaction) endBlockers(ctx context.Context) func() {
+	return t.server.endBlockers(ctx, t.tenant.ID, t.uid, t.tx.Conn().PgConn().PID())
+}
+
+// endBlockers ends the sessions of the tenant's logins that the backend pid waits for, should it still wait after a second. The function that
+// it returns stops that.
+func (s *Server) endBlockers(ctx context.Context, tenantID, uid string, pid uint32) func() {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
-	pid := t.tx.Conn().PgConn().PID()
 	timer := time.AfterFunc(terminateAfter, func() {
 		defer close(done)
 		// Should it fail, then the one that waits fails by its lock_timeout and says so.
-		_, _ = t.server.pool.Exec(ctx, "select tenant_credentials.terminate($1::text::uuid, $2)", t.tenant.ID, int32(pid)) //nolint:gosec // a process ID
+		_, _ = s.pool.Exec(ctx, "select tenant_credentials.terminate($1::text::uuid, $2, $3)", tenantID, uid, int32(pid)) //nolint:gosec // a process ID
 	})
 	return func() {
 		cancel()
@@ -133,8 +166,8 @@ func (t *transaction) Commit(ctx context.Context, w FlyWrite) error {
 	if w.Version != 0 {
 		version = strconv.FormatUint(w.Version, 10)
 	}
-	if _, err := t.tx.Exec(ctx, "select tenant_credentials.commit($1::text::uuid, $2, $3, nullif($4::text, '')::numeric, $5, $6)",
-		t.tenant.ID, t.staged, w.App, version, w.Digest, w.Instances); err != nil {
+	if _, err := t.tx.Exec(ctx, "select tenant_credentials.commit($1::text::uuid, $2, $3, $4, nullif($5::text, '')::numeric, $6, $7)",
+		t.tenant.ID, t.uid, t.staged, w.App, version, w.Digest, w.Instances); err != nil {
 		return translate(err)
 	}
 	return nil
@@ -144,6 +177,13 @@ func rollback(ctx context.Context, tx pgx.Tx) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	_ = tx.Rollback(ctx) // where it can not be sent, the connection is closed, and the server rolls back by itself
+}
+
+// discard closes a connection in which code of others may have run: a setting, a cursor or a lock of its may be left.
+func discard(ctx context.Context, connection *pgxpool.Conn) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	_ = connection.Conn().Close(ctx)
 }
 
 func detached(ctx context.Context) (context.Context, context.CancelFunc) {

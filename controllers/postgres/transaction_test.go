@@ -30,8 +30,8 @@ func TestOnlyReadCommittedIsAccepted(t *testing.T) {
 			for _, call := range []string{
 				"select * from tenant_credentials.lock($1, 'uid')",
 				"select tenant_credentials.open($1, 'uid', 1, 'r', 'm', 0, 0)",
-				"select tenant_credentials.stage($1, 1, 'v', null)",
-				"select tenant_credentials.commit($1, 1, null, null, null)",
+				"select tenant_credentials.stage($1, 'uid', 1, 'v', null)",
+				"select tenant_credentials.commit($1, 'uid', 1, null, null, null)",
 				"select tenant_credentials.complete($1, 'uid', 1)",
 			} {
 				tx, err := operator.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.TxIsoLevel(isolation)})

@@ -44,14 +44,15 @@ type Tenant struct {
 	Role, Database, FlyApp string
 	// RoleExists says whether there is such a role.
 	RoleExists bool
-	// RoleViolation says why the guard refuses the role, with the SQL that mends it; "" = allowed, or no such role.
-	RoleViolation string
+	// RoleViolation says why the guard refuses the role, with the SQL that fixes it; "" = allowed, or no such role. LoginViolation says why the
+	// tenant cannot log in, whatever its password is; "" = it can.
+	RoleViolation, LoginViolation string
 	// Login is the one whose password was delivered last: Role, or its second login. FormerLogin is the other one of the pair while it can log
 	// in; "" = it can not, or there is none.
 	Login, FormerLogin string
 	// SecondViolation says why the role has no second login that a rotation could use, with the SQL that mends it; "" = it has one.
 	SecondViolation string
-	// VerifierDigest and HashDigest are the hex SHA-256 of Login's pg_authid.rolpassword and of the stored hash; "" = none.
+	// VerifierDigest and HashDigest are the hex SHA-256 of Login's pg_authid.rolpassword and of the stored hash; "" = none, or not a tenant's.
 	VerifierDigest, HashDigest string
 	// Claim is nil while nobody has adopted the tenant.
 	Claim *Claim
@@ -63,6 +64,9 @@ type Tenant struct {
 	CompromisedRevision int64
 	// Clock is the server's time of the reading.
 	Clock time.Time
+
+	// ranCode: reading the management table may have run code of others in the connection.
+	ranCode bool
 }
 
 // Claim says which object holds a tenant.
@@ -87,8 +91,9 @@ type Rotation struct {
 	State string
 	// Generation is the rotation generation that was asked for.
 	Generation int64
-	// Reason says why. RequestReason and RequestedBy are those of spec.rotationRequest, "" = none; FieldManager is who wrote the spec.
-	Reason, RequestReason, RequestedBy, FieldManager string
+	// Reason says why. RequestReason and RequestedBy are those of spec.rotationRequest, "" = none. StatedManager is the field manager that the
+	// writer of the spec stated: a claim that nothing checks.
+	Reason, RequestReason, RequestedBy, StatedManager string
 	// Login is whose password it is; "" = not decided yet.
 	Login string
 	// VerifierDigest, HashDigest and DeliveryDigest are hex SHA-256 of what the rotation wrote; "" = not yet.
@@ -106,13 +111,16 @@ type Rotation struct {
 	SessionPolicy string
 	// SessionsEndedAt is when no session of before the rotation was left, nor a login that could become one; zero until then.
 	SessionsEndedAt time.Time
+	// ClosedAt is since when no login of the tenant can log in, after a compromise; of an open rotation it is so still. QuietAt is when
+	// neither a session was left, nor a login in progress. Zero where neither has happened.
+	ClosedAt, QuietAt time.Time
 }
 
 // What becomes of sessions that were opened with a former password.
 const (
 	SessionsKept        = "Keep"
 	SessionsTerminated  = "Terminate"   // ended once the consumers have moved
-	SessionsCompromised = "Compromised" // ended from the commit on, whatever else happens
+	SessionsCompromised = "Compromised" // ended before the new password was set
 )
 
 // Staging is what a rotation changes in Postgres.
@@ -142,14 +150,14 @@ type Adoption struct {
 type Opening struct {
 	TenantID, UID string
 	Generation    int64
-	// Reason says why the rotation is due; RequestReason and RequestedBy are those of spec.rotationRequest, "" = none; FieldManager is who
-	// wrote the spec. All go into the ledger.
-	Reason, RequestReason, RequestedBy, FieldManager string
+	// Reason says why the rotation is due; RequestReason and RequestedBy are those of spec.rotationRequest, "" = none; StatedManager is the
+	// field manager that the writer of the spec stated. All go into the ledger.
+	Reason, RequestReason, RequestedBy, StatedManager string
 	// After is the newest committed revision that the caller has seen, 0 = none. Where there is a newer one, the rotation is not
 	// opened: it may be the very one that the caller finds missing.
 	After int64
-	// Above is the highest revision that anybody has seen of the tenant, 0 = none. The new one is above it, even where the ledger has
-	// lost it in a failover: no two passwords ever have the same revision.
+	// Above is the highest revision that has been seen of the tenant, 0 = none, at most 1e9. The new one is above it, even where the ledger
+	// has lost it in a failover: no two passwords ever have the same revision.
 	Above int64
 }
 

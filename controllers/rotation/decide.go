@@ -27,6 +27,9 @@ const (
 	LedgerRegressed Cause = "LedgerRegressed"
 	// VerificationFailed: Postgres refused the password that the last rotation set.
 	VerificationFailed Cause = "VerificationFailed"
+	// DriftDetected: after a compromise a login of the tenant has another password than the one that was set, or can be used and should not be.
+	// The intruder may have left something behind.
+	DriftDetected Cause = "DriftDetected"
 	// FlySuperseded: during the roll-out somebody else's value replaced ours at Fly.
 	FlySuperseded Cause = "FlySuperseded"
 	// GenerationRaised: spec.rotationGeneration is above what is done.
@@ -54,8 +57,9 @@ type Facts struct {
 	Overlap bool
 	// SecondActive: the login in use is the second one, from a time when the strategy was Overlap.
 	SecondActive bool
-	// Open: the ledger has a row that is not committed. Issued: its login is decided, and has a password already.
-	Open, Issued bool
+	// Open: the ledger has a row that is not committed. Issued: its login is decided, and has a password already. Closed: it is because of a
+	// compromise, and the tenant's logins are closed already.
+	Open, Issued, Closed bool
 	// Lost: an attempt had been begun, Fly holds a value that the ledger does not know, and so the ledger has lost the attempt.
 	Lost bool
 	// Regressed: the ledger has lost rotations that were committed.
@@ -90,7 +94,13 @@ func (f Facts) RequestDue() bool {
 
 // Urgent says whether the rotation comes before those of other tenants: Fly may hold a value that never became valid, or somebody asks for
 // it.
-func (f Facts) Urgent() bool { return f.Open || f.RequestDue() }
+func (f Facts) Urgent() bool { return f.Open || f.RequestDue() || f.Last != nil && f.Last.Drifted }
+
+// Closes says whether a rotation that starts now closes the tenant's logins, and ends their sessions, before it sets the new password: a
+// session of whoever knows the former one could otherwise set a password of its own.
+func (f Facts) Closes() bool {
+	return f.Closed || f.RequestDue() && f.Request.Compromised || f.Last != nil && f.Last.Drifted
+}
 
 // Last is the newest rotation that is committed.
 type Last struct {
@@ -102,6 +112,8 @@ type Last struct {
 	Rolled bool
 	// LoginRefused: Postgres refused its password when it was checked.
 	LoginRefused bool
+	// Drifted: it was because of a compromise, and a login of the tenant is not as it left it.
+	Drifted bool
 	// Superseded: the digest at Fly is not the one of its write. Never true where Fly could not be asked.
 	Superseded bool
 	// Halted: a Machine did not come up with it.
@@ -142,8 +154,11 @@ func Decide(f Facts) Decision {
 
 // Overlaps says whether a rotation that starts now gives the new password to the idle login. While Machines are being moved from the one
 // login to the other, neither is idle: then the one that they move to is given a new password, and those that have not moved notice nothing.
+// After a compromise both are closed, so there is nothing to overlap.
 func (f Facts) Overlaps() bool {
 	switch {
+	case f.Closes():
+		return false
 	case f.Issued:
 		return true
 	case f.Last != nil && !f.Last.Completed && !f.Last.Rolled:
@@ -161,6 +176,8 @@ func underWay(f Facts) Decision {
 		return Decision{Start, LedgerRegressed}
 	case f.Last.LoginRefused:
 		return Decision{Start, VerificationFailed}
+	case f.Last.Drifted:
+		return Decision{Start, DriftDetected}
 	case f.Last.Superseded:
 		return Decision{Start, FlySuperseded}
 	case f.Last.Gone && !f.Last.Rolled: // then the other login is still used by those that have not moved
@@ -180,6 +197,8 @@ func due(f Facts) Cause {
 	switch {
 	case f.Regressed:
 		return LedgerRegressed
+	case f.Last != nil && f.Last.Drifted:
+		return DriftDetected
 	case f.Asked > f.Completed:
 		return GenerationRaised
 	case f.RequestDue():

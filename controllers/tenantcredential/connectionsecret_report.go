@@ -57,9 +57,17 @@ func (m messages) connectionSecretName() string { return "Secret " + m.secretKey
 // inForce says where a committed revision is in force.
 func (s *scope) inForce(revision int64) string {
 	if !s.deliversToFly() {
-		return fmt.Sprintf("Revision %d is in force in Postgres", revision)
+		return s.inForceAt(revision, " in Postgres")
 	}
-	return fmt.Sprintf("Revision %d is in force in Postgres and at Fly", revision)
+	return s.inForceAt(revision, " in Postgres and at Fly")
+}
+
+// inForceAt is said of no revision whose password is not the login's: that is another one's by then.
+func (s *scope) inForceAt(revision int64, where string) string {
+	if passwordDrifted(s.tenant) {
+		return fmt.Sprintf("Revision %d was committed, and another password was set since", revision)
+	}
+	return fmt.Sprintf("Revision %d is in force%s", revision, where)
 }
 
 // everybodyHas says who has a completed revision.
@@ -130,11 +138,11 @@ func (m messages) everybodyMoved() string {
 	if !m.deliversToFly() {
 		return m.inForce(m.tenant.Last.Revision) + m.rollingSecret()
 	}
-	return fmt.Sprintf("Revision %d is in force, and every Machine runs with it", m.tenant.Last.Revision)
+	return m.inForceAt(m.tenant.Last.Revision, "") + ", and every Machine runs with it"
 }
 
 // retiringBesideSecret is said while the former login is there for what mounts the Secret.
 func (m messages) retiringBesideSecret() string {
-	return fmt.Sprintf("Revision %d is in force, and %s has it. Roll what mounts that: the former login is closed within %s.",
-		m.tenant.Last.Revision, m.connectionSecretName(), m.environment.Spec.Rotation.OverlapGracePeriod)
+	return fmt.Sprintf("%s, and %s has it. Roll what mounts that: the former login is closed within %s.",
+		m.inForceAt(m.tenant.Last.Revision, ""), m.connectionSecretName(), m.environment.Spec.Rotation.OverlapGracePeriod)
 }

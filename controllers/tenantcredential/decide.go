@@ -47,6 +47,7 @@ func (s *scope) facts(tenant *postgres.Tenant) rotation.Facts {
 		SecondActive:   tenant.Login != tenant.Role,
 		Open:           tenant.Open != nil,
 		Issued:         tenant.Open != nil && tenant.Open.State == postgres.StateIssued,
+		Closed:         closedLogins(tenant),
 		Lost:           s.lost(tenant),
 		Regressed:      s.behind(tenant),
 		Compromised:    tenant.CompromisedRevision,
@@ -62,6 +63,7 @@ func (s *scope) facts(tenant *postgres.Tenant) rotation.Facts {
 			Generation:     tenant.Last.Generation,
 			DeliveryDigest: tenant.Last.DeliveryDigest,
 			LoginRefused:   s.shows(tenant.Last.Revision, v1alpha1.PostgresSyncedCondition, v1alpha1.ReasonVerificationFailed),
+			Drifted:        tenant.Last.SessionPolicy == postgres.SessionsCompromised && (passwordDrifted(tenant) || loginDrifted(tenant)),
 			Superseded:     s.secretDrifted(),
 			Gone:           s.secretGone(tenant) || s.flyDropped(tenant),
 			Halted: s.shows(tenant.Last.Revision, v1alpha1.FlyMachinesUpdatedCondition, v1alpha1.ReasonMachineUnhealthy) ||

@@ -70,7 +70,7 @@ func (m messages) next() string {
 	case m.behind(m.tenant):
 		present = m.regressed()
 	case m.tenant.Last != nil:
-		present = fmt.Sprintf("Revision %d is in force", m.tenant.Last.Revision)
+		present = m.inForceAt(m.tenant.Last.Revision, "")
 	}
 	return fmt.Sprintf("%s. The rotation that is due (%s) starts next; no more than %d of an environment run at once.", present, m.decision.Cause, m.environment.Spec.MaxConcurrent)
 }
@@ -151,6 +151,10 @@ func (m messages) consequence() string {
 	switch {
 	case m.tenant == nil || m.tenant.Claim == nil:
 		return "Nothing was changed."
+	case closedLogins(m.tenant) && m.deliversToFly() && (m.failed().Class == failure.Unknown || m.secretDrifted()):
+		return fmt.Sprintf("%s Fly may hold a password that is not valid: do not deploy app %s until this object is Ready.", m.closed(), m.tenant.FlyApp)
+	case closedLogins(m.tenant):
+		return m.closed()
 	case m.tenant.Open != nil && !m.deliversToFly() && m.failed().Reason == failure.OutcomeUnknown:
 		return "Whether the new password is in force is not known; nothing that reads the Secret has it yet."
 	case m.tenant.Open != nil && m.tenant.Open.State == postgres.StateIssued && m.deliversToFly() && (m.failed().Class == failure.Unknown || m.secretDrifted()):
@@ -162,12 +166,17 @@ func (m messages) consequence() string {
 	case rolling(m.tenant) && !m.deliversToFly():
 		return m.inForce(m.tenant.Last.Revision) + "."
 	case rolling(m.tenant) && m.failed().Reason == failure.VerificationFailed:
-		return fmt.Sprintf("Revision %d is in force in Postgres and at Fly, and no Machine was touched.", m.tenant.Last.Revision)
+		return m.inForce(m.tenant.Last.Revision) + ", and no Machine was touched."
 	case rolling(m.tenant):
-		return fmt.Sprintf("Revision %d is in force in Postgres and at Fly, and not every Machine runs with it.", m.tenant.Last.Revision)
+		return m.inForce(m.tenant.Last.Revision) + ", and not every Machine runs with it."
 	default:
 		return "Nothing was changed."
 	}
+}
+
+// closed is said from the moment at which the tenant's logins are closed until the new password is in force.
+func (m messages) closed() string {
+	return fmt.Sprintf("Because of the compromise no login of role %s can be used until the new password is in force.", m.tenant.Role)
 }
 
 func (m messages) failed() *failure.Error { return m.scope.obstacle.failure }

@@ -81,7 +81,7 @@ func (c postgresOf) OpenRotation(ctx context.Context, o postgres.Opening) (row p
 		for _, r := range f.rows {
 			highest = max(highest, r.Revision)
 		}
-		row = postgres.Rotation{Revision: highest + 1, Generation: o.Generation, Reason: o.Reason, FieldManager: o.FieldManager, OpenedAt: time.Now()}
+		row = postgres.Rotation{Revision: highest + 1, Generation: o.Generation, Reason: o.Reason, StatedManager: o.StatedManager, OpenedAt: time.Now()}
 		c.p.w.rotationOpened(c.p, f, &row)
 		if err := move(&row, postgres.StateOpen); err != nil {
 			return err
@@ -117,24 +117,48 @@ func (c postgresOf) InTransaction(ctx context.Context, _, uid string, f func(con
 
 func (s *session) Tenant() postgres.Tenant { return s.f.tenant() }
 
-func (s *session) Issue(ctx context.Context, revision int64, verifier string) (login string, err error) {
+func (s *session) Issue(ctx context.Context, revision int64, verifier string) (issued postgres.Issued, err error) {
 	err = s.p.call(ctx, postgresSide, "issue", func() error {
 		row := s.f.at(revision)
 		if !s.alive() {
 			return postgresSide.lost
 		}
-		if s.f.find(postgres.StateCommitted) != nil {
+		if s.f.find(postgres.StateCommitted) != nil || row != nil && !row.ClosedAt.IsZero() {
 			return superseded
 		}
 		if err := move(row, postgres.StateIssued); err != nil {
 			return err
 		}
-		login = s.f.other(s.f.login())
-		s.f.verifiers[login] = verifier
-		row.Login, row.VerifierDigest = login, digest(verifier)
+		issued.Login = s.f.other(s.f.login())
+		s.f.verifiers[issued.Login] = verifier
+		row.Login, row.VerifierDigest = issued.Login, digest(verifier)
 		return nil
 	})
-	return login, err
+	return issued, err
+}
+
+// Close closes both logins; the next one ends the session.
+func (s *session) Close(ctx context.Context, revision int64) (quiet bool, err error) {
+	err = s.p.call(ctx, postgresSide, "close", func() error {
+		row := s.f.at(revision)
+		if !s.alive() {
+			return postgresSide.lost
+		}
+		if row == nil || row.State != postgres.StateOpen && row.State != postgres.StateIssued {
+			return superseded
+		}
+		if row.ClosedAt.IsZero() {
+			clear(s.f.verifiers)
+			row.ClosedAt = time.Now()
+			return nil
+		}
+		if quiet = s.p.w.session.IsZero(); quiet {
+			row.QuietAt = time.Now()
+		}
+		s.p.w.session = time.Time{}
+		return nil
+	})
+	return quiet, err
 }
 
 func (s *session) Stage(ctx context.Context, staging postgres.Staging) error {
@@ -143,10 +167,13 @@ func (s *session) Stage(ctx context.Context, staging postgres.Staging) error {
 		if !s.alive() {
 			return postgresSide.lost
 		}
-		if row != nil && row.State == postgres.StateIssued && (row.VerifierDigest != digest(verifier) || s.f.verifiers[row.Login] != verifier) {
+		if row != nil && row.QuietAt.IsZero() && (!row.ClosedAt.IsZero() || staging.SessionPolicy == postgres.SessionsCompromised) {
 			return superseded
 		}
-		if row != nil && row.State == postgres.StateOpen {
+		if row != nil && row.ClosedAt.IsZero() && row.State == postgres.StateIssued && (row.VerifierDigest != digest(verifier) || s.f.verifiers[row.Login] != verifier) {
+			return superseded
+		}
+		if row != nil && (row.State == postgres.StateOpen || !row.ClosedAt.IsZero()) {
 			row.Login = s.f.login()
 		}
 		if err := move(row, postgres.StateStaged); err != nil {
@@ -158,8 +185,8 @@ func (s *session) Stage(ctx context.Context, staging postgres.Staging) error {
 		if former := s.f.find(postgres.StateCommitted, postgres.StateRolled); former != nil && former.SessionsEndedAt.IsZero() {
 			row.SessionPolicy = stronger(row.SessionPolicy, former.SessionPolicy)
 		}
-		if row.SessionPolicy == postgres.SessionsCompromised {
-			delete(s.f.verifiers, s.f.other(row.Login))
+		if !row.ClosedAt.IsZero() {
+			row.SessionPolicy, row.SessionsEndedAt = postgres.SessionsCompromised, row.QuietAt
 		}
 		return nil
 	})

@@ -101,9 +101,15 @@ func (r *Reconciler) observePostgres(ctx context.Context, s *scope) error {
 		return postgresObstacle(failure.New(failure.Wait, failure.RoleNotFound, ""))
 	case s.tenant.RoleViolation != "" && !unfinished(s.tenant):
 		return postgresObstacle(failure.New(failure.Stall, failure.RoleNotAllowed, s.tenant.RoleViolation))
+	case s.tenant.LoginViolation != "" && !unfinished(s.tenant) && !s.closes():
+		return postgresObstacle(failure.New(failure.Stall, failure.RoleNotAllowed, s.tenant.LoginViolation))
 	}
 	return nil
 }
+
+// closes says that a rotation after a compromise is due. What keeps the tenant from logging in keeps none of those from starting: an intruder
+// can have caused it.
+func (s *scope) closes() bool { return s.tenant.Claim != nil && s.facts(s.tenant).Closes() }
 
 // observeFly asks for the app and for the digest of its secret. An answer that only fails for now is no reason to call a tenant
 // unready that has nothing to do: what was seen before then stands.

@@ -2,8 +2,12 @@ package tenantcredential
 
 import (
 	"context"
+	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
@@ -19,7 +23,7 @@ func (s *scope) checkSecondLogin() error {
 // overlap gives the new password to the idle login, tries it, and only then tells Fly: what Fly holds is valid at every moment, and who
 // is logged in as the other login, or logs in as it, notices nothing.
 func (r *Reconciler) overlap(ctx context.Context, s *scope, next password) error {
-	if err := s.issue(ctx, &next); err != nil {
+	if err := r.issue(ctx, s, &next); err != nil {
 		s.lookAgain(ctx)
 		return err
 	}
@@ -33,21 +37,29 @@ func (r *Reconciler) overlap(ctx context.Context, s *scope, next password) error
 const issueDeadline = 15 * time.Second
 
 // issue is a transaction of its own. That its answer is lost does no harm: the next attempt issues again.
-func (s *scope) issue(ctx context.Context, next *password) error {
+func (r *Reconciler) issue(ctx context.Context, s *scope, next *password) error {
 	ctx, cancel := context.WithTimeout(ctx, issueDeadline)
 	defer cancel()
+	var issued postgres.Issued
 	err := s.connection.Postgres.InTransaction(ctx, s.id(), s.uid(), func(ctx context.Context, tx postgres.Transaction) (err error) {
 		locked := tx.Tenant()
 		if err := s.stillDue(&locked); err != nil {
 			return err
 		}
-		next.login, err = tx.Issue(ctx, s.tenant.Open.Revision, next.verifier)
+		issued, err = tx.Issue(ctx, s.tenant.Open.Revision, next.verifier)
 		return err
 	})
-	if err == nil {
-		s.tenant.Open.State, s.tenant.Open.Login = postgres.StateIssued, next.login
+	if err != nil {
+		return asObstacle(err)
 	}
-	return asObstacle(err)
+	if len(issued.LeftOut) > 0 {
+		r.Events.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventSettingsLeftOut, "Rotate",
+			"Login %s does not have these settings of role %s: %s. To copy them, as a superuser: SELECT tenant_credentials.prepare_overlap('%[2]s')",
+			issued.Login, s.tenant.Role, strings.Join(issued.LeftOut, ", "))
+	}
+	next.login = issued.Login
+	s.tenant.Open.State, s.tenant.Open.Login = postgres.StateIssued, next.login
+	return nil
 }
 
 // retire closes the login that the Machines have left.

@@ -266,7 +266,7 @@ func kstatusOf(t *testing.T, object *v1alpha1.TenantCredential) status.Status {
 	return result.Status
 }
 
-func TestFieldManager(t *testing.T) {
+func TestStatedManager(t *testing.T) {
 	at := func(seconds int) *metav1.Time {
 		m := metav1.NewTime(now.Add(time.Duration(seconds) * time.Second))
 		return &m
@@ -275,7 +275,7 @@ func TestFieldManager(t *testing.T) {
 		return metav1.ManagedFieldsEntry{Manager: manager, Time: when, FieldsV1: metav1.NewFieldsV1(fields)}
 	}
 	object := &v1alpha1.TenantCredential{ObjectMeta: metav1.ObjectMeta{UID: types.UID("u")}}
-	require.Empty(t, fieldManager(object, "f:rotationGeneration"))
+	require.Empty(t, statedManager(object, "f:rotationGeneration"))
 	object.ManagedFields = []metav1.ManagedFieldsEntry{
 		entry("flux", `{"f:spec":{"f:rotationGeneration":{}}}`, at(1)),
 		entry("kubectl-patch", `{"f:spec":{"f:rotationGeneration":{}}}`, at(2)),
@@ -283,6 +283,6 @@ func TestFieldManager(t *testing.T) {
 		entry("gateway", `{"f:spec":{"f:rotationRequest":{}}}`, at(3)),
 		entry("broken", `{`, at(4)),
 	}
-	require.Equal(t, "kubectl-patch", fieldManager(object, "f:rotationGeneration"))
-	require.Equal(t, "gateway", fieldManager(object, "f:rotationRequest"))
+	require.Equal(t, "kubectl-patch", statedManager(object, "f:rotationGeneration"))
+	require.Equal(t, "gateway", statedManager(object, "f:rotationRequest"))
 }

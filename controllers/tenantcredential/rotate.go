@@ -44,6 +44,9 @@ func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
 	if err := r.open(ctx, s); err != nil {
 		return err
 	}
+	if err := r.closeLogins(ctx, s); err != nil {
+		return err
+	}
 	next, err := newPassword(s.tenant.Login)
 	if err != nil {
 		return err
@@ -115,16 +118,17 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 		return nil
 	}
 	opening := postgres.Opening{
-		TenantID:     s.id(),
-		UID:          s.uid(),
-		Generation:   s.object.AskedGeneration(),
-		Reason:       string(s.decision.Cause),
-		FieldManager: fieldManager(s.object, "f:rotationGeneration"),
-		Above:        s.before.Status.Revision,
+		TenantID:   s.id(),
+		UID:        s.uid(),
+		Generation: s.object.AskedGeneration(),
+		Reason:     string(s.decision.Cause),
+		Above:      s.before.Status.Revision,
+
+		StatedManager: statedManager(s.object, "f:rotationGeneration"),
 	}
 	if s.facts(s.tenant).RequestDue() {
 		opening.RequestReason, opening.RequestedBy = s.request().Reason, s.request().RequestedBy
-		opening.FieldManager = fieldManager(s.object, "f:rotationRequest")
+		opening.StatedManager = statedManager(s.object, "f:rotationRequest")
 	}
 	if s.tenant.Last != nil {
 		opening.After = s.tenant.Last.Revision
@@ -228,8 +232,9 @@ func (r *Reconciler) checkLogin(ctx context.Context, s *scope, next password) er
 	return postgresObstacle(last)
 }
 
-// fieldManager is the one that wrote a field of spec last, for the ledger; "" where nobody did.
-func fieldManager(object *v1alpha1.TenantCredential, field string) string {
+// statedManager is the field manager that wrote a field of spec last, for the ledger; "" where the field was never written. It is the
+// writer's own word: kubectl sends what --field-manager says.
+func statedManager(object *v1alpha1.TenantCredential, field string) string {
 	manager, newest := "", time.Time{}
 	for _, entry := range object.ManagedFields {
 		if entry.FieldsV1 == nil || entry.Subresource != "" || entry.Time == nil || entry.Time.Time.Before(newest) {

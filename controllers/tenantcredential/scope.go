@@ -212,6 +212,11 @@ func loginDrifted(tenant *postgres.Tenant) bool {
 	return tenant.FormerLogin != "" && !unfinished(tenant)
 }
 
+// closedLogins says that a rotation after a compromise was begun, and no login of the tenant can be used until it is committed.
+func closedLogins(tenant *postgres.Tenant) bool {
+	return tenant.Open != nil && !tenant.Open.ClosedAt.IsZero()
+}
+
 func hashDrifted(tenant *postgres.Tenant) bool {
 	if tenant.Last != nil {
 		return tenant.HashDigest != tenant.Last.HashDigest

@@ -4,14 +4,18 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
 
 // sessionPolicy is what the rotation that is about to be committed does about sessions that were opened with the former password.
 func (s *scope) sessionPolicy(locked *postgres.Tenant) string {
-	if s.facts(locked).RequestDue() && s.request().Compromised {
+	if s.facts(locked).Closes() {
 		return postgres.SessionsCompromised
 	}
 	if cmp.Or(s.object.Spec.Rotation.SessionPolicy, s.environment.Spec.Rotation.SessionPolicy) == v1alpha1.SessionPolicyTerminate {
@@ -20,13 +24,48 @@ func (s *scope) sessionPolicy(locked *postgres.Tenant) string {
 	return postgres.SessionsKept
 }
 
-// endSessions notes, right after the commit of a rotation that ends the sessions of before, which those are. Where the password was
-// compromised it ends them, pass after pass: this comes before anything is asked of Fly, so that no trouble there is in its way.
-func (r *Reconciler) endSessions(ctx context.Context, s *scope) error {
-	if !rolling(s.tenant) || s.behind(s.tenant) || s.tenant.Last.SessionPolicy == postgres.SessionsKept {
+const (
+	// closePeriod is how soon it is looked again whether a session or a login is left, closeTimeout how long one pass waits for that. A
+	// session is gone within milliseconds; a login in progress has authentication_timeout, for which no worker waits.
+	closePeriod  = 50 * time.Millisecond
+	closeTimeout = 3 * time.Second
+)
+
+// closeLogins closes the tenant's logins before a rotation after a compromise, and returns when neither a session nor a login in progress is
+// left: from then on nobody but the operator can set a password.
+func (r *Reconciler) closeLogins(ctx context.Context, s *scope) error {
+	if !s.facts(s.tenant).Closes() {
 		return nil
 	}
-	return s.sweepSessions(ctx, s.tenant.Last.SessionPolicy == postgres.SessionsCompromised)
+	err := wait.PollUntilContextTimeout(ctx, closePeriod, closeTimeout, true, func(ctx context.Context) (quiet bool, err error) {
+		err = s.connection.Postgres.InTransaction(ctx, s.id(), s.uid(), func(ctx context.Context, tx postgres.Transaction) (err error) {
+			locked := tx.Tenant()
+			if err := s.stillDue(&locked); err != nil {
+				return err
+			}
+			quiet, err = tx.Close(ctx, s.tenant.Open.Revision)
+			return err
+		})
+		return quiet, err
+	})
+	if err == nil {
+		s.tenant.Open.ClosedAt = s.now
+		return nil
+	}
+	s.lookAgain(ctx)
+	if wait.Interrupted(err) {
+		return postgresObstacle(failure.New(failure.Wait, failure.Busy,
+			"a session of role "+s.tenant.Role+", or a login that was in progress when it was closed, is not gone yet: a login ends within authentication_timeout of the server"))
+	}
+	return asObstacle(err)
+}
+
+// endSessions notes, right after the commit of a rotation that ends the sessions of before, which those are. After a compromise none is left.
+func (r *Reconciler) endSessions(ctx context.Context, s *scope) error {
+	if !rolling(s.tenant) || s.behind(s.tenant) || s.tenant.Last.SessionPolicy != postgres.SessionsTerminated {
+		return nil
+	}
+	return s.sweepSessions(ctx, false)
 }
 
 // sweepSessions ends the sessions of before, if now says so, and learns whether any may be left.

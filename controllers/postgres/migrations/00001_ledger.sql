@@ -1,6 +1,18 @@
 -- +goose Up
 set local role tenant_credentials_owner;
 
+-- Whether a text may be kept and shown: bounded in bytes, and without control characters or the marks that turn a line's direction around.
+-- The strings are E'' so that standard_conforming_strings does not matter.
+-- +goose StatementBegin
+create function tenant_credentials.printable(value text, longest integer) returns boolean
+language plpgsql immutable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return octet_length(value) <= longest
+     and value !~ E'[\\u0001-\\u001f\\u007f-\\u009f\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]';
+end
+$$;
+-- +goose StatementEnd
+
 -- What the DBA decided at installation. One row.
 create table tenant_credentials.settings (
   singleton boolean primary key default true check (singleton),
@@ -24,12 +36,12 @@ create table tenant_credentials.claims (
   role text not null constraint claims_role_key unique,
   database text not null,
   fly_app text not null constraint claims_fly_app_key unique,
-  uid text not null,
-  cluster text not null,
-  environment text not null,
-  namespace text not null,
-  name text not null,
-  generation bigint not null check (generation >= 0),
+  uid text not null check (tenant_credentials.printable(uid, 128)),
+  cluster text not null check (tenant_credentials.printable(cluster, 128)),
+  environment text not null check (tenant_credentials.printable(environment, 253)),
+  namespace text not null check (tenant_credentials.printable(namespace, 253)),
+  name text not null check (tenant_credentials.printable(name, 253)),
+  generation bigint not null check (generation between 0 and 1000000),
   verifier_digest bytea,          -- as found at the adoption
   hash_digest bytea,
   adopted_at timestamptz not null
@@ -39,7 +51,7 @@ create table tenant_credentials.claims (
 create table tenant_credentials.adoptions (
   id bigint generated always as identity primary key,
   tenant_id uuid not null,
-  uid text not null,
+  uid text not null, -- bounded as in claims, which is written first
   cluster text not null,
   environment text not null,
   namespace text not null,
@@ -54,20 +66,22 @@ create table tenant_credentials.rotations (
   tenant_id uuid not null,
   revision bigint not null check (revision > 0),
   state text not null,
-  generation bigint not null check (generation >= 0),
-  reason text not null,
-  request_reason text not null,   -- of who asked by spec.rotationRequest, and his name; '' = nobody, or not given
-  requested_by text not null,
-  field_manager text not null,
+  generation bigint not null check (generation between 0 and 1000000),
+  reason text not null check (tenant_credentials.printable(reason, 64)),
+  request_reason text not null check (tenant_credentials.printable(request_reason, 1024)), -- spec.rotationRequest.reason; '' = not given
+  -- spec.rotationRequest.requestedBy; '' = not given. The shipped admission policy lets only the caller's own username in, or what a caller
+  -- who holds the verb attribute vouches for.
+  requested_by text not null check (tenant_credentials.printable(requested_by, 1024)),
+  stated_manager text not null check (tenant_credentials.printable(stated_manager, 256)), -- the field manager that the caller states: a claim that nothing checks
   role text not null,
   login text,                     -- whose password it is: the role, or its second login (role || '_b'); null = not decided yet
   verifier_digest bytea,          -- sha256 of pg_authid.rolpassword
   hash_digest bytea,              -- sha256 of the stored hash
-  delivery_digest bytea,
-  fly_app text,
-  fly_secret_version numeric,     -- Fly counts in unsigned 64 bits
-  fly_secret_digest text,
-  fly_instances text[],           -- those that ran, or lay stopped, with the former value, where a deploy of the user's is to replace them; else null
+  delivery_digest bytea check (octet_length(delivery_digest) = 32),
+  fly_app text check (tenant_credentials.printable(fly_app, 63)),
+  fly_secret_version numeric check (fly_secret_version between 1 and 18446744073709551615), -- Fly counts in unsigned 64 bits
+  fly_secret_digest text check (tenant_credentials.printable(fly_secret_digest, 256)),
+  fly_instances text[] check (cardinality(fly_instances) <= 2000 and tenant_credentials.printable(array_to_string(fly_instances, ','), 131072)), -- those that ran, or lay stopped, with the former value, where a deploy of the user's is to replace them; else null
   opened_at timestamptz not null,
   committed_at timestamptz,
   rolled_at timestamptz,          -- every consumer has the new value, while the former login is still open
@@ -75,7 +89,12 @@ create table tenant_credentials.rotations (
   -- What becomes of sessions that were opened with a former password: they are kept; ended once the consumers have moved; or ended at once.
   session_policy text not null default 'Keep' check (session_policy in ('Keep', 'Terminate', 'Compromised')),
   sessions_before timestamptz,    -- a session that began earlier is of before the rotation; not earlier than COMMIT
-  sessions_ended_at timestamptz,  -- there is none of them any more, nor a login under way that could become one
+  sessions_ended_at timestamptz,  -- there is none of them any more, nor a login in progress that could become one
+  -- After a compromise, before the new password is set: since when no login of the tenant can log in, the virtual transactions of the logins
+  -- that were in progress then, and when neither a session nor one of those logins was left.
+  closed_at timestamptz,
+  logins_in_progress text[],
+  quiet_at timestamptz,
   primary key (tenant_id, revision)
 );
 create unique index rotations_one_before_commit on tenant_credentials.rotations (tenant_id) where state in ('open', 'issued', 'staged');
@@ -96,15 +115,22 @@ declare
 begin
   if tg_op = 'UPDATE' then
     before := old.state;
-    if (new.tenant_id, new.revision, new.generation, new.reason, new.request_reason, new.requested_by, new.field_manager, new.opened_at)
-       is distinct from (old.tenant_id, old.revision, old.generation, old.reason, old.request_reason, old.requested_by, old.field_manager, old.opened_at) then
+    if (new.tenant_id, new.revision, new.generation, new.reason, new.request_reason, new.requested_by, new.stated_manager, new.opened_at)
+       is distinct from (old.tenant_id, old.revision, old.generation, old.reason, old.request_reason, old.requested_by, old.stated_manager, old.opened_at) then
       raise exception using errcode = 'TC002', message = 'What a rotation was begun with can not be changed.';
     end if;
     same := old;
-    same.sessions_before := new.sessions_before;
-    same.sessions_ended_at := new.sessions_ended_at;
-    if new.state in ('committed', 'rolled') and new is not distinct from same then
-      return new; -- notes what has become of sessions
+    if new.state in ('committed', 'rolled') then -- notes what has become of sessions
+      same.sessions_before := new.sessions_before;
+      same.sessions_ended_at := new.sessions_ended_at;
+    elsif new.state in ('open', 'issued') then -- notes how far its logins are closed
+      same.role := new.role;
+      same.closed_at := new.closed_at;
+      same.logins_in_progress := new.logins_in_progress;
+      same.quiet_at := new.quiet_at;
+    end if;
+    if new.state in ('open', 'issued', 'committed', 'rolled') and new is not distinct from same then
+      return new;
     end if;
   end if;
   if not exists (select from transitions t where t.from_state = before and t.to_state = new.state) then

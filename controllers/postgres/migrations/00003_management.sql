@@ -7,7 +7,9 @@
 --   a changed search_path could otherwise bring in an operator of somebody else (its body can not be replaced: the owner has no
 --   CREATE on the schema);
 -- * each ends by setting search_path again, because a SET inside a trigger outlives the function that fired it, and would
---   decide what the caller's names mean.
+--   decide what the caller's names mean;
+-- * each refuses a cursor WITH HOLD: its query would run at COMMIT, with the rights of the operator's login.
+-- What is deferred to COMMIT all the same meets a transaction that is read-only by then (function seal), and the connection is closed after it.
 set local role tenant_credentials_owner;
 
 -- +goose StatementBegin
@@ -30,6 +32,9 @@ begin
     case when s.column_fly_app = '' then 'null::text' else format('nullif(m.%I::text, '''')', s.column_fly_app) end,
     s.column_password_hash, s.management_schema, s.management_table) using tenants;
   perform pg_catalog.set_config('search_path', 'pg_catalog, tenant_credentials, pg_temp', false);
+  if exists (select from pg_cursors c where c.is_holdable) then
+    raise exception using errcode = 'TC024', message = format('Code on table %I.%I has left a cursor WITH HOLD, which would run with the rights of the operator''s login.', s.management_schema, s.management_table);
+  end if;
 end
 $$;
 
@@ -45,6 +50,9 @@ begin
   execute format('select from %I.%I m where m.%I = $1 for no key update',
                  s.management_schema, s.management_table, s.column_id) using tenant;
   perform pg_catalog.set_config('search_path', 'pg_catalog, tenant_credentials, pg_temp', false);
+  if exists (select from pg_cursors c where c.is_holdable) then
+    raise exception using errcode = 'TC024', message = format('Code on table %I.%I has left a cursor WITH HOLD, which would run with the rights of the operator''s login.', s.management_schema, s.management_table);
+  end if;
 end
 $$;
 
@@ -70,6 +78,9 @@ begin
     refused := sqlstate;
   end;
   perform pg_catalog.set_config('search_path', 'pg_catalog, tenant_credentials, pg_temp', false);
+  if exists (select from pg_cursors c where c.is_holdable) then
+    raise exception using errcode = 'TC024', message = format('Code on table %I.%I has left a cursor WITH HOLD, which would run with the rights of the operator''s login.', s.management_schema, s.management_table);
+  end if;
   if refused is not null then
     if refused ~ '^(40|55P03|57)' then -- a lock, a deadlock, a timeout: not the table's refusal
       raise exception using errcode = refused, message = 'The stored hash was not written.';

@@ -42,6 +42,57 @@ begin
 end
 $$;
 
+-- Whose login it is, where it is not a tenant's: the operator's, or the platform's own; null = neither. A name with the tenants' prefix does
+-- not make it one.
+create function tenant_credentials.privileged_login(candidate oid) returns text
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  s tenant_credentials.settings;
+begin
+  if has_function_privilege(candidate, 'tenant_credentials.stage(uuid, text, bigint, text, bytea, text)', 'EXECUTE') then
+    return 'may call the operator''s functions';
+  end if;
+  select * into s from settings;
+  return (
+    select case
+        when exists (select from pg_database d where d.datname = current_database() and d.datdba = candidate) then format('owns the ledger''s database %I', current_database())
+        when n.nspowner = candidate then format('owns schema %I', s.management_schema)
+        when c.relowner = candidate then format('owns table %I.%I', s.management_schema, s.management_table)
+      end
+      from pg_namespace n left join pg_class c on c.relnamespace = n.oid and c.relname = s.management_table
+     where n.nspname = s.management_schema
+  );
+end
+$$;
+
+-- Whether a membership is one that the role itself has given away, which PostgreSQL lets it do up to version 15. It is revoked with the next
+-- rotation of either, and keeps nobody's from starting: otherwise a tenant could stop another one's.
+create function tenant_credentials.given_away(m pg_auth_members) returns boolean
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return m.grantor = m.roleid
+     and exists (select from claims c join pg_authid a on a.oid = m.roleid where a.rolname in (c.role, (second_login(c.role)).rolname));
+end
+$$;
+
+-- Revokes the memberships that a tenant's role has given away, and those that others have given it.
+create function tenant_credentials.revoke_given_away(role text) returns void
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  given record;
+begin
+  for given in
+    select g.rolname as role, t.rolname as member
+      from pg_auth_members m join pg_authid g on g.oid = m.roleid join pg_authid t on t.oid = m.member
+     where m.grantor = m.roleid and (g.rolname in (revoke_given_away.role, (second_login(revoke_given_away.role)).rolname)
+                                     or t.rolname in (revoke_given_away.role, (second_login(revoke_given_away.role)).rolname))
+       and given_away(m)
+  loop
+    execute format('revoke %I from %I', given.role, given.member);
+  end loop;
+end
+$$;
+
 -- Why a tenant's role may not be a member, at whatever depth, of one of its groups; null = it may. All memberships count, also
 -- those without INHERIT or SET: an ADMIN option is enough to give oneself the rest.
 create function tenant_credentials.membership_violation(candidate oid) returns text
@@ -55,14 +106,14 @@ begin
   end if;
   select * into s from settings;
   with recursive above (role, through) as (
-    select m.roleid, m.roleid from pg_auth_members m where m.member = candidate
+    select m.roleid, m.roleid from pg_auth_members m where m.member = candidate and not given_away(m)
     union
-    select m.roleid, a.through from pg_auth_members m join above a on m.member = a.role
+    select m.roleid, a.through from pg_auth_members m join above a on m.member = a.role where not given_away(m)
   ), judged as (
     select g.rolname as group_name, t.rolname as through, case
         when attribute_violation(g.oid) is not null then 'which ' || split_part(attribute_violation(g.oid), ':', 1)
         when g.rolname in ('tenant_credentials_owner', 'tenant_credentials_hash')
-          or has_function_privilege(g.oid, 'tenant_credentials.stage(uuid, bigint, text, bytea, text)', 'EXECUTE') then 'which belongs to the operator'
+          or has_function_privilege(g.oid, 'tenant_credentials.stage(uuid, text, bigint, text, bytea, text)', 'EXECUTE') then 'which belongs to the operator'
         when starts_with(g.rolname, 'pg_') and g.rolname <> all (s.allowed_predefined_roles)
           then 'a predefined role that is not in tenant_credentials.settings.allowed_predefined_roles'
         when exists (select from claims c where c.role = g.rolname)
@@ -174,8 +225,8 @@ begin
   if other is not null then
     return format('Role %I, the second login of %I, is the role of tenant %s', b.rolname, role, other);
   end if;
-  select g.rolname into other from pg_auth_members m join pg_authid g on g.oid = m.roleid where m.member = b.oid and g.rolname <> role limit 1;
-  problem := coalesce(attribute_violation(b.oid),
+  select g.rolname into other from pg_auth_members m join pg_authid g on g.oid = m.roleid where m.member = b.oid and g.rolname <> role and not given_away(m) limit 1;
+  problem := coalesce(attribute_violation(b.oid), privileged_login(b.oid),
     case when other is not null then format('is a member of %I, and not of %I alone: REVOKE %1$I FROM %3$I', other, role, b.rolname) end,
     case when exists (select from pg_database d where d.datname = candidate_database and not has_database_privilege(b.oid, d.oid, 'CONNECT'))
       then format('may not connect to its database: GRANT CONNECT ON DATABASE %I TO %I', candidate_database, b.rolname) end,
@@ -185,14 +236,12 @@ end
 $$;
 
 -- The role guard: one sentence that says why the role is refused, with the SQL that mends it; null = allowed, or no such role.
-create function tenant_credentials.role_violation(candidate text, candidate_database text, active text) returns text
+create function tenant_credentials.role_violation(candidate text) returns text
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   prefix text := (select role_prefix from settings);
   role_oid oid := (select oid from pg_authid where rolname = candidate);
   problem text;
-  login pg_authid;
-  other pg_authid := other_login(candidate, active);
 begin
   if role_oid is null then
     return null;
@@ -200,10 +249,23 @@ begin
   if not starts_with(candidate, prefix) then
     return format('Role %I does not begin with %L, so it is not a tenant''s: ALTER ROLE %1$I RENAME TO %3$I', candidate, prefix, prefix || candidate);
   end if;
-  problem := coalesce(attribute_violation(role_oid), membership_violation(role_oid), admin_violation(role_oid));
-  if problem is not null then
-    return format('Role %I %s', candidate, problem);
+  problem := privileged_login(role_oid);
+  if problem is not null and attribute_violation(role_oid) is null then
+    return format('Role %I %s, so it is not a tenant''s: name the tenant''s role in the management table', candidate, problem);
   end if;
+  problem := coalesce(attribute_violation(role_oid), membership_violation(role_oid), admin_violation(role_oid));
+  return case when problem is not null then format('Role %I %s', candidate, problem) end;
+end
+$$;
+
+-- Why the tenant could not log in, whatever its password is, with the SQL that mends it; null = it could.
+create function tenant_credentials.active_login_violation(candidate text, candidate_database text, active text) returns text
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  problem text;
+  login pg_authid;
+  other pg_authid := other_login(candidate, active);
+begin
   select a.* into login from pg_authid a where a.rolname = active;
   if not login.rolcanlogin and other.rolcanlogin then
     login := other; -- the ledger has lost the rotation that went to this one
@@ -213,8 +275,9 @@ begin
 end
 $$;
 
--- Refuses a role that is missing, or that the guard does not allow.
-create function tenant_credentials.guard(candidate text, candidate_database text, active text) returns void
+-- Refuses a role that is missing, or that the guard does not allow. Without a login it is not asked whether it could log in: the one who asks
+-- has closed it, and gives it a new password whatever keeps it from its database.
+create function tenant_credentials.guard(candidate text, candidate_database text, active text, without_login boolean default false) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   violation text;
@@ -222,7 +285,10 @@ begin
   if not exists (select from pg_authid where rolname = candidate) then
     raise exception using errcode = 'TC011', message = format('Role %I does not exist.', candidate);
   end if;
-  violation := role_violation(candidate, candidate_database, active);
+  violation := role_violation(candidate);
+  if violation is null and not without_login then
+    violation := active_login_violation(candidate, candidate_database, active);
+  end if;
   if violation is not null then
     raise exception using errcode = 'TC012', message = violation;
   end if;

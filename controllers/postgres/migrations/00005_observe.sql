@@ -21,43 +21,88 @@ begin
   return (
     select jsonb_build_object(
       'revision', r.revision, 'state', r.state, 'generation', r.generation, 'reason', r.reason,
-      'requestReason', r.request_reason, 'requestedBy', r.requested_by, 'fieldManager', r.field_manager,
+      'requestReason', r.request_reason, 'requestedBy', r.requested_by, 'statedManager', r.stated_manager,
       'login', r.login, 'verifierDigest', encode(r.verifier_digest, 'hex'), 'hashDigest', encode(r.hash_digest, 'hex'),
       'deliveryDigest', encode(r.delivery_digest, 'hex'),
       'flyApp', r.fly_app, 'flyVersion', r.fly_secret_version, 'flyDigest', r.fly_secret_digest, 'flyInstances', r.fly_instances,
       'openedAt', r.opened_at, 'committedAt', r.committed_at, 'rolledAt', r.rolled_at, 'completedAt', r.completed_at,
-      'sessionPolicy', r.session_policy, 'sessionsEndedAt', r.sessions_ended_at)
+      'sessionPolicy', r.session_policy, 'sessionsEndedAt', r.sessions_ended_at, 'closedAt', r.closed_at, 'quietAt', r.quiet_at)
      where r.tenant_id is not null
   );
 end
 $$;
 
+-- The functions are for the operator's own statements. Whatever else runs with its login's rights (what code on the management table has
+-- put off until COMMIT) runs while no statement that names them does.
+create function tenant_credentials.own_statement() returns void
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  if strpos(coalesce(current_query(), ''), 'tenant_credentials.') = 0 then
+    raise exception using errcode = 'TC025', message = 'Only a statement of the operator''s own may call this.';
+  end if;
+end
+$$;
+
+-- Ends what a transaction may change: whatever runs at COMMIT runs with the rights of the operator's login, and could otherwise set that
+-- login's password. It cannot be undone (PostgreSQL documentation, SET TRANSACTION).
+create function tenant_credentials.seal() returns void
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  perform set_config('transaction_read_only', 'on', true);
+end
+$$;
+
+-- Whether reading the management table may run code of others: a view, a rule, a policy, a table elsewhere.
+create function tenant_credentials.reads_run_code() returns boolean
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return coalesce((select c.relkind <> 'r' or c.relrowsecurity or c.relhasrules or c.relhassubclass
+                     from settings s join pg_namespace n on n.nspname = s.management_schema join pg_class c on c.relnamespace = n.oid and c.relname = s.management_table), true);
+end
+$$;
+
 -- What the server knows of tenants, one row per ID and in its order. login is the one whose password was delivered last, and
--- verifier_digest is that login's; former_login is the other one while it can log in; second_violation says why there could be no other.
-create function tenant_credentials.observe(tenants uuid[])
-returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text,
+-- verifier_digest is that login's, told of a tenant's login alone; former_login is the other one while it can log in; second_violation says
+-- why there could be no other; ran_code, whether code of others may have run to answer this.
+create function tenant_credentials.known(tenants uuid[])
+returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text, login_violation text,
                login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, compromised_revision bigint,
-               clock timestamptz)
+               clock timestamptz, ran_code boolean)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 begin
   return query
     select n.tenant_id::text, n.found, n.role, n.database, n.fly_app, a.oid is not null,
-           role_violation(n.role, n.database, l.active),
+           role_violation(n.role), active_login_violation(n.role, n.database, l.active),
            l.active, (select o.rolname::text from other_login(n.role, l.active) o where o.rolcanlogin), second_violation(n.role, n.database),
-           encode(sha256(convert_to(v.rolpassword, 'UTF8')), 'hex'), encode(n.hash_digest, 'hex'),
+           case when starts_with(n.role, (select s.role_prefix from settings s)) and attribute_violation(v.oid) is null and privileged_login(v.oid) is null
+             then encode(sha256(convert_to(v.rolpassword, 'UTF8')), 'hex') end,
+           encode(n.hash_digest, 'hex'),
            (select claim_json(c) from claims c where c.tenant_id = n.tenant_id),
            (select rotation_json(r) from rotations r where r.tenant_id = n.tenant_id and r.state in ('open', 'issued')),
            (select rotation_json(r) from rotations r where r.tenant_id = n.tenant_id and r.state in ('committed', 'rolled', 'completed')
              order by r.revision desc limit 1),
            (select coalesce(max(r.revision), 0) from rotations r
              where r.tenant_id = n.tenant_id and r.session_policy = 'Compromised' and r.committed_at is not null),
-           clock_timestamp()
+           clock_timestamp(), reads_run_code()
       from names(tenants) n
      cross join lateral (select active_login(n.tenant_id, n.role) as active) l
       left join pg_authid a on a.rolname = n.role
       left join pg_authid v on v.rolname = l.active
      order by n.ordinal;
+end
+$$;
+
+-- known, as a statement of its own.
+create function tenant_credentials.observe(tenants uuid[])
+returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text, login_violation text,
+               login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, compromised_revision bigint,
+               clock timestamptz, ran_code boolean)
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  perform own_statement();
+  perform seal();
+  return query select k.* from known(tenants) k;
 end
 $$;
 
@@ -67,6 +112,7 @@ returns table (server_version text, system_identifier text, started timestamptz,
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 begin
+  perform own_statement();
   return query
     select current_setting('server_version'), (select c.system_identifier::text from pg_control_system() c),
            pg_postmaster_start_time(), clock_timestamp(),

@@ -7,6 +7,7 @@ set local role tenant_credentials_owner;
 create function tenant_credentials.begin_change() returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
+  perform own_statement();
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception using errcode = 'TC001',
       message = format('The isolation level has to be read committed, it is %s.', current_setting('transaction_isolation'));
@@ -114,7 +115,8 @@ begin
   if not present.found then
     raise exception using errcode = 'TC010', message = 'The management table has no row for the tenant.';
   end if;
-  perform guard(present.role, present.database, active_login(adopt.tenant, present.role));
+  perform guard(present.role, present.database, active_login(adopt.tenant, present.role), exists (
+    select from rotations r where r.tenant_id = adopt.tenant and r.state in ('open', 'issued') and r.closed_at is not null));
   granted := row(adopt.tenant, present.role, present.database, present.fly_app, adopt.uid, adopt.cluster,
                  adopt.environment, adopt.namespace, adopt.name,
                  case when held.tenant_id is null then 0 else least(held.generation, adopt.generation) end,
@@ -123,6 +125,7 @@ begin
   insert into adoptions (tenant_id, uid, cluster, environment, namespace, name, generation, previous_uid, previous_cluster, adopted_at)
     values (adopt.tenant, adopt.uid, adopt.cluster, adopt.environment, adopt.namespace, adopt.name, granted.generation,
             held.uid, held.cluster, granted.adopted_at);
+  perform seal();
   return claim_json(granted);
 end
 $$;
@@ -138,7 +141,7 @@ begin
   if held.tenant_id is null then
     raise exception using errcode = 'TC017', message = 'Nobody has adopted the tenant.';
   end if;
-  if held.uid <> holder_uid then
+  if held.uid is distinct from holder_uid then -- a uid that is NULL is not the holder's
     raise exception using errcode = 'TC014', message = format('The tenant is held by %s.', holder(held));
   end if;
   return held;

@@ -4,8 +4,9 @@ set local role tenant_credentials_owner;
 -- +goose StatementBegin
 -- Records the intent to rotate. It answers with the open row that exists already. Who has not seen the newest rotation that is
 -- committed decided on what is no longer so, and is refused: he would rotate once more for what is done. The new revision is above every
--- one that was ever seen, also above those that a failover has lost.
-create function tenant_credentials.open(tenant uuid, uid text, generation bigint, reason text, field_manager text, after bigint,
+-- one that was ever seen, also above those that a failover has lost; above is bounded, because a revision at the end of its type could have no
+-- successor.
+create function tenant_credentials.open(tenant uuid, uid text, generation bigint, reason text, stated_manager text, after bigint,
                                         above bigint, request_reason text default '', requested_by text default '') returns jsonb
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
@@ -13,14 +14,17 @@ declare
   held claims := hold(tenant, uid);
   opened rotations;
 begin
+  if above is null or above not between 0 and 1000000000 then
+    raise exception using errcode = 'TC026', message = format('Revision %s is not one that a status can have seen: 0 to 1000000000.', coalesce(above::text, 'NULL'));
+  end if;
   select * into opened from rotations r where r.tenant_id = tenant and r.state in ('open', 'issued');
   if opened.tenant_id is null then
     if after <> coalesce((select max(r.revision) from rotations r where r.tenant_id = tenant and r.state in ('committed', 'rolled', 'completed')), 0) then
       raise exception using errcode = 'TC017', message = 'Another rotation was committed in between.';
     end if;
-    insert into rotations (tenant_id, revision, state, generation, reason, request_reason, requested_by, field_manager, role, opened_at)
+    insert into rotations (tenant_id, revision, state, generation, reason, request_reason, requested_by, stated_manager, role, opened_at)
       values (tenant, greatest((select max(r.revision) from rotations r where r.tenant_id = tenant), above, 0) + 1,
-              'open', open.generation, open.reason, open.request_reason, open.requested_by, open.field_manager, held.role, clock_timestamp())
+              'open', open.generation, open.reason, open.request_reason, open.requested_by, open.stated_manager, held.role, clock_timestamp())
       returning * into opened;
   end if;
   return rotation_json(opened);
@@ -30,9 +34,9 @@ $$;
 -- Locks the tenant's claim and row, and answers with what is there now: each statement of a function sees what was committed before
 -- it began, so this reads after the wait for the lock. Names that the platform has changed since are taken over into the claim.
 create function tenant_credentials.lock(tenant uuid, uid text)
-returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text,
+returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text, login_violation text,
                login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, compromised_revision bigint,
-               clock timestamptz)
+               clock timestamptz, ran_code boolean)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -47,38 +51,57 @@ begin
     held.fly_app := present.fly_app;
     perform put_claim(held, false);
   end if;
-  return query select o.* from observe(array[tenant]) o;
+  return query select k.* from known(array[tenant]) k;
 end
 $$;
 
--- Sets a role's verifier. An error is raised again by SQLSTATE alone: its CONTEXT would print the statement, and with it the verifier.
--- The first ALTER changes nothing and is there to wait for the role's row, because the server may log a wait together with the
--- statement that waits (log_lock_waits).
-create function tenant_credentials.set_verifier(role text, verifier text) returns void
+-- Alters a login in two steps. An error is raised again by SQLSTATE alone: its CONTEXT would print the statement, and with it the verifier.
+-- The first ALTER is there to wait for the role's row, because the server may log a wait together with the statement that waits
+-- (log_lock_waits). A prepared transaction that holds the row has no session that could be ended, so it is named.
+create function tenant_credentials.alter_login(login text, first text, second text) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   refused text;
+  prepared record;
 begin
   begin
-    execute format('alter role %I login', role);
-    execute format('alter role %I password %L', role, verifier);
+    execute format('alter role %I ', login) || first;
+    execute format('alter role %I ', login) || second;
   exception when query_canceled or others then
     refused := case when sqlstate = 'XX000' and sqlerrm = 'tuple concurrently updated' then '40001' else sqlstate end;
   end;
+  if refused = '55P03' then
+    select left(regexp_replace(x.gid, '[^ -~]', '?', 'g'), 64) as gid, x.owner, x.database into prepared from pg_prepared_xacts x
+     where exists (select from pg_locks l where l.pid is null and l.virtualtransaction = '-1/' || x.transaction::text
+                     and l.relation in ('pg_authid'::regclass, 'pg_auth_members'::regclass, 'pg_db_role_setting'::regclass))
+     order by x.owner <> login, x.prepared
+     limit 1;
+    if prepared.gid is not null then
+      raise exception using errcode = 'TC022',
+        message = format('Role %I is locked, and %I has the prepared transaction %L in database %I, which holds its locks until it is ended: ROLLBACK PREPARED %3$L',
+                         login, prepared.owner, prepared.gid, prepared.database);
+    end if;
+  end if;
   if refused is not null then
     raise exception using errcode = refused, message = 'ALTER ROLE failed.';
   end if;
 end
 $$;
 
--- The row that a step of the transaction is about, locked together with its claim.
+-- Sets a login's verifier, with which it may log in.
+create function tenant_credentials.set_verifier(login text, verifier text) returns void
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  perform alter_login(login, 'login', format('password %L', verifier));
+end
+$$;
+
+-- The row that a step is about; its claim is locked by hold.
 create function tenant_credentials.expect(tenant uuid, revision bigint, variadic expected text[]) returns tenant_credentials.rotations
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   r rotations;
 begin
-  perform begin_change();
-  perform from claims c where c.tenant_id = tenant for no key update;
   select * into r from rotations t where t.tenant_id = tenant and t.revision = expect.revision;
   if r.state is null or r.state <> all (expected) then
     raise exception using errcode = 'TC017',
@@ -92,22 +115,25 @@ $$;
 create function tenant_credentials.close_login(login text) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
-  execute format('alter role %I nologin password null', login);
+  perform alter_login(login, 'nologin', 'password null');
 end
 $$;
 
--- What is not a verifier would be taken for a password, and then stand in the server's memory.
+-- A string that is not a verifier would be taken for a password, and then stand in the server's memory. The pattern has no backslash, so that
+-- standard_conforming_strings does not matter.
 create function tenant_credentials.check_verifier(verifier text) returns void
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
-  if verifier !~ '^SCRAM-SHA-256\$[1-9][0-9]{3,6}:[A-Za-z0-9+/]{22,86}={0,2}\$[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=$' then
-    raise exception using errcode = 'TC018', message = 'What was given is not a SCRAM-SHA-256 verifier.';
+  if verifier is null then
+    raise exception using errcode = 'TC018', message = 'The verifier is NULL.';
+  elsif verifier !~ '^SCRAM-SHA-256[$][1-9][0-9]{3,6}:[A-Za-z0-9+/]{22,86}={0,2}[$][A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=$' then
+    raise exception using errcode = 'TC018', message = 'The value is not a SCRAM-SHA-256 verifier.';
   end if;
 end
 $$;
 
--- The tenant's names, once the guard has passed its role.
-create function tenant_credentials.guarded(tenant uuid) returns table (role text, database text, login text)
+-- The tenant's names, once the guard has passed its role. What the role has given away is taken back.
+create function tenant_credentials.guarded(tenant uuid, without_login boolean default false) returns table (role text, database text, login text)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -120,23 +146,29 @@ begin
   if present.role <> present.claimed then
     raise exception using errcode = 'TC017', message = 'The tenant''s role has changed: lock first.';
   end if;
-  perform guard(present.role, present.database, present.active);
+  perform guard(present.role, present.database, present.active, without_login);
+  perform revoke_given_away(present.role);
   return query select present.role, present.database, present.active;
 end
 $$;
 
 -- Gives the idle login of the pair a verifier, before anybody is to use it. While consumers are being moved from the one login to the
 -- other, neither is idle.
-create function tenant_credentials.issue(tenant uuid, revision bigint, verifier text) returns text
+-- It answers with the login, and the names of the role's settings that it could not be given.
+create function tenant_credentials.issue(tenant uuid, uid text, revision bigint, verifier text, out login text, out left_out text[])
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
+  held claims := hold(tenant, uid);
   opened rotations := expect(tenant, revision, 'open', 'issued');
   present record;
   idle text;
   violation text;
 begin
   perform check_verifier(verifier);
+  if opened.closed_at is not null then
+    raise exception using errcode = 'TC017', message = 'The tenant''s logins are closed, so there is none in use to overlap with.';
+  end if;
   select * into present from guarded(tenant);
   if exists (select from rotations r where r.tenant_id = tenant and r.state = 'committed') then
     raise exception using errcode = 'TC017', message = 'The consumers are being moved from one login to the other.';
@@ -146,52 +178,50 @@ begin
     raise exception using errcode = 'TC012', message = violation;
   end if;
   idle := (other_login(present.role, present.login)).rolname;
+  left_out := '{}';
   if idle <> present.role then
-    begin
-      perform carry_over(present.role, idle);
-    exception when insufficient_privilege then
-      raise exception using errcode = 'TC012',
-        message = format('Role %I has settings that only a superuser can give to %I: SELECT tenant_credentials.prepare_overlap(%1$L)', present.role, idle);
-    end;
+    left_out := carry_over(present.role, idle);
   end if;
   perform set_verifier(idle, verifier);
   update rotations r
      set state = 'issued', role = present.role, login = idle,
          verifier_digest = (select sha256(convert_to(a.rolpassword, 'UTF8')) from pg_authid a where a.rolname = idle)
    where r.tenant_id = tenant and r.revision = opened.revision;
-  return idle;
+  login := idle;
+  perform seal();
 end
 $$;
 
 -- Changes the verifier and the stored hash; where the idle login was issued the password already, the hash alone. The row is staged: a
--- transaction that ends here can not be committed. Where a former rotation has sessions still to be ended, this one takes that over. Who
--- may know the password of a compromised login may know that of the one before: it is closed at the same moment.
-create function tenant_credentials.stage(tenant uuid, revision bigint, verifier text, delivery_digest bytea, session_policy text default 'Keep')
+-- transaction that ends here can not be committed. Where a former rotation has sessions still to be ended, this one takes that over. After a
+-- compromise the new password goes to the login in use, and only once close has found that nothing is left of before: a session of the tenant
+-- can set a password of its own, at any moment.
+create function tenant_credentials.stage(tenant uuid, uid text, revision bigint, verifier text, delivery_digest bytea, session_policy text default 'Keep')
 returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
+  held claims := hold(tenant, uid);
   opened rotations := expect(tenant, revision, 'open', 'issued');
   present record;
-  other pg_authid;
   digest bytea := sha256(convert_to(verifier, 'UTF8'));
   policies text[] := array(select r.session_policy from rotations r where r.tenant_id = tenant and r.state in ('committed', 'rolled') and r.sessions_ended_at is null)
                      || session_policy;
 begin
   perform check_verifier(verifier);
-  select * into present from guarded(tenant);
-  if opened.state = 'open' then
+  select * into present from guarded(tenant, opened.closed_at is not null);
+  if opened.closed_at is not null or 'Compromised' = any (policies) then
+    if opened.quiet_at is null or opened.role <> present.role or not closed(present.role) then
+      raise exception using errcode = 'TC017', message = format('Sessions or logins of before revision %s may be left: close says when not.', revision);
+    end if;
+    opened.login := present.login;
+    perform set_verifier(opened.login, verifier);
+  elsif opened.state = 'open' then
     opened.login := present.login;
     perform set_verifier(opened.login, verifier);
   elsif opened.role <> present.role or opened.verifier_digest is distinct from digest
      or opened.verifier_digest is distinct from (select sha256(convert_to(a.rolpassword, 'UTF8')) from pg_authid a where a.rolname = opened.login and a.rolcanlogin) then
     raise exception using errcode = 'TC017', message = format('The password of %I is not the one that was issued: issue again.', opened.login);
-  end if;
-  if 'Compromised' = any (policies) then
-    other := other_login(present.role, opened.login);
-    if other.rolcanlogin then
-      perform close_login(other.rolname);
-    end if;
   end if;
   perform write_managed(tenant, verifier);
   if (select m.hash_digest from read_managed(array[tenant]) m) is distinct from digest then
@@ -199,18 +229,20 @@ begin
   end if;
   update rotations r
      set state = 'staged', role = present.role, login = opened.login, hash_digest = digest, delivery_digest = stage.delivery_digest,
-         session_policy = case when 'Compromised' = any (policies) then 'Compromised' when 'Terminate' = any (policies) then 'Terminate'
+         session_policy = case when opened.closed_at is not null then 'Compromised' when 'Terminate' = any (policies) then 'Terminate'
                                else stage.session_policy end,
+         sessions_before = opened.quiet_at, sessions_ended_at = opened.quiet_at,
          verifier_digest = (select sha256(convert_to(a.rolpassword, 'UTF8')) from pg_authid a where a.rolname = opened.login)
    where r.tenant_id = tenant and r.revision = opened.revision;
 end
 $$;
 
--- Records Fly's answer; the SQL COMMIT that follows makes all of it true. An older rotation that is not completed is superseded.
-create function tenant_credentials.commit(tenant uuid, revision bigint, fly_app text, fly_version numeric, fly_digest text, fly_instances text[] default null) returns void
+-- Records Fly's answer; the SQL COMMIT that follows, and is all that may follow, makes all of it true. An older rotation that is not completed is superseded.
+create function tenant_credentials.commit(tenant uuid, uid text, revision bigint, fly_app text, fly_version numeric, fly_digest text, fly_instances text[] default null) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
+  held claims := hold(tenant, uid);
   staged rotations := expect(tenant, revision, 'staged');
 begin
   update rotations r set state = 'superseded' where r.tenant_id = tenant and r.state in ('committed', 'rolled');
@@ -218,6 +250,7 @@ begin
      set state = 'committed', committed_at = clock_timestamp(), fly_app = nullif(commit.fly_app, ''),
          fly_secret_version = commit.fly_version, fly_secret_digest = nullif(commit.fly_digest, ''), fly_instances = commit.fly_instances
    where r.tenant_id = tenant and r.revision = staged.revision;
+  perform seal();
 end
 $$;
 
@@ -276,6 +309,9 @@ begin
   if (other_login(r.role, r.login)).rolcanlogin then
     raise exception using errcode = 'TC017', message = format('The former login of revision %s can still be used: retire says when not.', revision);
   end if;
+  if (select sha256(convert_to(a.rolpassword, 'UTF8')) from pg_authid a where a.rolname = r.login) is distinct from r.verifier_digest then
+    raise exception using errcode = 'TC017', message = format('The password of %I is not the one of revision %s.', r.login, revision);
+  end if;
   if r.session_policy <> 'Keep' and r.sessions_ended_at is null then
     raise exception using errcode = 'TC017', message = format('Sessions of before revision %s may still be there: end_sessions says when not.', revision);
   end if;
@@ -320,7 +356,62 @@ begin
 end
 $$;
 
--- Gives up a rotation that was not committed. Nobody has the password that was issued, so its login is closed.
+-- The virtual transactions of logins in progress. A backend begins one before it authenticates, and is known to pg_stat_activity, with its
+-- user, before that ends (InitPostgres, on 15 to 18).
+create function tenant_credentials.logins_in_progress() returns text[]
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return array(
+    select l.virtualxid from pg_locks l left join pg_stat_activity a on a.pid = l.pid
+     where l.locktype = 'virtualxid' and l.virtualxid = l.virtualtransaction
+       and a.usesysid is null and coalesce(a.backend_type, 'client backend') = 'client backend');
+end
+$$;
+
+-- Whether no login of the tenant can log in.
+create function tenant_credentials.closed(role text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return not exists (select from pg_authid a where a.rolname in (closed.role, (second_login(closed.role)).rolname) and a.rolcanlogin);
+end
+$$;
+
+-- After a compromise, before the new password is set: closes every login of the tenant, ends its sessions, and answers whether neither a
+-- session is left nor a login that was in progress. Until then it is called again, in a transaction of its own each time: only what is
+-- committed keeps a login out, and pg_stat_activity is read once in a transaction. A login that has read the former verifier is refused at
+-- its end, because the role may not log in; that it is still there when the role may again is what the virtual transactions rule out. The
+-- logins keep their verifiers, which are good for nothing until stage.
+create function tenant_credentials.close(tenant uuid, uid text, revision bigint) returns boolean
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+#variable_conflict use_column
+declare
+  held claims := hold(tenant, uid);
+  r rotations := expect(tenant, revision, 'open', 'issued');
+  present record;
+  login text;
+  is_quiet boolean := false;
+begin
+  select * into present from guarded(tenant, true);
+  if r.closed_at is null or r.role <> present.role or not closed(present.role) then
+    for login in select a.rolname from pg_authid a where a.rolname in (present.role, (second_login(present.role)).rolname) loop
+      perform alter_login(login, 'nologin', 'nologin');
+    end loop;
+    update rotations t set role = present.role, closed_at = clock_timestamp(), logins_in_progress = null, quiet_at = null
+     where t.tenant_id = tenant and t.revision = r.revision;
+  else
+    r.logins_in_progress := array(select unnest(coalesce(r.logins_in_progress, logins_in_progress())) intersect select unnest(logins_in_progress()));
+    perform pg_terminate_backend(a.pid) from pg_stat_activity a where a.usename in (r.role, (second_login(r.role)).rolname);
+    is_quiet := not found and r.logins_in_progress = '{}';
+    update rotations t set logins_in_progress = r.logins_in_progress, quiet_at = case when is_quiet then clock_timestamp() end
+     where t.tenant_id = tenant and t.revision = r.revision;
+  end if;
+  perform seal();
+  return is_quiet;
+end
+$$;
+
+-- Gives up a rotation that was not committed. The password that was issued was given to nobody, so its login is closed; logins that were closed
+-- after a compromise stay so, without their passwords.
 create function tenant_credentials.discard(tenant uuid, uid text, revision bigint) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
@@ -333,7 +424,9 @@ begin
     return;
   end if;
   r := expect(tenant, revision, 'open', 'issued');
-  if r.state = 'issued' and r.login <> active_login(tenant, r.role) then
+  if r.closed_at is not null then
+    perform close_login(a.rolname) from pg_authid a where a.rolname in (r.role, (second_login(r.role)).rolname);
+  elsif r.state = 'issued' and r.login <> active_login(tenant, r.role) then
     perform close_login(r.login);
   end if;
   update rotations t set state = 'discarded' where t.tenant_id = tenant and t.revision = r.revision;
@@ -342,15 +435,17 @@ $$;
 
 -- Ends the sessions of the tenant's own logins that one of the caller's sessions waits for, and answers how many: a tenant that keeps
 -- a transaction open on its own role must not be able to keep its password from being changed.
-create function tenant_credentials.terminate(tenant uuid, blocked_pid integer) returns integer
+create function tenant_credentials.terminate(tenant uuid, uid text, blocked_pid integer) returns integer
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+#variable_conflict use_column
 declare
   ended integer;
 begin
+  perform own_statement();
   select count(*) filter (where pg_terminate_backend(a.pid)) into ended
     from claims c
     join pg_stat_activity a on a.usename in (c.role, (second_login(c.role)).rolname)
-   where c.tenant_id = tenant and a.pid = any (pg_blocking_pids(blocked_pid))
+   where c.tenant_id = tenant and c.uid = terminate.uid and a.pid = any (pg_blocking_pids(blocked_pid))
      and exists (select from pg_stat_activity b where b.pid = blocked_pid and b.usename = session_user);
   return ended;
 end

@@ -1,13 +1,16 @@
 -- +goose Up
 -- +goose StatementBegin
 -- Gives a login of a tenant what its role has: connection limit, expiry and settings, which do not apply to it of themselves. The role's own
--- are the ones that count. It runs with the caller's rights: issue calls it for what CREATEROLE may do, prepare_overlap for the rest.
-create function tenant_credentials.carry_over(role text, login text) returns void
+-- are the ones that count. A session of the tenant can write nearly any setting with nearly any value, so a setting that cannot be given is
+-- left out, and named in the answer; none keeps the login from its password. It runs with the caller's rights: issue calls it for what
+-- CREATEROLE may do, prepare_overlap for the rest.
+create function tenant_credentials.carry_over(role text, login text) returns text[]
 language plpgsql set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   a pg_roles;
   b pg_roles;
   s record;
+  left_out text[] := '{}';
 begin
   select * into a from pg_roles r where r.rolname = role;
   select * into b from pg_roles r where r.rolname = login;
@@ -22,20 +25,36 @@ begin
       select p.setrole, coalesce(' in database ' || quote_ident(d.datname), '') as place, split_part(c, '=', 1) as name, substr(c, strpos(c, '=') + 1) as value
         from pg_db_role_setting p left join pg_database d on d.oid = p.setdatabase cross join unnest(p.setconfig) c
     ), wanted as (select * from settings where setrole = a.oid), present as (select * from settings where setrole = b.oid)
-    select place, name, w.value,
-           -- The settings that PostgreSQL keeps as a list of quoted names (GUC_LIST_QUOTE; pg_dump has the same list).
-           name in ('local_preload_libraries', 'search_path', 'session_preload_libraries', 'shared_preload_libraries', 'temp_tablespaces',
-                    'unix_socket_directories') as is_list
+    select place, name, w.value, row_number() over (order by name, place) > 100 or octet_length(w.value) > 8192 as is_too_much
       from wanted w full join present p using (place, name)
-     where name <> 'role' and w.value is distinct from p.value
+     where name not in ('role', 'session_authorization') and w.value is distinct from p.value
   loop
-    execute format('alter role %I', login) || s.place || case
-      when s.value is null then format(' reset %I', s.name)
-      when s.is_list then format(' set %I to ', s.name) || (
-        select string_agg(quote_literal(coalesce(replace(m[1], '""', '"'), m[2])), ', ')
-          from regexp_matches(s.value, '"((?:[^"]|"")*)"|([^",\s][^,]*)', 'g') m)
-      else format(' set %I to %L', s.name, s.value) end;
+    begin
+      if s.is_too_much then
+        left_out := left_out || s.name;
+      elsif s.value is null then
+        execute format('alter role %I', login) || s.place || format(' reset %I', s.name);
+      else
+        execute format('alter role %I', login) || s.place || format(' set %I to ', s.name) || setting_literal(s.name, s.value);
+      end if;
+    exception when others then
+      left_out := left_out || s.name;
+    end;
   end loop;
+  return array(select left(regexp_replace(n, '[^ -~]', '?', 'g'), 63) from unnest(left_out) n limit 10);
+end
+$$;
+
+-- The value of a setting as ALTER ROLE … SET takes it, from how pg_db_role_setting has it.
+create function tenant_credentials.setting_literal(name text, value text) returns text
+language plpgsql immutable set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  -- The settings that PostgreSQL keeps as a list of quoted names (GUC_LIST_QUOTE; pg_dump has the same list).
+  if name not in ('local_preload_libraries', 'search_path', 'session_preload_libraries', 'shared_preload_libraries', 'temp_tablespaces', 'unix_socket_directories') then
+    return quote_literal(value);
+  end if;
+  return coalesce((select string_agg(quote_literal(coalesce(replace(m[1], '""', '"'), m[2])), ', ')
+                     from regexp_matches(value, '"((?:[^"]|"")*)"|([^", ][^,]*)', 'g') m), $q$''$q$); -- an empty list
 end
 $$;
 
@@ -47,9 +66,11 @@ language plpgsql set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   a pg_authid;
   second text := prepare_overlap.role || '_b';
+  left_out text[];
 begin
   select * into a from pg_authid r where r.rolname = prepare_overlap.role;
-  if a.oid is null or not starts_with(a.rolname, (select s.role_prefix from settings s)) or attribute_violation(a.oid) is not null then
+  if a.oid is null or not starts_with(a.rolname, (select s.role_prefix from settings s)) or attribute_violation(a.oid) is not null
+     or privileged_login(a.oid) is not null then
     raise exception using errcode = 'TC021', message = format('Role %I does not exist, or is not a tenant''s.', prepare_overlap.role);
   end if;
   if octet_length(second) > 63 then
@@ -62,7 +83,10 @@ begin
   end if;
   execute format('grant %I to %I', a.rolname, second);
   execute format('alter role %I set role to %L', second, a.rolname); -- so that what its sessions create belongs to the role
-  perform carry_over(a.rolname, second);
+  left_out := carry_over(a.rolname, second);
+  if left_out <> '{}' then
+    raise warning 'Settings of role % that % does not get: %', quote_ident(a.rolname), quote_ident(second), array_to_string(left_out, ', ');
+  end if;
   if current_setting('server_version_num')::integer >= 160000 then
     execute format('grant %I, %I to tenant_credentials_owner with admin true, inherit false, set false', a.rolname, second);
   end if;
@@ -85,8 +109,11 @@ begin
   if login.rolname is null then
     raise exception using errcode = 'TC021', message = format('Role %I, the operator''s login, does not exist.', operator_login);
   end if;
-  if login.rolsuper or login.rolcreaterole then
-    raise exception using errcode = 'TC021', message = format('Role %I, the operator''s login, has to be an ordinary role.', operator_login);
+  if attribute_violation(login.oid) is not null then
+    raise exception using errcode = 'TC021', message = format('Role %I, the operator''s login, has to be an ordinary role: it %s.', operator_login, attribute_violation(login.oid));
+  end if;
+  if starts_with(operator_login, role_prefix) then
+    raise exception using errcode = 'TC021', message = format('Role %I, the operator''s login, begins with %L as the tenants'' roles do: give it another name.', operator_login, role_prefix);
   end if;
 
   insert into settings as s values (true, management_schema, management_table, column_id, column_password_hash, column_role,
@@ -105,11 +132,11 @@ begin
   execute format('grant execute on function tenant_credentials.survey(), tenant_credentials.observe(uuid[]), '
     'tenant_credentials.adopt(uuid, text, text, text, text, text, bigint, text, text), '
     'tenant_credentials.open(uuid, text, bigint, text, text, bigint, bigint, text, text), tenant_credentials.lock(uuid, text), '
-    'tenant_credentials.stage(uuid, bigint, text, bytea, text), tenant_credentials.commit(uuid, bigint, text, numeric, text, text[]), '
-    'tenant_credentials.issue(uuid, bigint, text), tenant_credentials.rolled(uuid, text, bigint), '
+    'tenant_credentials.stage(uuid, text, bigint, text, bytea, text), tenant_credentials.commit(uuid, text, bigint, text, numeric, text, text[]), '
+    'tenant_credentials.issue(uuid, text, bigint, text), tenant_credentials.close(uuid, text, bigint), tenant_credentials.rolled(uuid, text, bigint), '
     'tenant_credentials.retire(uuid, text, bigint, interval, boolean, boolean), '
     'tenant_credentials.complete(uuid, text, bigint), tenant_credentials.discard(uuid, text, bigint), '
-    'tenant_credentials.terminate(uuid, integer), tenant_credentials.end_sessions(uuid, text, bigint, boolean) to %I', operator_login);
+    'tenant_credentials.terminate(uuid, text, integer), tenant_credentials.end_sessions(uuid, text, bigint, boolean) to %I', operator_login);
 
   -- From PostgreSQL 16 on CREATEROLE does not reach roles of others. INHERIT and SET stay off: the owner gets none of the tenant's rights.
   if current_setting('server_version_num')::integer >= 160000 then
@@ -122,6 +149,6 @@ begin
 end
 $$;
 -- +goose StatementEnd
-revoke execute on function tenant_credentials.carry_over(text, text), tenant_credentials.prepare_overlap(text) from public;
-grant execute on function tenant_credentials.carry_over(text, text) to tenant_credentials_owner;
+revoke execute on function tenant_credentials.carry_over(text, text), tenant_credentials.setting_literal(text, text), tenant_credentials.prepare_overlap(text) from public;
+grant execute on function tenant_credentials.carry_over(text, text), tenant_credentials.setting_literal(text, text) to tenant_credentials_owner;
 revoke execute on function tenant_credentials.configure(text, text, text, text, text, text, text, text, text, text, text) from public;
