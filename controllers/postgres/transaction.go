@@ -57,10 +57,12 @@ type transaction struct {
 	tenant Tenant
 	uid    string
 	staged int64
+	// sealed: the server lets the transaction change nothing more, so that it can be committed.
+	sealed bool
 }
 
-// InTransaction locks the tenant, reads it again and calls f; when f returns nil it commits. f's own error is returned as it is, and
-// nothing has changed then. Unknown/Busy: the lock was not granted in 3 s. Unknown/OutcomeUnknown: the answer to COMMIT was lost, so
+// InTransaction locks the tenant, reads it again and calls f; when f returns nil it commits what Issue, Close or Commit has ended, which is
+// the last call of f. f's own error is returned as it is, and nothing has changed then. Unknown/Busy: the lock was not granted in 3 s. Unknown/OutcomeUnknown: the answer to COMMIT was lost, so
 // that only the ledger, read under the lock, knows. COMMIT and ROLLBACK are sent even if ctx has ended meanwhile. Whoever may put a trigger
 // on the management table may have left something in the connection, so it is closed.
 func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func(context.Context, Transaction) error) error {
@@ -87,7 +89,8 @@ func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func
 	if len(tenants) != 1 {
 		return unreadable()
 	}
-	if err := f(ctx, &transaction{server: s, tx: tx, tenant: tenants[0], uid: uid}); err != nil {
+	t := &transaction{server: s, tx: tx, tenant: tenants[0], uid: uid}
+	if err := f(ctx, t); err != nil || !t.sealed {
 		return err
 	}
 	ended = true
@@ -109,6 +112,7 @@ func (t *transaction) Issue(ctx context.Context, revision int64, verifier string
 	if err != nil {
 		return Issued{}, translate(err)
 	}
+	t.sealed = true
 	return issued, nil
 }
 
@@ -118,6 +122,7 @@ func (t *transaction) Close(ctx context.Context, revision int64) (quiet bool, er
 	if err := t.tx.QueryRow(ctx, "select tenant_credentials.close($1::text::uuid, $2, $3)", t.tenant.ID, t.uid, revision).Scan(&quiet); err != nil {
 		return false, translate(err)
 	}
+	t.sealed = true
 	return quiet, nil
 }
 
@@ -170,6 +175,7 @@ func (t *transaction) Commit(ctx context.Context, w FlyWrite) error {
 		t.tenant.ID, t.uid, t.staged, w.App, version, w.Digest, w.Instances); err != nil {
 		return translate(err)
 	}
+	t.sealed = true
 	return nil
 }
 

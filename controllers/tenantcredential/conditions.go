@@ -60,6 +60,8 @@ func (s *scope) postgresSynced(m messages) metav1.Condition {
 		return s.former(kind)
 	case s.behind(s.tenant):
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonLedgerRegressed, m.regressed()+".")
+	case closedLogins(s.tenant):
+		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonRotating, m.closed())
 	case passwordDrifted(s.tenant):
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, m.drift("The password of "+m.login()))
 	case loginDrifted(s.tenant):

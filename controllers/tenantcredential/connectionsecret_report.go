@@ -64,6 +64,9 @@ func (s *scope) inForce(revision int64) string {
 
 // inForceAt is said of no revision whose password is not the login's: that is another one's by then.
 func (s *scope) inForceAt(revision int64, where string) string {
+	if closedLogins(s.tenant) {
+		return messages{scope: s}.closed()
+	}
 	if passwordDrifted(s.tenant) {
 		return fmt.Sprintf("Revision %d was committed, and another password was set since", revision)
 	}

@@ -199,8 +199,11 @@ func (s *scope) lost(tenant *postgres.Tenant) bool {
 		(s.flySeen && tenant.Last != nil && s.flyDigest != tenant.Last.FlyDigest || s.secretAhead(tenant))
 }
 
-// drifted says that the role's password, or the stored hash, is not the one that the ledger knows.
+// passwordDrifted says that the role's password is not the one that the ledger knows. One that is closed after a compromise has none.
 func passwordDrifted(tenant *postgres.Tenant) bool {
+	if closedLogins(tenant) {
+		return false
+	}
 	if tenant.Last != nil {
 		return tenant.VerifierDigest != tenant.Last.VerifierDigest
 	}

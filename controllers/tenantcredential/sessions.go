@@ -28,7 +28,7 @@ const (
 	// closePeriod is how soon it is looked again whether a session or a login is left, closeTimeout how long one pass waits for that. A
 	// session is gone within milliseconds; a login in progress has authentication_timeout, for which no worker waits.
 	closePeriod  = 50 * time.Millisecond
-	closeTimeout = 3 * time.Second
+	closeTimeout = 10 * time.Second
 )
 
 // closeLogins closes the tenant's logins before a rotation after a compromise, and returns when neither a session nor a login in progress is

@@ -90,9 +90,10 @@ create table tenant_credentials.rotations (
   session_policy text not null default 'Keep' check (session_policy in ('Keep', 'Terminate', 'Compromised')),
   sessions_before timestamptz,    -- a session that began earlier is of before the rotation; not earlier than COMMIT
   sessions_ended_at timestamptz,  -- there is none of them any more, nor a login in progress that could become one
-  -- After a compromise, before the new password is set: since when no login of the tenant can log in, the virtual transactions of the logins
-  -- that were in progress then, and when neither a session nor one of those logins was left.
+  -- After a compromise, before the new password is set: since when no login of the tenant can log in, how often that was made so, the virtual
+  -- transactions of the logins that were in progress after the last time, and when neither a session nor one of those logins was left.
   closed_at timestamptz,
+  closings integer,
   logins_in_progress text[],
   quiet_at timestamptz,
   primary key (tenant_id, revision)
@@ -126,6 +127,7 @@ begin
     elsif new.state in ('open', 'issued') then -- notes how far its logins are closed
       same.role := new.role;
       same.closed_at := new.closed_at;
+      same.closings := new.closings;
       same.logins_in_progress := new.logins_in_progress;
       same.quiet_at := new.quiet_at;
     end if;

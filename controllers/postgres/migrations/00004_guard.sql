@@ -65,34 +65,6 @@ begin
 end
 $$;
 
--- Whether a membership is one that the role itself has given away, which PostgreSQL lets it do up to version 15. It is revoked with the next
--- rotation of either, and keeps nobody's from starting: otherwise a tenant could stop another one's.
-create function tenant_credentials.given_away(m pg_auth_members) returns boolean
-language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
-begin
-  return m.grantor = m.roleid
-     and exists (select from claims c join pg_authid a on a.oid = m.roleid where a.rolname in (c.role, (second_login(c.role)).rolname));
-end
-$$;
-
--- Revokes the memberships that a tenant's role has given away, and those that others have given it.
-create function tenant_credentials.revoke_given_away(role text) returns void
-language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
-declare
-  given record;
-begin
-  for given in
-    select g.rolname as role, t.rolname as member
-      from pg_auth_members m join pg_authid g on g.oid = m.roleid join pg_authid t on t.oid = m.member
-     where m.grantor = m.roleid and (g.rolname in (revoke_given_away.role, (second_login(revoke_given_away.role)).rolname)
-                                     or t.rolname in (revoke_given_away.role, (second_login(revoke_given_away.role)).rolname))
-       and given_away(m)
-  loop
-    execute format('revoke %I from %I', given.role, given.member);
-  end loop;
-end
-$$;
-
 -- Why a tenant's role may not be a member, at whatever depth, of one of its groups; null = it may. All memberships count, also
 -- those without INHERIT or SET: an ADMIN option is enough to give oneself the rest.
 create function tenant_credentials.membership_violation(candidate oid) returns text
@@ -106,9 +78,9 @@ begin
   end if;
   select * into s from settings;
   with recursive above (role, through) as (
-    select m.roleid, m.roleid from pg_auth_members m where m.member = candidate and not given_away(m)
+    select m.roleid, m.roleid from pg_auth_members m where m.member = candidate
     union
-    select m.roleid, a.through from pg_auth_members m join above a on m.member = a.role where not given_away(m)
+    select m.roleid, a.through from pg_auth_members m join above a on m.member = a.role
   ), judged as (
     select g.rolname as group_name, t.rolname as through, case
         when attribute_violation(g.oid) is not null then 'which ' || split_part(attribute_violation(g.oid), ':', 1)
@@ -225,7 +197,7 @@ begin
   if other is not null then
     return format('Role %I, the second login of %I, is the role of tenant %s', b.rolname, role, other);
   end if;
-  select g.rolname into other from pg_auth_members m join pg_authid g on g.oid = m.roleid where m.member = b.oid and g.rolname <> role and not given_away(m) limit 1;
+  select g.rolname into other from pg_auth_members m join pg_authid g on g.oid = m.roleid where m.member = b.oid and g.rolname <> role limit 1;
   problem := coalesce(attribute_violation(b.oid), privileged_login(b.oid),
     case when other is not null then format('is a member of %I, and not of %I alone: REVOKE %1$I FROM %3$I', other, role, b.rolname) end,
     case when exists (select from pg_database d where d.datname = candidate_database and not has_database_privilege(b.oid, d.oid, 'CONNECT'))

@@ -72,8 +72,9 @@ begin
   end;
   if refused = '55P03' then
     select left(regexp_replace(x.gid, '[^ -~]', '?', 'g'), 64) as gid, x.owner, x.database into prepared from pg_prepared_xacts x
-     where exists (select from pg_locks l where l.pid is null and l.virtualtransaction = '-1/' || x.transaction::text
-                     and l.relation in ('pg_authid'::regclass, 'pg_auth_members'::regclass, 'pg_db_role_setting'::regclass))
+     where exists (select from pg_locks t join pg_locks l using (virtualtransaction)
+                    where t.pid is null and t.locktype = 'transactionid' and t.transactionid = x.transaction
+                      and l.pid is null and l.relation in ('pg_authid'::regclass, 'pg_auth_members'::regclass, 'pg_db_role_setting'::regclass))
      order by x.owner <> login, x.prepared
      limit 1;
     if prepared.gid is not null then
@@ -132,7 +133,7 @@ begin
 end
 $$;
 
--- The tenant's names, once the guard has passed its role. What the role has given away is taken back.
+-- The tenant's names, once the guard has passed its role.
 create function tenant_credentials.guarded(tenant uuid, without_login boolean default false) returns table (role text, database text, login text)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
@@ -147,7 +148,6 @@ begin
     raise exception using errcode = 'TC017', message = 'The tenant''s role has changed: lock first.';
   end if;
   perform guard(present.role, present.database, present.active, without_login);
-  perform revoke_given_away(present.role);
   return query select present.role, present.database, present.active;
 end
 $$;
@@ -357,14 +357,17 @@ end
 $$;
 
 -- The virtual transactions of logins in progress. A backend begins one before it authenticates, and is known to pg_stat_activity, with its
--- user, before that ends (InitPostgres, on 15 to 18).
+-- user, before that one ends (InitPostgres, on 15 to 18). So the locks are read first: a login that ends between the two looks is in one of them.
 create function tenant_credentials.logins_in_progress() returns text[]
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  backends jsonb := (select coalesce(jsonb_object_agg(l.pid, l.virtualxid), '{}') from pg_locks l
+                      where l.locktype = 'virtualxid' and l.virtualxid = l.virtualtransaction and l.pid is not null);
 begin
+  perform pg_stat_clear_snapshot();
   return array(
-    select l.virtualxid from pg_locks l left join pg_stat_activity a on a.pid = l.pid
-     where l.locktype = 'virtualxid' and l.virtualxid = l.virtualtransaction
-       and a.usesysid is null and coalesce(a.backend_type, 'client backend') = 'client backend');
+    select b.value from jsonb_each_text(backends) b
+     where not exists (select from pg_stat_activity a where a.pid = b.key::integer and (a.usesysid is not null or a.backend_type <> 'client backend')));
 end
 $$;
 
@@ -376,11 +379,17 @@ begin
 end
 $$;
 
--- After a compromise, before the new password is set: closes every login of the tenant, ends its sessions, and answers whether neither a
--- session is left nor a login that was in progress. Until then it is called again, in a transaction of its own each time: only what is
--- committed keeps a login out, and pg_stat_activity is read once in a transaction. A login that has read the former verifier is refused at
--- its end, because the role may not log in; that it is still there when the role may again is what the virtual transactions rule out. The
--- logins keep their verifiers, which are good for nothing until stage.
+create function tenant_credentials.close_logins(role text) returns void
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  perform close_login(a.rolname) from pg_authid a where a.rolname in (close_logins.role, (second_login(close_logins.role)).rolname);
+end
+$$;
+
+-- After a compromise, before the new password is set: closes every login of the tenant, ends its sessions, and answers whether nobody but the
+-- operator can set a password any more, or log in with one of before once the login is open again. Until then it is called again, each time in
+-- a transaction of its own, as only what is committed keeps a login out. docs/adr/0011 says why it closes twice: a session that is still
+-- there after the first time can set a password, with which a login begins; that login is in progress at the second time.
 create function tenant_credentials.close(tenant uuid, uid text, revision bigint) returns boolean
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
@@ -388,25 +397,36 @@ declare
   held claims := hold(tenant, uid);
   r rotations := expect(tenant, revision, 'open', 'issued');
   present record;
-  login text;
-  is_quiet boolean := false;
+  in_progress text[];
 begin
   select * into present from guarded(tenant, true);
+  r.quiet_at := null;
   if r.closed_at is null or r.role <> present.role or not closed(present.role) then
-    for login in select a.rolname from pg_authid a where a.rolname in (present.role, (second_login(present.role)).rolname) loop
-      perform alter_login(login, 'nologin', 'nologin');
-    end loop;
-    update rotations t set role = present.role, closed_at = clock_timestamp(), logins_in_progress = null, quiet_at = null
-     where t.tenant_id = tenant and t.revision = r.revision;
+    r.role := present.role;
+    r.closed_at := clock_timestamp();
+    r.closings := 0;
   else
-    r.logins_in_progress := array(select unnest(coalesce(r.logins_in_progress, logins_in_progress())) intersect select unnest(logins_in_progress()));
+    in_progress := logins_in_progress();
     perform pg_terminate_backend(a.pid) from pg_stat_activity a where a.usename in (r.role, (second_login(r.role)).rolname);
-    is_quiet := not found and r.logins_in_progress = '{}';
-    update rotations t set logins_in_progress = r.logins_in_progress, quiet_at = case when is_quiet then clock_timestamp() end
-     where t.tenant_id = tenant and t.revision = r.revision;
+    if found then
+      r.closings := least(r.closings, 1);
+      r.logins_in_progress := null; -- as they are once the sessions are gone
+    else
+      r.logins_in_progress := array(select unnest(coalesce(r.logins_in_progress, in_progress)) intersect select unnest(in_progress));
+    end if;
   end if;
+  if r.closings = 0 or r.closings = 1 and r.logins_in_progress = '{}' then
+    perform close_logins(r.role);
+    r.closings := r.closings + 1;
+    r.logins_in_progress := null;
+  elsif r.logins_in_progress = '{}' then
+    r.quiet_at := clock_timestamp();
+  end if;
+  update rotations t
+     set role = r.role, closed_at = r.closed_at, closings = r.closings, logins_in_progress = r.logins_in_progress, quiet_at = r.quiet_at
+   where t.tenant_id = tenant and t.revision = r.revision;
   perform seal();
-  return is_quiet;
+  return r.quiet_at is not null;
 end
 $$;
 
@@ -425,7 +445,7 @@ begin
   end if;
   r := expect(tenant, revision, 'open', 'issued');
   if r.closed_at is not null then
-    perform close_login(a.rolname) from pg_authid a where a.rolname in (r.role, (second_login(r.role)).rolname);
+    perform close_logins(r.role);
   elsif r.state = 'issued' and r.login <> active_login(tenant, r.role) then
     perform close_login(r.login);
   end if;

@@ -183,6 +183,16 @@ func (f *fixture) asRoot(statements ...string) {
 	}
 }
 
+// asRootIn runs SQL as the superuser, in a database; what fails is of no consequence.
+func (f *fixture) asRootIn(database, sql string) {
+	root, err := pgx.Connect(context.Background(), f.dbaURL(database))
+	if err != nil {
+		return
+	}
+	defer func() { _ = root.Close(context.Background()) }()
+	_, _ = root.Exec(context.Background(), sql)
+}
+
 // drop removes what the servers would otherwise carry to the end of the package; what an attack has made undroppable stays until then.
 func (f *fixture) drop(objects ...string) {
 	root, err := pgx.Connect(context.Background(), f.pg.SuperuserURL())
@@ -295,7 +305,7 @@ func (f *fixture) open(id string, generation int64) postgres.Rotation {
 	if last := f.observe(id).Last; last != nil {
 		after = last.Revision
 	}
-	r, err := f.server.OpenRotation(f.t.Context(), postgres.Opening{TenantID: id, UID: holder, Generation: generation, Reason: "Generation", FieldManager: "kubectl", After: after})
+	r, err := f.server.OpenRotation(f.t.Context(), postgres.Opening{TenantID: id, UID: holder, Generation: generation, Reason: "Generation", StatedManager: "kubectl", After: after})
 	require.NoError(f.t, err)
 	return r
 }
@@ -324,7 +334,9 @@ func (f *fixture) issue(id string, revision int64) (login string, password crede
 	f.t.Helper()
 	password = credential.NewPassword()
 	err = f.server.InTransaction(f.t.Context(), id, holder, func(ctx context.Context, tx postgres.Transaction) (failed error) {
-		login, failed = tx.Issue(ctx, revision, f.verifier(password))
+		var issued postgres.Issued
+		issued, failed = tx.Issue(ctx, revision, f.verifier(password))
+		login = issued.Login
 		return failed
 	})
 	if err == nil {
