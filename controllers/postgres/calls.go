@@ -22,8 +22,8 @@ func (s *Server) Survey(ctx context.Context) (Survey, error) {
 	defer cancel()
 	var answer Survey
 	var settings []byte
-	err := s.pool.QueryRow(ctx, "select server_version, system_identifier, started, clock, ledger_version, settings from tenant_credentials.survey()").
-		Scan(&answer.ServerVersion, &answer.SystemIdentifier, &answer.Started, &answer.Clock, &answer.LedgerVersion, &settings)
+	err := s.pool.QueryRow(ctx, "select server_version, system_identifier, started, clock, ledger_version, settings, exposures from tenant_credentials.survey()").
+		Scan(&answer.ServerVersion, &answer.SystemIdentifier, &answer.Started, &answer.Clock, &answer.LedgerVersion, &settings, &answer.Exposures)
 	if err != nil {
 		return Survey{}, translate(err)
 	}

@@ -302,7 +302,9 @@ func TestCompromiseClosesBothLoginsFirst(t *testing.T) {
 		requireAlive(t, session)
 		require.Error(t, f.server.VerifyLogin(t.Context(), Login{second.Login, role, f.database, lost.Reveal()}))
 		requireFailure(t, f.issueAs(id, second.Revision, lost), failure.Retry, failure.Superseded)
-		requireFailure(t, f.deliver(id, second.Revision, SessionsCompromised), failure.Retry, failure.Superseded)
+		requireFailure(t, f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
+			return tx.Stage(ctx, Staging{Revision: second.Revision, Verifier: f.verifier(lost), SessionPolicy: SessionsCompromised})
+		}), failure.Retry, failure.Superseded)
 		f.closeLogins(id, second.Revision)
 		requireEnded(t, session)
 		require.False(t, f.observe(id).Open.QuietAt.IsZero())

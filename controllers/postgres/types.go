@@ -32,6 +32,8 @@ type Survey struct {
 	LedgerVersion int64
 	// Settings are those that the ledger was installed with.
 	Settings Settings
+	// Exposures are settings of the server, such as "pg_stat_statements.track = all", that have it keep the verifiers of rotations.
+	Exposures []string
 }
 
 // Tenant is what the server knows of one tenant.

@@ -3,6 +3,7 @@ package tenantenvironment
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,7 +22,7 @@ func report(environment *v1alpha1.TenantEnvironment, namespace string, survey po
 		status.LedgerVersion = survey.LedgerVersion
 	}
 	ready := metav1.Condition{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonConnected,
-		Message: fmt.Sprintf("PostgreSQL %s answers, and its ledger is of version %d.", survey.ServerVersion, survey.LedgerVersion)}
+		Message: fmt.Sprintf("PostgreSQL %s answers, and its ledger is of version %d.", survey.ServerVersion, survey.LedgerVersion) + exposed(survey)}
 	progress := ""
 	if err != nil {
 		ready.Status = metav1.ConditionFalse
@@ -41,6 +42,15 @@ func report(environment *v1alpha1.TenantEnvironment, namespace string, survey po
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason,
 			Message: ready.Message, ObservedGeneration: environment.Generation})
 	}
+}
+
+// exposed warns of settings of the server that only its DBA can change.
+func exposed(survey postgres.Survey) string {
+	if len(survey.Exposures) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" Warning: with %s the server keeps the SCRAM verifier of each rotation, against which passwords can be tried. To fix: ALTER SYSTEM RESET these settings.",
+		strings.Join(survey.Exposures, " and "))
 }
 
 const waits = "No rotation of this environment starts, and the apps keep what they have."

@@ -106,9 +106,23 @@ begin
 end
 $$;
 
+-- The server's settings that have it keep the verifiers which rotations set, where the functions cannot prevent it.
+create function tenant_credentials.exposures() returns text[]
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return array(
+    select e.setting from (values
+      ('pg_stat_statements.track = all', current_setting('pg_stat_statements.track', true) = 'all'),
+      ('auto_explain.log_nested_statements = on', current_setting('auto_explain.log_nested_statements', true) = 'on'
+                                                  and current_setting('auto_explain.log_min_duration', true) <> '-1'),
+      ('pgaudit.log_parameter = on', current_setting('pgaudit.log_parameter', true) = 'on' and current_setting('pgaudit.log', true) <> 'none')
+    ) as e (setting, is_so) where e.is_so);
+end
+$$;
+
 -- What the server says about itself.
 create function tenant_credentials.survey()
-returns table (server_version text, system_identifier text, started timestamptz, clock timestamptz, ledger_version bigint, settings jsonb)
+returns table (server_version text, system_identifier text, started timestamptz, clock timestamptz, ledger_version bigint, settings jsonb, exposures text[])
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 begin
@@ -117,7 +131,7 @@ begin
     select current_setting('server_version'), (select c.system_identifier::text from pg_control_system() c),
            pg_postmaster_start_time(), clock_timestamp(),
            (select coalesce(max(g.version_id), 0) from tenant_credentials.goose_db_version g where g.is_applied),
-           (select to_jsonb(s) from tenant_credentials.settings s);
+           (select to_jsonb(s) from tenant_credentials.settings s), exposures();
 end
 $$;
 -- +goose StatementEnd
