@@ -19,6 +19,8 @@ const (
 	maxPause = 5 * time.Second
 	// sweepAt is the number of buckets at which those that are full again are dropped.
 	sweepAt = 4096
+	// forgetAt is the number at which all are dropped. So many that are not full are Machines that Fly has made up, or a storm of 429s.
+	forgetAt = 4 * sweepAt
 )
 
 // limits keeps the client within Fly's rates, and away from where Fly has answered 429.
@@ -79,6 +81,9 @@ func (l *limits) bucket(key bucketKey, now time.Time) *bucket {
 	}
 	if len(l.buckets) >= sweepAt {
 		l.sweep(now)
+	}
+	if len(l.buckets) >= forgetAt {
+		clear(l.buckets)
 	}
 	perSecond, burst := rate.Limit(1), 2
 	if key.action == getMachine {
