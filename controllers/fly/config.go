@@ -59,6 +59,7 @@ func readSettings(config []byte, variable string) (s settings) {
 }
 
 func (s *settings) readMetadata(metadata []byte) {
+	s.mark, s.platform, s.release = mark{}, "", "" // of two lists the last one counts
 	var group, older string
 	grouped := false
 	_ = members(metadata, func(name string, value []byte, _ int) error {
@@ -163,6 +164,9 @@ func (h hides) shadows(id, variable string) []string {
 // withMark returns config with our one metadata value set. Every other byte stays as it is: unknown members, explicit zeros,
 // the spelling of numbers, and the order of members.
 func withMark(config []byte, value string) ([]byte, error) {
+	if !json.Valid(config) {
+		return nil, errNotObject
+	}
 	metadata, start, end, err := member(config, "metadata")
 	if err != nil {
 		return nil, err

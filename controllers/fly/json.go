@@ -13,50 +13,116 @@ var (
 	errTrailing  = errors.New("something follows the JSON value")
 )
 
-// members calls take with each member of a JSON object: its name, spelt exactly, and its value, which ends at object[end]. Unlike a map or
-// a struct it keeps nothing, however many members there are. An error of take ends it.
+// members calls take with each member of an object: its name, spelt exactly, and its value, which ends at object[end]. The object has to be
+// valid JSON. Unlike a map or a struct it keeps nothing, however many members there are. An error of take ends it.
 func members(object []byte, take func(name string, value []byte, end int) error) error {
-	d := json.NewDecoder(bytes.NewReader(object))
-	if token, err := d.Token(); err != nil || token != json.Delim('{') {
+	c := cursor{text: object}
+	if !c.skip('{') {
 		return errNotObject
 	}
-	var raw json.RawMessage // used anew for each value
-	for d.More() {
-		token, err := d.Token()
-		name, isName := token.(string)
-		if err != nil || !isName || d.Decode(&raw) != nil {
+	for !c.skip('}') {
+		name := unquoted(c.value())
+		if !c.skip(':') {
 			return errNotObject
 		}
-		end := int(d.InputOffset())
-		if err := take(name, object[end-len(raw):end], end); err != nil {
+		value := c.value()
+		if len(value) == 0 {
+			return errNotObject
+		}
+		if err := take(name, value, c.at); err != nil {
 			return err
 		}
+		c.skip(',')
 	}
-	if _, err := d.Token(); err != nil { // the closing brace
-		return errNotObject
-	}
-	return ended(d)
+	return nil
 }
 
-// elements calls take with each element of a JSON array, and keeps none. An error of take ends it.
+// elements is members for an array.
 func elements(array []byte, take func(value []byte) error) error {
-	d := json.NewDecoder(bytes.NewReader(array))
-	if token, err := d.Token(); err != nil || token != json.Delim('[') {
+	c := cursor{text: array}
+	if !c.skip('[') {
 		return errNotArray
 	}
-	var raw json.RawMessage
-	for d.More() {
-		if d.Decode(&raw) != nil {
+	for !c.skip(']') {
+		value := c.value()
+		if len(value) == 0 {
 			return errNotArray
 		}
-		if err := take(raw); err != nil {
+		if err := take(value); err != nil {
 			return err
 		}
+		c.skip(',')
 	}
-	if _, err := d.Token(); err != nil { // the closing bracket
-		return errNotArray
+	return nil
+}
+
+// cursor goes through valid JSON value by value. encoding/json has no way to do so without a copy of each.
+type cursor struct {
+	text []byte
+	at   int
+}
+
+// skip goes past white space, and past mark if that is next.
+func (c *cursor) skip(mark byte) bool {
+	for c.at < len(c.text) && (c.text[c.at] == ' ' || c.text[c.at] == '\t' || c.text[c.at] == '\r' || c.text[c.at] == '\n') {
+		c.at++
 	}
-	return ended(d)
+	if c.at < len(c.text) && c.text[c.at] == mark {
+		c.at++
+		return true
+	}
+	return false
+}
+
+// value goes past white space and a value, and returns the value: a part of the text. It is empty where there is none.
+func (c *cursor) value() []byte {
+	c.skip(0)
+	start, depth := c.at, 0
+	for ; c.at < len(c.text); c.at++ {
+		switch c.text[c.at] {
+		case '"':
+			c.at = endOfString(c.text, c.at)
+		case '{', '[':
+			depth++
+			continue
+		case '}', ']':
+			if depth == 0 { // the end of a number, or of a word, is the end of what holds it
+				return c.text[start:c.at]
+			}
+			depth--
+		case ',', ':', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return c.text[start:c.at]
+			}
+			continue
+		default:
+			continue
+		}
+		if depth == 0 && c.at < len(c.text) {
+			c.at++
+			return c.text[start:c.at]
+		}
+	}
+	return c.text[start:min(c.at, len(c.text))]
+}
+
+// endOfString is where the string that begins at text[at] has its closing quote.
+func endOfString(text []byte, at int) int {
+	for at++; at < len(text) && text[at] != '"'; at++ {
+		if text[at] == '\\' {
+			at++
+		}
+	}
+	return at
+}
+
+// unquoted is a JSON string without its quotes and escapes.
+func unquoted(quoted []byte) (text string) {
+	if len(quoted) >= 2 && bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1])
+	}
+	_ = json.Unmarshal(quoted, &text) // it is one
+	return text
 }
 
 // ended says whether nothing but white space follows.
