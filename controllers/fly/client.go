@@ -88,6 +88,7 @@ func baseURL(text string, insecure bool) (*url.URL, error) {
 		return nil, failure.New(failure.Stall, failure.AuthenticationFailed,
 			"the Fly API URL must be a scheme and a host, such as "+defaultURL)
 	}
+	base.Host = strings.TrimSuffix(base.Host, ":") // an empty port is none
 	if base.Scheme == "http" && !insecure && !private(base.Hostname()) {
 		return nil, failure.New(failure.Stall, failure.AuthenticationFailed,
 			"the Fly API URL is http, which sends the token and every secret in clear. To fix: write https, or allow it with insecure")
@@ -100,7 +101,7 @@ const privateHost = "_api.internal"
 
 // private says whether a host is reached without crossing a network in clear.
 func private(host string) bool {
-	if host == "localhost" || host == privateHost {
+	if host = strings.ToLower(host); host == "localhost" || host == privateHost {
 		return true
 	}
 	address, err := netip.ParseAddr(host)
