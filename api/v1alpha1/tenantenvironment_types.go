@@ -210,6 +210,8 @@ type ManagementColumns struct {
 }
 
 // FlyEnvironment is how the operator reaches Fly.io.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.insecure) && self.insecure) || !has(self.apiURL) || !self.apiURL.matches('(?i)^http:') || self.apiURL.matches('(?i)^http://(localhost|_api[.]internal|127([.][0-9]{1,3}){3}|[[]::1[]])(:[0-9]{1,5})?/?$')",message="with http the Fly token and every DATABASE_URL would cross the network in clear: write apiURL as https://, or insecure: true to accept that"
 type FlyEnvironment struct {
 	// tokenSecretRef names the Secret with the Fly API token, in the operator's own namespace. A changed Secret is taken up
 	// at once.
@@ -219,8 +221,12 @@ type FlyEnvironment struct {
 	// +optional
 	// +kubebuilder:default="https://api.machines.dev"
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['http','https'] && url(self).getEscapedPath() in ['','/']",message="write a URL without a path, for example https://api.machines.dev"
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['http','https'] && url(self).getEscapedPath() in ['','/'] && !self.matches('[@?#]|://(:|$)')",message="write a URL of a scheme and a host alone, for example https://api.machines.dev"
 	APIURL string `json:"apiURL,omitempty"`
+	// insecure accepts an http apiURL of any host. The Fly token and every DATABASE_URL then cross the network in clear. Without it, http
+	// is accepted for localhost, loopback addresses and _api.internal alone.
+	// +optional
+	Insecure bool `json:"insecure,omitempty"`
 	// organization that the tenants' apps must belong to; an app of another one is refused. Absent: any.
 	// +optional
 	// +kubebuilder:validation:MinLength=1

@@ -3,8 +3,9 @@ package fly
 import (
 	"context"
 	"net/http"
-	"net/http/cookiejar"
+	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,15 +33,22 @@ type Client struct {
 	// running holds the Machines that were running when their first update of a roll-out was tried. An update that was cut
 	// short may have stopped one, and it must not pass for one that nobody wanted to run.
 	mu      sync.Mutex
-	running map[attempt]bool
+	running map[string]map[attempt]bool // by app
 	// unwell holds, per app, the Machines that its last Probe found unwell.
 	unwell map[string]map[string]bool
+
+	// changes has room for the Machines that are changed at once: each is held with its config.
+	changes chan struct{}
 }
+
+// maxChanges bounds how many Machines a client changes at once, of all apps together. flyctl's bound is 8 for one app
+// (https://fly.io/docs/flyctl/deploy/, --max-concurrent).
+const maxChanges = 16
 
 // attempt is the first update of one Machine in one roll-out.
 type attempt struct {
-	app, machine string
-	revision     int64
+	machine  string
+	revision int64
 }
 
 // Open checks the token's shape and the URL; it does no I/O. What is wrong with either is failure Stall/AuthenticationFailed.
@@ -48,7 +56,7 @@ func Open(config Config) (*Client, error) {
 	if problem := tokenProblem(config.Token); problem != "" {
 		return nil, failure.New(failure.Stall, failure.AuthenticationFailed, "the Fly token "+problem)
 	}
-	base, err := baseURL(config.URL)
+	base, err := baseURL(config.URL, config.Insecure)
 	if err != nil {
 		return nil, err
 	}
@@ -63,42 +71,39 @@ func Open(config Config) (*Client, error) {
 	}
 	return &Client{
 		requests: requests, token: token, http: sender, base: base, organization: config.Organization,
-		limits: newLimits(), now: time.Now, running: map[attempt]bool{}, unwell: map[string]map[string]bool{},
+		limits: newLimits(), now: time.Now,
+		running: map[string]map[attempt]bool{}, unwell: map[string]map[string]bool{}, changes: make(chan struct{}, maxChanges),
 	}, nil
 }
 
-// baseURL accepts a scheme and a host: fly-go drops any path of a base URL, so one would be ignored in silence.
-func baseURL(text string) (*url.URL, error) {
+// baseURL accepts a scheme and a host: fly-go drops any path of a base URL, so one would be ignored in silence. With http the
+// token and every secret cross the network in clear.
+func baseURL(text string, insecure bool) (*url.URL, error) {
 	if text == "" {
 		text = defaultURL
 	}
 	base, err := url.Parse(text)
-	if err != nil || base.Host == "" || (base.Scheme != "https" && base.Scheme != "http") ||
-		base.User != nil || base.RawQuery != "" || base.Fragment != "" || (base.Path != "" && base.Path != "/") {
+	if err != nil || base.Hostname() == "" || base.Opaque != "" || (base.Scheme != "https" && base.Scheme != "http") ||
+		base.User != nil || base.RawQuery != "" || base.ForceQuery || strings.Contains(text, "#") || (base.Path != "" && base.Path != "/") {
 		return nil, failure.New(failure.Stall, failure.AuthenticationFailed,
 			"the Fly API URL must be a scheme and a host, such as "+defaultURL)
+	}
+	base.Host = strings.TrimSuffix(base.Host, ":") // an empty port is none
+	if base.Scheme == "http" && !insecure && !private(base.Hostname()) {
+		return nil, failure.New(failure.Stall, failure.AuthenticationFailed,
+			"the Fly API URL is http, which sends the token and every secret in clear. To fix: write https, or allow it with insecure")
 	}
 	return base, nil
 }
 
-// newHTTPClient follows no redirect, which would carry a secret elsewhere, and retries nothing. The cookie jar holds Fly's
-// affinity cookie, with which a read after a write reaches the same host.
-func newHTTPClient() (*http.Client, error) {
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		return nil, failure.New(failure.Retry, failure.Unexpected, "no cookie jar for the Fly client")
+// privateHost is Fly's own address of the Machines API within an organization's private network, which is encrypted (WireGuard).
+const privateHost = "_api.internal"
+
+// private says whether a host is reached without crossing a network in clear.
+func private(host string) bool {
+	if host = strings.ToLower(host); host == "localhost" || host == privateHost {
+		return true
 	}
-	transport := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConnsPerHost:   32,
-		IdleConnTimeout:       90 * time.Second,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ExpectContinueTimeout: time.Second,
-	}
-	return &http.Client{
-		Transport:     transport,
-		Jar:           jar,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
 }

@@ -5,100 +5,158 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
+
+	flyapi "github.com/superfly/fly-go"
 )
 
 // metadataKey is the one member of a Machine's config that this program owns.
 const metadataKey = "tenant_credential_revision"
 
-// settings are the parts of a Machine's config that decisions need.
+// settings are the parts of a Machine's config that decisions need, bounded. A member of an unexpected type counts as absent.
 type settings struct {
-	Metadata   map[string]string      `json:"metadata"`
-	Env        map[string]string      `json:"env"`
-	Checks     map[string]checkConfig `json:"checks"`
-	Services   []service              `json:"services"`
-	Processes  []process              `json:"processes"`
-	Containers []process              `json:"containers"`
+	// group is the process group; Machines of before Fly's Apps V2 have none, or an older key.
+	group string
+	// mark is what the Machine was last moved to.
+	mark mark
+	// platform and release are what `fly deploy` has written of itself.
+	platform, release string
+	// grace is the longest time that a check leaves the Machine after its start; checked: there is a check.
+	grace   time.Duration
+	checked bool
+	hides   hides
 }
 
-type service struct {
-	Checks []checkConfig `json:"checks"`
+// hides says what in a config may keep the app secret from a process. Fly's precedence is not documented.
+type hides struct{ env, processEnv, ignored, ownSecrets bool }
+
+const (
+	// maxText bounds a value that is kept of a config's metadata; a longer one counts as absent.
+	maxText = 256
+	// maxGrace bounds a check's grace period.
+	maxGrace = time.Hour
+)
+
+// readSettings looks at a config without keeping it.
+func readSettings(config []byte, variable string) (s settings) {
+	_ = members(config, func(name string, value []byte, _ int) error {
+		switch name {
+		case "metadata":
+			s.readMetadata(value)
+		case "env":
+			s.hides.env = s.hides.env || has(value, variable)
+		case "checks":
+			_ = members(value, func(_ string, check []byte, _ int) error { return s.noteCheck(check) })
+		case "services":
+			_ = elements(value, s.noteService)
+		case "processes", "containers": // both can shadow the app's secrets
+			_ = elements(value, func(process []byte) error { return s.noteProcess(process, variable) })
+		}
+		return nil
+	})
+	return s
 }
 
-type checkConfig struct {
-	// GracePeriod is a duration text, or nanoseconds as a number.
-	GracePeriod json.RawMessage `json:"grace_period"`
-}
-
-// process is an entry of processes or containers: both can shadow the app's secrets.
-type process struct {
-	Name             string            `json:"name"`
-	Env              map[string]string `json:"env"`
-	Secrets          []json.RawMessage `json:"secrets"`
-	IgnoreAppSecrets bool              `json:"ignore_app_secrets"`
-}
-
-// readSettings reads what it understands; a member of an unexpected type counts as absent.
-func (m *machine) readSettings() {
-	m.settings = settings{}
-	if m.hasConfig() {
-		_ = json.Unmarshal(m.Config, &m.settings)
+func (s *settings) readMetadata(metadata []byte) {
+	s.mark, s.platform, s.release = mark{}, "", "" // of two lists the last one counts
+	var group, older string
+	grouped := false
+	_ = members(metadata, func(name string, value []byte, _ int) error {
+		switch name {
+		case flyapi.MachineConfigMetadataKeyFlyProcessGroup:
+			group, grouped = text(value), true
+		case "process_group":
+			older = text(value)
+		case flyapi.MachineConfigMetadataKeyFlyPlatformVersion:
+			s.platform = text(value)
+		case flyapi.MachineConfigMetadataKeyFlyReleaseVersion:
+			s.release = text(value)
+		case metadataKey:
+			s.mark = parseMark(text(value))
+		}
+		return nil
+	})
+	if s.group = older; grouped {
+		s.group = group
 	}
 }
 
-func (m *machine) hasConfig() bool {
-	return len(m.Config) > 0 && !bytes.Equal(m.Config, []byte("null"))
+func (s *settings) noteService(service []byte) error {
+	return members(service, func(name string, value []byte, _ int) error {
+		if name == "checks" {
+			_ = elements(value, s.noteCheck)
+		}
+		return nil
+	})
 }
 
-// group is the process group; Machines of before Fly's Apps V2 have none, or an older key.
-func (s settings) group() string {
-	if group, ok := s.Metadata["fly_process_group"]; ok {
-		return group
-	}
-	return s.Metadata["process_group"]
+func (s *settings) noteCheck(check []byte) error {
+	s.checked = true
+	_ = members(check, func(name string, value []byte, _ int) error {
+		if name == "grace_period" {
+			s.grace = max(s.grace, duration(value))
+		}
+		return nil
+	})
+	return nil
 }
 
-// grace is the longest time that a check leaves the Machine after its start, and whether there is any check.
-func (s settings) grace() (longest time.Duration, any bool) {
-	checks := slices.Collect(maps.Values(s.Checks))
-	for _, service := range s.Services {
-		checks = append(checks, service.Checks...)
-	}
-	for _, check := range checks {
-		longest = max(longest, duration(check.GracePeriod))
-	}
-	return longest, len(checks) > 0
+func (s *settings) noteProcess(process []byte, variable string) error {
+	_ = members(process, func(name string, value []byte, _ int) error {
+		switch name {
+		case "env":
+			s.hides.processEnv = s.hides.processEnv || has(value, variable)
+		case "ignore_app_secrets":
+			s.hides.ignored = s.hides.ignored || string(value) == "true"
+		case "secrets":
+			_ = elements(value, func([]byte) error { s.hides.ownSecrets = true; return nil })
+		}
+		return nil
+	})
+	return nil
 }
 
-func duration(raw json.RawMessage) time.Duration {
+// has says whether an object has a member of that name.
+func has(object []byte, key string) (found bool) {
+	_ = members(object, func(name string, _ []byte, _ int) error { found = found || name == key; return nil })
+	return found
+}
+
+// text is a JSON string; "" for anything else, and for one that is too long.
+func text(value []byte) string {
 	var text string
-	if json.Unmarshal(raw, &text) == nil {
-		d, _ := time.ParseDuration(text) // Fly has checked it; an odd one counts as none
-		return d
+	if json.Unmarshal(value, &text) != nil || len(text) > maxText {
+		return ""
 	}
-	var nanoseconds int64
-	_ = json.Unmarshal(raw, &nanoseconds)
-	return time.Duration(nanoseconds)
+	return text
 }
 
-// shadows says what in the config may keep the app secret from a process. Fly's precedence is not documented.
-func (s settings) shadows(id, variable string) []string {
+// duration reads a duration text, or nanoseconds as a number.
+func duration(value []byte) time.Duration {
+	d, err := time.ParseDuration(text(value)) // Fly has checked it; an odd one counts as none
+	if err != nil {
+		var nanoseconds int64
+		_ = json.Unmarshal(value, &nanoseconds)
+		d = time.Duration(nanoseconds)
+	}
+	return min(max(d, 0), maxGrace)
+}
+
+// shadows says what in the config may keep the app secret from a process.
+func (h hides) shadows(id, variable string) []string {
 	var found []string
-	if _, ok := s.Env[variable]; ok {
+	if h.env {
 		found = append(found, fmt.Sprintf("Machine %s sets %s in its config's env, which may hide the app secret", id, variable))
 	}
-	for _, p := range slices.Concat(s.Processes, s.Containers) {
-		if _, ok := p.Env[variable]; ok {
-			found = append(found, fmt.Sprintf("Machine %s sets %s in the env of a process, which may hide the app secret", id, variable))
-		}
-		if p.IgnoreAppSecrets {
-			found = append(found, fmt.Sprintf("Machine %s has a process with ignore_app_secrets, which does not get %s", id, variable))
-		}
-		if len(p.Secrets) > 0 {
-			found = append(found, fmt.Sprintf("Machine %s has a process with secrets of its own, which may hide %s", id, variable))
-		}
+	if h.processEnv {
+		found = append(found, fmt.Sprintf("Machine %s sets %s in the env of a process, which may hide the app secret", id, variable))
+	}
+	if h.ignored {
+		found = append(found, fmt.Sprintf("Machine %s has a process with ignore_app_secrets, which does not get %s", id, variable))
+	}
+	if h.ownSecrets {
+		found = append(found, fmt.Sprintf("Machine %s has a process with secrets of its own, which may hide %s", id, variable))
 	}
 	return found
 }
@@ -106,6 +164,9 @@ func (s settings) shadows(id, variable string) []string {
 // withMark returns config with our one metadata value set. Every other byte stays as it is: unknown members, explicit zeros,
 // the spelling of numbers, and the order of members.
 func withMark(config []byte, value string) ([]byte, error) {
+	if !json.Valid(config) {
+		return nil, errNotObject
+	}
 	metadata, start, end, err := member(config, "metadata")
 	if err != nil {
 		return nil, err
@@ -120,31 +181,24 @@ func withMark(config []byte, value string) ([]byte, error) {
 	return put(config, "metadata", start, end, put(metadata, metadataKey, from, to, quote(value))), nil
 }
 
-// member finds the value of an object's member; start == end when there is none. Of duplicates the last one counts, as in
-// encoding/json.
-func member(object []byte, key string) (value []byte, start, end int, err error) {
-	d := json.NewDecoder(bytes.NewReader(object))
-	if token, err := d.Token(); err != nil || token != json.Delim('{') {
-		return nil, 0, 0, errors.New("not a JSON object")
-	}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return nil, 0, 0, errors.New("not a JSON object")
+var errTwice = errors.New("two members of one name")
+
+// member finds the value of an object's member; start == end when there is none. Two of the name are an error: Fly may take the other one.
+func member(object []byte, key string) (found []byte, start, end int, err error) {
+	err = members(object, func(name string, value []byte, at int) error {
+		if name != key {
+			return nil
 		}
-		var raw json.RawMessage
-		if err := d.Decode(&raw); err != nil {
-			return nil, 0, 0, errors.New("not a JSON object")
+		if found != nil {
+			return errTwice
 		}
-		if name == key {
-			end = int(d.InputOffset())
-			value, start = raw, end-len(raw)
-		}
+		found, start, end = value, at-len(value), at
+		return nil
+	})
+	if err != nil {
+		return nil, 0, 0, err
 	}
-	if _, err := d.Token(); err != nil { // the closing brace
-		return nil, 0, 0, errors.New("not a JSON object")
-	}
-	return value, start, end, nil
+	return found, start, end, nil
 }
 
 // put replaces object[start:end], or inserts a first member where start == end.

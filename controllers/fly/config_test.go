@@ -48,7 +48,8 @@ func TestWithMetadataLeavesEveryOtherByteAlone(t *testing.T) {
 }
 
 func TestWithMetadataRefusesWhatIsNoConfig(t *testing.T) {
-	for _, config := range []string{`null`, `[]`, `"x"`, `{`, ``, `{"metadata":[]}`, `{"metadata":"x"}`} {
+	for _, config := range []string{`null`, `[]`, `"x"`, `{`, ``, `{"metadata":[]}`, `{"metadata":"x"}`, `{} {}`,
+		`{"metadata":{},"metadata":{}}`, `{"metadata":{"tenant_credential_revision":"1","tenant_credential_revision":"2"}}`} {
 		_, err := withMark([]byte(config), "7")
 		require.Error(t, err, config)
 	}
@@ -80,9 +81,7 @@ func TestShadowsNamesWhatMayHideTheSecret(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			m := machine{ID: "m1", Config: []byte(test.config)}
-			m.readSettings()
-			got := m.settings.shadows("m1", "DATABASE_URL")
+			got := readSettings([]byte(test.config), "DATABASE_URL").hides.shadows("m1", "DATABASE_URL")
 			if test.want == "" {
 				require.Empty(t, got)
 				return

@@ -11,7 +11,7 @@ import (
 // Instances are what an app's Machines are now: every update makes a new instance of a Machine, and only an update brings it the app's
 // secrets. Wait/Unexpected: the list is shorter than Fly's own count.
 func (c *Client) Instances(ctx context.Context, app App) ([]string, error) {
-	machines, short, err := c.machines(ctx, app)
+	machines, short, err := c.machines(ctx, app, "")
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +27,7 @@ func (c *Client) Instances(ctx context.Context, app App) ([]string, error) {
 
 // Deployed says how far the user's own deploy has come since the app's Machines were these instances. Nothing is moved.
 func (c *Client) Deployed(ctx context.Context, app App, variable string, before []string) (Progress, error) {
-	machines, short, err := c.machines(ctx, app)
+	machines, short, err := c.machines(ctx, app, variable)
 	if err != nil {
 		return Progress{}, err
 	}
@@ -35,7 +35,7 @@ func (c *Client) Deployed(ctx context.Context, app App, variable string, before 
 	left := 0
 	for _, m := range inScope(machines) {
 		p.Total++
-		p.Warnings = append(p.Warnings, m.settings.shadows(m.ID, variable)...)
+		p.warn(m.settings.hides.shadows(m.ID, variable)...)
 		if slices.Contains(before, m.InstanceID) {
 			left++
 			continue

@@ -1,6 +1,7 @@
 package fly
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -47,22 +48,45 @@ func (c *Client) ask(ctx context.Context, q query, data any) error {
 	}
 	var answer struct {
 		Data   json.RawMessage `json:"data"`
-		Errors []struct {
-			Extensions struct {
-				Code string `json:"code"`
-			} `json:"extensions"`
-		} `json:"errors"`
+		Errors firstError      `json:"errors"`
 	}
 	if err := c.call(ctx, r, &answer); err != nil {
 		return err
 	}
-	if len(answer.Errors) > 0 {
-		return graphQLFailure(r, answer.Errors[0].Extensions.Code)
+	if answer.Errors.found {
+		return graphQLFailure(r, answer.Errors.code)
 	}
 	if json.Unmarshal(answer.Data, data) != nil {
 		return answerFailure(r)
 	}
 	return nil
+}
+
+// firstError is the code of the first of an answer's errors.
+type firstError struct {
+	found bool
+	code  string
+}
+
+// UnmarshalJSON reads any number of errors.
+func (e *firstError) UnmarshalJSON(array []byte) error {
+	*e = firstError{}
+	if bytes.Equal(array, []byte("null")) {
+		return nil
+	}
+	return elements(array, func(value []byte) error {
+		if e.found {
+			return nil
+		}
+		var first struct {
+			Extensions struct {
+				Code string `json:"code"`
+			} `json:"extensions"`
+		}
+		_ = json.Unmarshal(value, &first) // an error it is, whatever it looks like
+		e.found, e.code = true, first.Extensions.Code
+		return nil
+	})
 }
 
 var (

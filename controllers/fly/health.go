@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// passing is the status of a check that passes.
+const passing = "passing"
+
 // health is what can be said of a Machine that should run.
 type health int
 
@@ -55,10 +58,10 @@ func judge(m machine, now time.Time) (health, string) {
 
 // judgeRunning looks at the checks and at the time it has run.
 func judgeRunning(m machine, running time.Duration) (health, string) {
-	grace, expected := m.settings.grace()
+	grace, expected := m.settings.grace, m.settings.checked
 	bad := ""
 	for _, c := range m.Checks {
-		if c.Status != "passing" {
+		if c.Status != passing {
 			bad = fmt.Sprintf("check %s is %s", c.Name, c.Status)
 			break
 		}
@@ -83,7 +86,7 @@ func judgeRunning(m machine, running time.Duration) (health, string) {
 func (m machine) lastLaunch() time.Time {
 	var last time.Time
 	for _, e := range m.Events {
-		if e.Type == "launch" || e.Type == "update" {
+		if e.kind() == launch {
 			last = later(last, e.at())
 		}
 	}
@@ -94,7 +97,7 @@ func (m machine) lastLaunch() time.Time {
 func (m machine) lastStart(since time.Time) time.Time {
 	var last time.Time
 	for _, e := range m.Events {
-		if e.Type == "start" && e.Status == "started" && !e.at().Before(since) {
+		if e.kind() == start && !e.at().Before(since) {
 			last = later(last, e.at())
 		}
 	}

@@ -38,7 +38,7 @@ func (c *Client) acquire(ctx context.Context, app, id string) (string, error) {
 		return "", failure.New(failure.Retry, failure.ConnectionFailed, "the answer of Fly was lost (lease of Machine "+id+")")
 	case err != nil:
 		return "", err
-	case answer.Data.Nonce == "":
+	case !opaque.MatchString(answer.Data.Nonce): // it goes into a header
 		return "", failure.New(failure.Retry, failure.Unexpected, "Fly gave a lease without a nonce (Machine "+id+")")
 	}
 	return answer.Data.Nonce, nil

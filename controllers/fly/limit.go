@@ -17,8 +17,10 @@ const (
 
 	// maxPause bounds how long a call waits for its turn. Beyond it the caller comes back later.
 	maxPause = 5 * time.Second
-	// sweepAt is the number of buckets at which those that are full again are dropped.
+	// sweepAt is the least number of buckets at which those that are full again are dropped.
 	sweepAt = 4096
+	// forgetAt is the number at which all are dropped. So many that are not full are Machines that Fly has made up, or a storm of 429s.
+	forgetAt = 4 * sweepAt
 )
 
 // limits keeps the client within Fly's rates, and away from where Fly has answered 429.
@@ -26,6 +28,8 @@ type limits struct {
 	mu      sync.Mutex
 	buckets map[bucketKey]*bucket
 	now     func() time.Time
+	// sweepNext is the number of buckets at which the next sweep is worth its time.
+	sweepNext int
 }
 
 type bucketKey struct{ action, id string }
@@ -37,7 +41,7 @@ type bucket struct {
 }
 
 func newLimits() *limits {
-	return &limits{buckets: map[bucketKey]*bucket{}, now: time.Now}
+	return &limits{buckets: map[bucketKey]*bucket{}, now: time.Now, sweepNext: sweepAt}
 }
 
 // wait blocks until the call may be sent. It returns false, at once, when that would take too long.
@@ -77,7 +81,7 @@ func (l *limits) bucket(key bucketKey, now time.Time) *bucket {
 	if b, ok := l.buckets[key]; ok {
 		return b
 	}
-	if len(l.buckets) >= sweepAt {
+	if len(l.buckets) >= l.sweepNext {
 		l.sweep(now)
 	}
 	perSecond, burst := rate.Limit(1), 2
@@ -89,13 +93,17 @@ func (l *limits) bucket(key bucketKey, now time.Time) *bucket {
 	return b
 }
 
-// sweep drops the buckets that say nothing: full, and not closed.
+// sweep drops the buckets that say nothing: full, and not closed. Where too many are left it drops all.
 func (l *limits) sweep(now time.Time) {
 	for key, b := range l.buckets {
 		if b.rate.TokensAt(now) >= float64(b.rate.Burst()) && now.After(b.closedUntil) {
 			delete(l.buckets, key)
 		}
 	}
+	if len(l.buckets) >= forgetAt {
+		clear(l.buckets)
+	}
+	l.sweepNext = max(sweepAt, 2*len(l.buckets))
 }
 
 // sleep returns false when ctx ends first.

@@ -1,10 +1,12 @@
 package fly
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -12,19 +14,22 @@ import (
 
 const updateTimeout = 20 * time.Second
 
-// machine is what a roll-out looks at. Config stays raw: whatever this program does not know must survive an update.
+// machine is what a roll-out looks at. All of it is bounded, whatever Fly sends.
 type machine struct {
-	ID         string          `json:"id"`
-	State      string          `json:"state"`
-	InstanceID string          `json:"instance_id"`
-	HostStatus string          `json:"host_status"`
-	Config     json.RawMessage `json:"config"`
-	Checks     []check         `json:"checks"`
-	Events     []event         `json:"events"`
-	Lease      *lease          `json:"lease"`
-	UpdatedAt  string          `json:"updated_at"`
-	Cordoned   bool            `json:"cordoned"`
+	ID         string `json:"id"`
+	State      string `json:"state"`
+	InstanceID string `json:"instance_id"`
+	HostStatus string `json:"host_status"`
+	// Config stays raw: whatever this program does not know must survive an update. A Machine of a list does not keep it.
+	Config    json.RawMessage `json:"config"`
+	Checks    checks          `json:"checks"`
+	Events    events          `json:"events"`
+	Lease     *lease          `json:"lease"`
+	UpdatedAt string          `json:"updated_at"`
+	Cordoned  bool            `json:"cordoned"`
 
+	// configured: Fly has sent a config.
+	configured bool
 	// settings are the parts of Config that decisions need.
 	settings settings
 	// wasRunning: it ran when this roll-out first tried to update it.
@@ -37,6 +42,26 @@ type machine struct {
 type check struct {
 	Name   string `json:"name"`
 	Status string `json:"status"` // passing, warning or critical
+}
+
+// checks is the first of a Machine's checks that does not pass, or else its first one: decisions need no more.
+type checks []check
+
+// UnmarshalJSON reads any number of checks.
+func (c *checks) UnmarshalJSON(array []byte) error {
+	*c = nil
+	_ = elements(array, func(value []byte) error {
+		var one check
+		_ = json.Unmarshal(value, &one) // what has an unexpected type counts as absent
+		one = check{shown(one.Name), word(one.Status)}
+		if len(*c) == 0 {
+			*c = checks{one}
+		} else if (*c)[0].Status == passing && one.Status != passing {
+			(*c)[0] = one
+		}
+		return nil
+	})
+	return nil
 }
 
 type event struct {
@@ -57,6 +82,58 @@ type exit struct {
 	RequestedStop bool `json:"requested_stop"`
 }
 
+// events are a Machine's last launch, last start and last exit: decisions need no more.
+type events []event
+
+// UnmarshalJSON reads any number of events.
+func (e *events) UnmarshalJSON(array []byte) error {
+	*e = nil
+	_ = elements(array, func(value []byte) error {
+		var one event
+		_ = json.Unmarshal(value, &one) // what has an unexpected type counts as absent
+		if kind := one.kind(); kind != other {
+			e.keep(one, kind)
+		}
+		return nil
+	})
+	return nil
+}
+
+// keep puts an event in the place of an older one of its kind.
+func (e *events) keep(one event, kind eventKind) {
+	if kind != start {
+		one.Status = "" // says nothing, and may be long
+	}
+	i := slices.IndexFunc(*e, func(kept event) bool { return kept.kind() == kind })
+	switch {
+	case i < 0:
+		*e = append(*e, one)
+	case !one.at().Before((*e)[i].at()):
+		(*e)[i] = one
+	}
+}
+
+type eventKind int
+
+const (
+	other  eventKind = iota
+	launch           // a config came to the Machine
+	start            // it is up
+	finish           // its main process has ended
+)
+
+func (e event) kind() eventKind {
+	switch {
+	case e.Type == "launch" || e.Type == "update":
+		return launch
+	case e.Type == "start" && e.Status == "started":
+		return start
+	case e.exit() != nil:
+		return finish
+	}
+	return other
+}
+
 func (e event) at() time.Time { return time.UnixMilli(e.Timestamp) }
 
 // exit is nil for any event but the end of the Machine's main process.
@@ -70,48 +147,93 @@ func (e event) exit() *exit {
 	return e.Request.ExitEvent
 }
 
-// list returns the app's Machines with their leases.
-func (c *Client) list(ctx context.Context, app string) ([]machine, error) {
+// list returns the app's Machines with their leases, without their configs; variable is the secret that they are to have.
+func (c *Client) list(ctx context.Context, app, variable string) (machines []machine, err error) {
 	r := request{
-		action: "list machines", id: app, method: http.MethodGet,
+		action: "list machines", id: app, method: http.MethodGet, list: true,
 		path: "/apps/" + app + "/machines?include_leases=true", timeout: readTimeout,
 	}
-	var answer []json.RawMessage
-	if err := c.call(ctx, r, &answer); err != nil {
+	err = c.exchange(ctx, r, func(a *answer) (err error) {
+		machines, err = readMachines(a, variable)
+		return err
+	})
+	return machines, err
+}
+
+func (c *Client) get(ctx context.Context, app, id string) (m machine, err error) {
+	r := machineRequest(app, id, getMachine, http.MethodGet, "")
+	err = c.exchange(ctx, r, func(a *answer) (err error) {
+		d := json.NewDecoder(a)
+		if m, err = readMachine(d, ""); err != nil {
+			return err
+		}
+		if m.ID != id {
+			return errUnreadable
+		}
+		return ended(d)
+	})
+	return m, err
+}
+
+// errUnreadable is an answer that is JSON and not what was asked for.
+var errUnreadable = errors.New("not what was asked for")
+
+// readMachines reads a list one Machine at a time.
+func readMachines(a *answer, variable string) ([]machine, error) {
+	d := json.NewDecoder(a)
+	a.next(0)
+	switch token, err := d.Token(); {
+	case err != nil:
+		return nil, err
+	case token == nil: // null
+		return nil, ended(d)
+	case token != json.Delim('['):
+		return nil, errUnreadable
+	}
+	var machines []machine
+	known := map[string]bool{}
+	for a.next(d.InputOffset()); d.More(); a.next(d.InputOffset()) {
+		from := d.InputOffset()
+		m, err := readMachine(d, variable)
+		switch {
+		case err != nil:
+			return nil, err
+		case d.InputOffset()-from > maxMachine:
+			return nil, errLongMachine
+		case known[m.ID]: // each would be moved, side by side
+			return nil, errUnreadable
+		case len(machines) == maxMachines:
+			return nil, errManyMachines
+		}
+		m.Config = nil
+		known[m.ID] = true
+		machines = append(machines, m)
+	}
+	if _, err := d.Token(); err != nil { // the closing bracket
 		return nil, err
 	}
-	machines := make([]machine, len(answer))
-	for i, raw := range answer {
-		var ok bool
-		if machines[i], ok = readMachine(raw); !ok {
-			return nil, answerFailure(r)
-		}
-	}
-	return machines, nil
+	return machines, ended(d)
 }
 
-func (c *Client) get(ctx context.Context, app, id string) (machine, error) {
-	r := machineRequest(app, id, getMachine, http.MethodGet, "")
-	var answer json.RawMessage
-	if err := c.call(ctx, r, &answer); err != nil {
+// readMachine skips a member of an unexpected type: one odd Machine must not hide the others.
+func readMachine(d *json.Decoder, variable string) (machine, error) {
+	var m machine
+	if err := unlessMismatch(d.Decode(&m)); err != nil {
 		return machine{}, err
 	}
-	m, ok := readMachine(answer)
-	if !ok || m.ID != id {
-		return machine{}, answerFailure(r)
+	if !name.MatchString(m.ID) || (m.InstanceID != "" && !name.MatchString(m.InstanceID)) {
+		return machine{}, errUnreadable
 	}
+	m.State, m.HostStatus = word(m.State), word(m.HostStatus)
+	if len(m.UpdatedAt) > maxText {
+		m.UpdatedAt = ""
+	}
+	if m.Lease != nil {
+		m.Lease.Nonce = "" // of use to its holder alone
+	}
+	m.configured = len(m.Config) > 0 && !bytes.Equal(m.Config, []byte("null"))
+	m.settings = readSettings(m.Config, variable)
 	return m, nil
-}
-
-// readMachine skips a member of an unexpected type, as encoding/json does: one odd Machine must not hide the others.
-func readMachine(raw []byte) (machine, bool) {
-	var m machine
-	var mismatch *json.UnmarshalTypeError
-	if err := json.Unmarshal(raw, &m); err != nil && !errors.As(err, &mismatch) {
-		return machine{}, false
-	}
-	m.readSettings()
-	return m, name.MatchString(m.ID)
 }
 
 // changedAt is the time of the last change that Fly noted; zero = not known.
@@ -139,11 +261,13 @@ func (c *Client) update(ctx context.Context, app, id, nonce string, config []byt
 	r.nonce, r.timeout = nonce, updateTimeout
 	r.body = append(append([]byte(`{"config":`), config...), ',')
 	r.body = append(r.body, members[1:]...)
-	var answer machine
+	var answer struct {
+		InstanceID string `json:"instance_id"`
+	}
 	if err := c.call(ctx, r, &answer); err != nil {
 		return err
 	}
-	if answer.InstanceID == "" {
+	if !name.MatchString(answer.InstanceID) {
 		return answerFailure(r)
 	}
 	return nil

@@ -52,7 +52,7 @@ func parseMark(text string) mark {
 		case part == unhealthyBeforeFlag:
 			m.unhealthyBefore = true
 		case strings.HasPrefix(part, machineAttribute):
-			m.machine = part[len(machineAttribute):]
+			m.machine = word(part[len(machineAttribute):])
 		case strings.HasPrefix(part, versionAttribute):
 			m.secretsVersion, _ = strconv.ParseUint(part[len(versionAttribute):], 10, 64) // 0 on error: not moved
 		}
@@ -60,10 +60,8 @@ func parseMark(text string) mark {
 	return m
 }
 
-func (m machine) mark() mark { return parseMark(m.settings.Metadata[metadataKey]) }
-
 // reached says whether the Machine has been moved to exactly this.
 func (m machine) reached(r RollOut) bool {
-	found := m.mark()
+	found := m.settings.mark
 	return found.revision == r.Revision && found.secretsVersion == r.SecretVersion && found.machine == m.ID
 }

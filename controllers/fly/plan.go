@@ -28,7 +28,7 @@ func plan(machines []machine, r RollOut, now time.Time) (Progress, []move) {
 	pools := newPools(scope)
 	for _, m := range scope {
 		p.Total++
-		p.Warnings = append(p.Warnings, m.settings.shadows(m.ID, r.Variable)...)
+		p.warn(m.settings.hides.shadows(m.ID, r.Variable)...)
 		if m.reached(r) {
 			pools.note(m, p.count(m, now))
 		} else {
@@ -54,7 +54,7 @@ func plan(machines []machine, r RollOut, now time.Time) (Progress, []move) {
 
 // count adds a Machine that has the revision, and says how it does with it.
 func (p *Progress) count(m machine, now time.Time) arrival {
-	found := m.mark()
+	found := m.settings.mark
 	if found.onNextStart && m.resting() {
 		p.OnNextStart++
 		return arrivedUnproven
@@ -73,7 +73,7 @@ func (p *Progress) count(m machine, now time.Time) arrival {
 		return coming
 	case found.unhealthyBefore:
 		p.Updated++
-		p.Warnings = append(p.Warnings, m.title()+" was unhealthy before the update and still is: "+why)
+		p.warn(m.title() + " was unhealthy before the update and still is: " + why)
 	default:
 		p.Failed++
 		if p.Halted == "" {
@@ -81,6 +81,21 @@ func (p *Progress) count(m machine, now time.Time) arrival {
 		}
 	}
 	return arrivedUnproven
+}
+
+// maxWarnings bounds how many warnings are kept.
+const maxWarnings = 5
+
+// warn keeps the first warnings, and says of the others how many they are.
+func (p *Progress) warn(texts ...string) {
+	for _, text := range texts {
+		if len(p.Warnings) < maxWarnings {
+			p.Warnings = append(p.Warnings, text)
+			continue
+		}
+		p.more++
+		p.Warnings = append(p.Warnings[:maxWarnings], fmt.Sprintf("and %d more of the kind", p.more))
+	}
 }
 
 // wait keeps the first of several things that are waited for.
@@ -117,10 +132,10 @@ func newMove(m machine, r RollOut) move {
 // value is good.
 func inScope(machines []machine) []machine {
 	scope := slices.DeleteFunc(slices.Clone(machines), func(m machine) bool {
-		return m.State == "destroyed" || m.State == "destroying" || temporary[m.settings.group()]
+		return m.State == "destroyed" || m.State == "destroying" || temporary[m.settings.group]
 	})
 	slices.SortFunc(scope, func(a, b machine) int {
-		return cmp.Or(cmp.Compare(a.turn(), b.turn()), cmp.Compare(a.settings.group(), b.settings.group()), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(a.turn(), b.turn()), cmp.Compare(a.settings.group, b.settings.group), cmp.Compare(a.ID, b.ID))
 	})
 	return scope
 }
@@ -155,7 +170,7 @@ func (m machine) justCrashed(now time.Time) bool {
 
 // unreachable: an update sends the whole config, and without its host Fly does not have it whole.
 func (m machine) unreachable() bool {
-	return !m.hasConfig() || (m.HostStatus != "" && m.HostStatus != "ok")
+	return !m.configured || (m.HostStatus != "" && m.HostStatus != "ok")
 }
 
 func hostUnreachable(m machine) *failure.Error {
@@ -187,8 +202,8 @@ func (m machine) turn() int {
 
 // title names a Machine in a sentence.
 func (m machine) title() string {
-	if group := m.settings.group(); group != "" {
-		return fmt.Sprintf("Machine %s (%s)", m.ID, group)
+	if group := m.settings.group; group != "" {
+		return fmt.Sprintf("Machine %s (%s)", m.ID, shown(group))
 	}
 	return "Machine " + m.ID
 }

@@ -1,7 +1,6 @@
 package fly
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,9 +19,8 @@ var (
 
 // made builds a Machine in a state; the options shape it.
 func made(id, state string, options ...func(*machine)) machine {
-	m := machine{ID: id, State: state, InstanceID: "i-" + id, HostStatus: "ok", settings: settings{Metadata: map[string]string{}}}
+	m := machine{ID: id, State: state, InstanceID: "i-" + id, HostStatus: "ok", configured: true}
 	m.UpdatedAt = noon.Add(-time.Hour).Format(time.RFC3339)
-	m.Config = json.RawMessage(`{}`)
 	for _, option := range options {
 		option(&m)
 	}
@@ -30,7 +28,7 @@ func made(id, state string, options ...func(*machine)) machine {
 }
 
 func group(name string) func(*machine) {
-	return func(m *machine) { m.settings.Metadata["fly_process_group"] = name }
+	return func(m *machine) { m.settings.group = name }
 }
 
 func moved(flags ...string) func(*machine) {
@@ -39,13 +37,13 @@ func moved(flags ...string) func(*machine) {
 		for _, flag := range flags {
 			text += ";" + flag
 		}
-		m.settings.Metadata[metadataKey] = text
+		m.settings.mark = parseMark(text)
 	}
 }
 
 func checked(status string) func(*machine) {
 	return func(m *machine) {
-		m.settings.Checks = map[string]checkConfig{"health": {GracePeriod: json.RawMessage(`"30s"`)}}
+		m.settings.checked, m.settings.grace = true, 30*time.Second
 		if status != "" {
 			m.Checks = []check{{"health", status}}
 		}
@@ -112,7 +110,7 @@ func TestPlan(t *testing.T) {
 			want:     Progress{Total: 2, Updated: 1, OnNextStart: 1},
 		},
 		"the same revision with another secrets version has not moved": {
-			machines: []machine{made("1", "started", func(m *machine) { m.settings.Metadata[metadataKey] = "7;secrets-version=3;machine=1" })},
+			machines: []machine{made("1", "started", func(m *machine) { m.settings.mark = parseMark("7;secrets-version=3;machine=1") })},
 			next:     "1", launch: true, want: Progress{Total: 1}, waiting: "next",
 		},
 		"a clone of one that has moved has not moved: it may have started with an older secret": {
@@ -251,7 +249,7 @@ func TestPlan(t *testing.T) {
 			next:     "1", launch: true, want: Progress{Total: 1}, waiting: "next",
 		},
 		"no config": {
-			machines: []machine{made("1", "started", func(m *machine) { m.Config = json.RawMessage(`null`) })},
+			machines: []machine{made("1", "started", func(m *machine) { m.configured = false })},
 			want:     Progress{Total: 1, Reason: failure.HostUnreachable}, waiting: "host of Machine 1 can not be reached",
 		},
 		"host unreachable": {

@@ -42,7 +42,7 @@ type pools struct {
 func newPools(machines []machine) *pools {
 	p := &pools{groups: map[string]*pool{}}
 	for _, m := range machines {
-		group := m.settings.group()
+		group := m.settings.group
 		if p.groups[group] == nil {
 			p.groups[group] = &pool{}
 		}
@@ -55,7 +55,7 @@ func newPools(machines []machine) *pools {
 
 // note counts a Machine that has been moved.
 func (p *pools) note(m machine, how arrival) {
-	for _, pool := range []*pool{&p.app, p.groups[m.settings.group()]} {
+	for _, pool := range []*pool{&p.app, p.groups[m.settings.group]} {
 		switch how {
 		case coming:
 			pool.coming++
@@ -67,7 +67,7 @@ func (p *pools) note(m machine, how arrival) {
 
 // admit says whether a Machine may be moved now, and counts it as coming if so.
 func (p *pools) admit(m machine) bool {
-	group := p.groups[m.settings.group()]
+	group := p.groups[m.settings.group]
 	if group.room() < 1 || !p.app.proven && p.app.coming > 0 {
 		return false
 	}

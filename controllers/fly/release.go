@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"reflect"
 	"slices"
@@ -30,6 +31,51 @@ type release struct {
 	Strategy   string          `json:"deploymentStrategy"`
 	Definition json.RawMessage `json:"configDefinition"`
 	CreatedAt  time.Time       `json:"createdAt"`
+}
+
+const (
+	// maxReleases is how many releases are looked at: as many as it takes to find the last complete one behind some that failed.
+	maxReleases = 10
+	// maxDefinition bounds the definition of a release, which is an app's fly.toml. A longer one is not carried over.
+	maxDefinition = 64 << 10
+	maxImage      = 1024
+)
+
+// UnmarshalJSON refuses what is no release.
+func (r *release) UnmarshalJSON(object []byte) error {
+	type plain release // without this method
+	var read plain
+	if err := json.Unmarshal(object, &read); err != nil {
+		return err
+	}
+	if !opaque.MatchString(read.ID) || read.Version < 1 || read.Version > math.MaxInt32 || len(read.Image) > maxImage ||
+		word(read.Strategy) != read.Strategy {
+		return errUnreadable
+	}
+	read.Status = word(read.Status)
+	if len(read.Definition) > maxDefinition {
+		read.Definition = nil
+	}
+	*r = release(read)
+	return nil
+}
+
+// releases are the newest ones of an app, in any order.
+type releases []release
+
+// UnmarshalJSON refuses more than were asked for.
+func (r *releases) UnmarshalJSON(array []byte) error {
+	*r = nil
+	if bytes.Equal(array, []byte("null")) {
+		return nil
+	}
+	return elements(array, func(value []byte) error {
+		if len(*r) == maxReleases {
+			return errUnreadable
+		}
+		*r = append(*r, release{})
+		return json.Unmarshal(value, &(*r)[len(*r)-1])
+	})
 }
 
 // complete is the status of a release that has been carried out.
@@ -69,7 +115,7 @@ func detail(err error) string { return failure.As(err).Detail }
 // findRelease returns the Machines that are to name a release, and that release. Where there are none, it is nil: `fly deploy` does not
 // manage the app, and a release would make it look as if it did.
 func (c *Client) findRelease(ctx context.Context, r RollOut) ([]machine, *release, error) {
-	machines, short, err := c.machines(ctx, r.App)
+	machines, short, err := c.machines(ctx, r.App, r.Variable)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -90,23 +136,20 @@ func (c *Client) findRelease(ctx context.Context, r RollOut) ([]machine, *releas
 
 // managed: the Machine belongs to `fly deploy`, which goes by this mark, as `fly secrets list` does.
 func (m machine) managed() bool {
-	return m.settings.Metadata[flyapi.MachineConfigMetadataKeyFlyPlatformVersion] == flyapi.MachineFlyPlatformVersion2
+	return m.settings.platform == flyapi.MachineFlyPlatformVersion2
 }
 
 // secretSince is when a secret was last set, by Fly's clock: `fly secrets list` calls it deployed from a release on that is no older.
 func (c *Client) secretSince(ctx context.Context, app, variable string) (time.Time, error) {
-	secrets, err := c.secrets(ctx, app)
+	secret, err := c.secret(ctx, app, variable)
 	if err != nil {
 		return time.Time{}, err
 	}
-	for _, secret := range secrets {
-		if secret.Name == variable && secret.UpdatedAt != nil {
-			if since, err := time.Parse(time.RFC3339, *secret.UpdatedAt); err == nil {
-				return since, nil
-			}
-		}
+	since, err := time.Parse(time.RFC3339, secret.updatedAt)
+	if err != nil {
+		return time.Time{}, failure.New(failure.Retry, failure.Unexpected, "Fly does not say when "+variable+" was set")
 	}
-	return time.Time{}, failure.New(failure.Retry, failure.Unexpected, "Fly does not say when "+variable+" was set")
+	return since, nil
 }
 
 // findOrCreate makes a release only where none will do: so one whose answer was lost, or whose maker died, is found again.
@@ -145,7 +188,7 @@ func choose(releases []release, since time.Time) (found *release, base release, 
 	}
 	base = releases[last]
 	if base.Image == "" || !bytes.HasPrefix(bytes.TrimSpace(base.Definition), []byte("{")) {
-		return nil, base, fmt.Sprintf("release %d of the app has no definition or no image that a new one could carry over", base.Version)
+		return nil, base, fmt.Sprintf("release %d of the app has no definition or no image that a new one could carry over, or a definition of more than 64 KiB", base.Version)
 	}
 	for _, r := range releases[:last] {
 		if !r.sameAs(base) {
@@ -179,7 +222,7 @@ func parsed(raw json.RawMessage) (value any) {
 	return value
 }
 
-// releasesQuery is for the newest releases: as many as it takes to find the last complete one behind some that failed.
+// releasesQuery is for the newest releases.
 const releasesQuery = `query($appName: String!, $limit: Int!) {
 	app(name: $appName) {
 		releasesUnprocessed(first: $limit) {
@@ -190,12 +233,12 @@ const releasesQuery = `query($appName: String!, $limit: Int!) {
 
 func (c *Client) releases(ctx context.Context, app string) ([]release, error) {
 	q := query{
-		action: "list releases", app: app, text: releasesQuery, variables: map[string]any{"appName": app, "limit": 10}, reads: true,
+		action: "list releases", app: app, text: releasesQuery, variables: map[string]any{"appName": app, "limit": maxReleases}, reads: true,
 	}
 	var data struct {
 		App struct {
 			Releases struct {
-				Nodes []release `json:"nodes"`
+				Nodes releases `json:"nodes"`
 			} `json:"releasesUnprocessed"`
 		} `json:"app"`
 	}
@@ -217,7 +260,7 @@ func (c *Client) createRelease(ctx context.Context, app string, base release) (*
 		return nil, err
 	}
 	made := data.Create.Release
-	if made.ID == "" || made.Version == 0 {
+	if made.ID == "" { // there is none
 		return nil, failure.New(failure.Unknown, failure.OutcomeUnknown, "Fly gave an answer that can not be read (create release of "+app+")")
 	}
 	return &made, nil
@@ -238,8 +281,15 @@ func (c *Client) nameRelease(ctx context.Context, app string, machines []machine
 	errs := make([]error, len(machines))
 	var writes sync.WaitGroup
 	for i, m := range machines {
-		if m.settings.Metadata[flyapi.MachineConfigMetadataKeyFlyReleaseVersion] != strconv.Itoa(r.Version) {
-			writes.Go(func() { errs[i] = c.nameOn(ctx, app, m, r) })
+		if m.settings.release != strconv.Itoa(r.Version) {
+			writes.Go(func() {
+				if c.begin(ctx) {
+					defer c.end()
+					errs[i] = c.nameOn(ctx, app, m, r)
+				} else {
+					errs[i] = failure.New(failure.Retry, failure.ConnectionFailed, "Fly took too long for all Machines of "+app)
+				}
+			})
 		}
 	}
 	writes.Wait()

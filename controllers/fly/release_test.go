@@ -47,9 +47,7 @@ func (w *world) releases() []flyemulator.ReleaseState {
 func (w *world) named() (versions []string) {
 	w.t.Helper()
 	for _, m := range w.state() {
-		var config settings
-		require.NoError(w.t, json.Unmarshal(m.Config, &config))
-		versions = append(versions, config.Metadata["fly_release_version"])
+		versions = append(versions, readSettings(m.Config, "").release)
 	}
 	return versions
 }

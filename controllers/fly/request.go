@@ -3,7 +3,6 @@ package fly
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -16,11 +15,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
-const (
-	readTimeout = 10 * time.Second
-	// maxAnswer bounds an answer; the list of an app's Machines is the longest, some 20 KB for each.
-	maxAnswer = 64 << 20
-)
+const readTimeout = 10 * time.Second
 
 // request is one call of the Machines API, or of the GraphQL API.
 type request struct {
@@ -28,6 +23,8 @@ type request struct {
 	action, id string
 	ofMachine  bool
 	method     string
+	// list: the answer is a list of Machines, and may be long.
+	list bool
 	// graphQL has no path, and says with reads whether it changes something.
 	graphQL, reads bool
 	// path comes after /v1.
@@ -42,26 +39,39 @@ func (r request) mutates() bool { return r.method != http.MethodGet && !r.reads 
 
 // call sends r once and decodes a 2xx answer into out, unless that is nil.
 func (c *Client) call(ctx context.Context, r request, out any) error {
+	return c.exchange(ctx, r, func(a *answer) error {
+		if out == nil {
+			_, err := io.Copy(io.Discard, a)
+			return err
+		}
+		return decode(a, out)
+	})
+}
+
+// exchange sends r once and has the body of a 2xx answer read. It is a failure.Error that comes back.
+func (c *Client) exchange(ctx context.Context, r request, read func(*answer) error) error {
 	if !c.limits.wait(ctx, r.action, r.id) {
 		return failure.New(failure.Retry, failure.RateLimited, "the rate of Fly's API for "+r.action+" of "+r.id+" is used up")
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	answer, failed := c.send(ctx, r)
+	response, failed := c.send(ctx, r)
 	if failed != nil {
 		return failed
 	}
-	if out == nil {
-		return nil
+	defer func() { _ = response.Body.Close() }() // everything that matters has been read
+	a := &answer{body: response.Body, whole: maxAnswer, tooLong: errLongAnswer}
+	if r.list {
+		a.whole, a.tooLong = maxList, errLongList
 	}
-	if err := json.Unmarshal(answer, out); err != nil {
-		return answerFailure(r)
+	if err := read(a); err != nil {
+		return readFailure(r, a, err)
 	}
 	return nil
 }
 
-// send returns the body of a 2xx answer.
-func (c *Client) send(ctx context.Context, r request) ([]byte, *failure.Error) {
+// send returns a 2xx answer that has not been read.
+func (c *Client) send(ctx context.Context, r request) (*http.Response, *failure.Error) {
 	var sent atomic.Bool
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
 	httpRequest, err := c.build(httptrace.WithClientTrace(ctx, trace), r)
@@ -72,18 +82,21 @@ func (c *Client) send(ctx context.Context, r request) ([]byte, *failure.Error) {
 	if err != nil {
 		return nil, transportFailure(r, sent.Load())
 	}
-	defer func() { _ = response.Body.Close() }() // everything that matters has been read
 	if response.StatusCode == http.StatusTooManyRequests {
 		c.limits.refused(r.action, r.id, retryAfter(response.Header.Get("Retry-After"), c.now()))
 	}
-	if response.StatusCode < 200 || response.StatusCode > 299 {
-		return nil, statusFailure(r, response.StatusCode)
+	failed := statusFailure(r, response.StatusCode)
+	if response.StatusCode >= 200 && response.StatusCode <= 299 {
+		failed = nil
+		if encoded(response) {
+			failed = boundFailure(r, errEncoded)
+		}
 	}
-	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	if err != nil {
-		return nil, transportFailure(r, true)
+	if failed != nil {
+		_ = response.Body.Close() // what is wrong is known
+		return nil, failed
 	}
-	return answer, nil
+	return response, nil
 }
 
 // build takes path and authorization from fly-go. The body is set here: fly-go would marshal it anew, and change its bytes.

@@ -17,7 +17,7 @@ const passTime = 50 * time.Second
 // or Unexpected (a list shorter than the count), or that of the call. Progress has Total, OnNextStart (those that do not run)
 // and Warnings. The Machines that it finds unwell do not halt the roll-out that follows.
 func (c *Client) Probe(ctx context.Context, app App, variable string) (Progress, error) {
-	machines, short, err := c.machines(ctx, app)
+	machines, short, err := c.machines(ctx, app, variable)
 	if err != nil {
 		return Progress{}, err
 	}
@@ -34,17 +34,20 @@ func (c *Client) Probe(ctx context.Context, app App, variable string) (Progress,
 		if m.resting() {
 			p.OnNextStart++
 		}
-		p.Warnings = append(p.Warnings, m.settings.shadows(m.ID, variable)...)
+		p.warn(m.settings.hides.shadows(m.ID, variable)...)
 	}
 	c.noteUnwell(app.Name, machines)
 	return p, nil
 }
 
+// maxUnwell bounds the baseline. A Machine beyond it counts as well: if it still is unwell after its update, that halts the roll-out.
+const maxUnwell = 100
+
 // noteUnwell keeps the baseline of a roll-out: which Machines are unwell before the new value is in force.
 func (c *Client) noteUnwell(app string, machines []machine) {
 	unwellNow := map[string]bool{}
 	for _, m := range machines {
-		if state, _ := judge(m, c.now()); m.running() && state == unwell {
+		if state, _ := judge(m, c.now()); m.running() && state == unwell && len(unwellNow) < maxUnwell {
 			unwellNow[m.ID] = true
 		}
 	}
@@ -60,11 +63,11 @@ func (c *Client) noteUnwell(app string, machines []machine) {
 func (c *Client) Advance(ctx context.Context, r RollOut) (Progress, error) {
 	ctx, cancel := context.WithTimeout(ctx, passTime)
 	defer cancel()
-	machines, short, err := c.machines(ctx, r.App)
+	machines, short, err := c.machines(ctx, r.App, r.Variable)
 	if err != nil {
 		return Progress{}, err
 	}
-	c.recall(machines, r)
+	c.recall(machines, r, short == "")
 	p, next := plan(machines, r, c.now())
 	if short != "" {
 		p.waitInstead(short)
@@ -79,11 +82,11 @@ func (c *Client) Advance(ctx context.Context, r RollOut) (Progress, error) {
 }
 
 // machines lists an app's Machines; short says in what the list contradicts Fly's own count.
-func (c *Client) machines(ctx context.Context, app App) (machines []machine, short string, err error) {
+func (c *Client) machines(ctx context.Context, app App, variable string) (machines []machine, short string, err error) {
 	if err := checkName(app.Name); err != nil {
 		return nil, "", err
 	}
-	if machines, err = c.list(ctx, app.Name); err != nil {
+	if machines, err = c.list(ctx, app.Name, variable); err != nil {
 		return nil, "", err
 	}
 	if len(machines) < app.MachineCount {
@@ -92,12 +95,17 @@ func (c *Client) machines(ctx context.Context, app App) (machines []machine, sho
 	return machines, short, nil
 }
 
-// carryOut moves Machines side by side and notes what is waited for then.
+// carryOut moves Machines side by side and notes what is waited for then. One for which there is no room in time is left to the next pass.
 func (c *Client) carryOut(ctx context.Context, r RollOut, next []move, p *Progress) error {
 	waits, errs := make([]string, len(next)), make([]error, len(next))
 	var moves sync.WaitGroup
 	for i := range next {
-		moves.Go(func() { waits[i], errs[i] = c.replace(ctx, r, next[i]) })
+		moves.Go(func() {
+			if c.begin(ctx) {
+				defer c.end()
+				waits[i], errs[i] = c.replace(ctx, r, next[i])
+			}
+		})
 	}
 	moves.Wait()
 	for i, err := range errs {
@@ -112,6 +120,18 @@ func (c *Client) carryOut(ctx context.Context, r RollOut, next []move, p *Progre
 	}
 	return nil
 }
+
+// begin waits for room to change a Machine; false = ctx has ended first. What it begins, end ends.
+func (c *Client) begin(ctx context.Context) bool {
+	select {
+	case c.changes <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (c *Client) end() { <-c.changes }
 
 // replace updates one Machine under its lease and says what is waited for then.
 func (c *Client) replace(ctx context.Context, r RollOut, next move) (string, error) {
@@ -164,19 +184,30 @@ func (c *Client) reread(ctx context.Context, r RollOut, id string) error {
 func (c *Client) remember(r RollOut, id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.running[attempt{r.App.Name, id, r.Revision}] = true
+	if c.running[r.App.Name] == nil {
+		c.running[r.App.Name] = map[attempt]bool{}
+	}
+	c.running[r.App.Name][attempt{id, r.Revision}] = true
 }
 
-// recall tells the Machines what was noted of them, and forgets those that have arrived.
-func (c *Client) recall(machines []machine, r RollOut) {
+// recall tells the Machines what was noted of them. It forgets those that have arrived, and, where the list is whole, those that are gone.
+func (c *Client) recall(machines []machine, r RollOut, whole bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	left := map[attempt]bool{}
 	for i, m := range machines {
-		key := attempt{r.App.Name, m.ID, r.Revision}
-		if m.reached(r) {
-			delete(c.running, key)
-		}
-		machines[i].wasRunning = c.running[key]
+		this := attempt{m.ID, r.Revision}
+		machines[i].wasRunning = c.running[r.App.Name][this] && !m.reached(r)
 		machines[i].wasUnwell = c.unwell[r.App.Name][m.ID]
+		if machines[i].wasRunning {
+			left[this] = true
+		}
+	}
+	switch {
+	case !whole:
+	case len(left) == 0:
+		delete(c.running, r.App.Name)
+	default:
+		c.running[r.App.Name] = left
 	}
 }

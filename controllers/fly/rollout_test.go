@@ -23,9 +23,7 @@ func (w *world) updates() map[string]int {
 	w.t.Helper()
 	counts := map[string]int{}
 	for _, m := range w.state() {
-		var config settings
-		require.NoError(w.t, json.Unmarshal(m.Config, &config))
-		counts[config.group()] += m.Updates
+		counts[readSettings(m.Config, "").group] += m.Updates
 	}
 	return counts
 }

@@ -1,6 +1,7 @@
 package fly
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"math/rand/v2"
@@ -75,11 +76,11 @@ func (c *Client) postSecret(ctx context.Context, app, variable string, body []by
 		action: "set secrets", id: app, method: http.MethodPost, path: "/apps/" + app + "/secrets",
 		body: body, timeout: setTimeout,
 	}
-	var answer flyapi.UpdateAppSecretsResp
+	answer := secretsAnswer{Secrets: oneSecret{variable: variable}}
 	if err := c.call(ctx, r, &answer); err != nil {
 		return Secret{}, err
 	}
-	secret := Secret{Version: answer.Version, Digest: digestOf(answer.Secrets, variable)}
+	secret := Secret{Version: answer.Version, Digest: answer.Secrets.digest}
 	if secret.Version == 0 {
 		return Secret{}, answerFailure(r)
 	}
@@ -96,28 +97,53 @@ func (c *Client) postSecret(ctx context.Context, app, variable string, body []by
 
 // SecretDigest reads the digest of an app secret; "" = not set.
 func (c *Client) SecretDigest(ctx context.Context, app, variable string) (string, error) {
-	secrets, err := c.secrets(ctx, app)
-	return digestOf(secrets, variable), err
+	secret, err := c.secret(ctx, app, variable)
+	return secret.digest, err
 }
 
-// secrets lists the app's secrets, without their values.
-func (c *Client) secrets(ctx context.Context, app string) ([]flyapi.AppSecret, error) {
+// secret reads one of the app's secrets, without its value; the zero digest = not set.
+func (c *Client) secret(ctx context.Context, app, variable string) (oneSecret, error) {
 	if err := checkName(app); err != nil {
-		return nil, err
+		return oneSecret{}, err
 	}
 	r := request{
 		action: "list secrets", id: app, method: http.MethodGet, path: "/apps/" + app + "/secrets", timeout: readTimeout,
 	}
-	var answer flyapi.ListAppSecretsResp
+	answer := secretsAnswer{Secrets: oneSecret{variable: variable}}
 	err := c.call(ctx, r, &answer)
 	return answer.Secrets, err
 }
 
-func digestOf(secrets []flyapi.AppSecret, name string) string {
-	for _, secret := range secrets {
-		if secret.Name == name {
-			return secret.Digest
-		}
+// secretsAnswer is Fly's answer to a list of secrets, and to secrets that were set.
+type secretsAnswer struct {
+	Secrets oneSecret `json:"secrets"`
+	Version uint64    `json:"version"`
+}
+
+// oneSecret is the one of a list that is named variable; digest "" = none is.
+type oneSecret struct {
+	variable, digest, updatedAt string
+}
+
+// UnmarshalJSON keeps one of any number of secrets. Two of the name are an error: only one of them can be the app's.
+func (s *oneSecret) UnmarshalJSON(array []byte) error {
+	*s = oneSecret{variable: s.variable}
+	if bytes.Equal(array, []byte("null")) {
+		return nil
 	}
-	return ""
+	found := false
+	return elements(array, func(value []byte) error {
+		var secret flyapi.AppSecret
+		if err := json.Unmarshal(value, &secret); err != nil || secret.Name != s.variable {
+			return err
+		}
+		if found || (secret.Digest != "" && !opaque.MatchString(secret.Digest)) {
+			return errUnreadable
+		}
+		found, s.digest = true, secret.Digest
+		if secret.UpdatedAt != nil && len(*secret.UpdatedAt) <= maxText {
+			s.updatedAt = *secret.UpdatedAt
+		}
+		return nil
+	})
 }

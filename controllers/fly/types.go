@@ -8,6 +8,9 @@ type Config struct {
 	Token string
 	// URL is the Machines API, scheme and host only; "" means https://api.machines.dev.
 	URL string
+	// Insecure accepts an http URL of any host. Without it only those of loopback hosts and of _api.internal are accepted: with http the
+	// token and every secret cross the network in clear.
+	Insecure bool
 	// Organization is the slug that every app must belong to; "" accepts any that the token reaches.
 	Organization string
 }
@@ -55,8 +58,9 @@ type Progress struct {
 	Reason failure.Reason
 	// Halted names the Machine that keeps the others from being touched, and why; "" = not halted. It ends when the Machine heals.
 	Halted string
-	// Warnings say what may keep the value from a Machine's process.
+	// Warnings say what may keep the value from a Machine's process: the first few, and how many more there are.
 	Warnings []string
+	more     int
 }
 
 // Done says whether every Machine has the revision and none is unwell because of it. An app without Machines is done.

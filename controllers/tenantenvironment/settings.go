@@ -45,7 +45,7 @@ func (r *Reconciler) connectionSettings(ctx context.Context, environment *v1alph
 	}
 	return settings{
 		postgres:      postgres.Config{URL: login, MaxConnections: spec.Postgres.MaxConnections},
-		fly:           fly.Config{Token: token, URL: spec.Fly.APIURL, Organization: spec.Fly.Organization},
+		fly:           fly.Config{Token: token, URL: spec.Fly.APIURL, Organization: spec.Fly.Organization, Insecure: spec.Fly.Insecure},
 		maxConcurrent: int(spec.MaxConcurrent),
 	}, nil
 }
