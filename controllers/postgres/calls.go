@@ -41,7 +41,7 @@ func (s *Server) Survey(ctx context.Context) (Survey, error) {
 func (s *Server) Observe(ctx context.Context, tenantIDs []string) ([]Tenant, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return readTenants(ctx, s.pool, "select * from tenant_credentials.observe($1::text[]::uuid[])", tenantIDs)
+	return readTenants(ctx, s.pool, len(tenantIDs), "select * from tenant_credentials.observe($1::text[]::uuid[])", tenantIDs)
 }
 
 // Adopt makes the claim on a tenant, or moves it. The holder's own adoption changes nothing. Stall/OwnershipConflict names who holds
@@ -132,19 +132,34 @@ func (s *Server) exec(ctx context.Context, sql string, arguments ...any) error {
 	return nil
 }
 
-func readTenants(ctx context.Context, q queries, sql string, arguments ...any) ([]Tenant, error) {
+// readTenants reads as many tenants as were asked for; any other number is an error.
+func readTenants(ctx context.Context, q queries, asked int, sql string, arguments ...any) ([]Tenant, error) {
 	rows, err := q.Query(ctx, sql, arguments...)
 	if err != nil {
 		return nil, translate(err)
 	}
-	tenants, err := pgx.CollectRows(rows, scanTenant)
-	if err != nil {
+	defer rows.Close()
+	tenants := make([]Tenant, 0, asked)
+	for rows.Next() {
+		if len(tenants) == asked {
+			return nil, unreadable()
+		}
+		tenant, err := scanTenant(rows)
+		if err != nil {
+			return nil, unreadable()
+		}
+		tenants = append(tenants, tenant)
+	}
+	if err := rows.Err(); err != nil {
 		return nil, translate(err)
+	}
+	if len(tenants) != asked {
+		return nil, unreadable()
 	}
 	return tenants, nil
 }
 
-func scanTenant(row pgx.CollectableRow) (Tenant, error) {
+func scanTenant(row pgx.Row) (Tenant, error) {
 	var t Tenant
 	var violation, former, second, verifier, hash *string
 	var claim *claimRow

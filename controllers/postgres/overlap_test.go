@@ -199,7 +199,7 @@ func TestIssuedAgainAndDiscarded(t *testing.T) {
 		issued, lost := f.issue(id)
 		err := f.issueAs(id, issued.Revision, credential.NewPassword())
 		require.NoError(t, err)
-		require.Error(t, f.server.VerifyLogin(t.Context(), Login{issued.Login, role, f.database, lost.Reveal()}))
+		require.Error(t, f.server.VerifyLogin(t.Context(), Login{Name: issued.Login, Role: role, Database: f.database, Password: lost.Reveal()}))
 		f.exec("alter role " + issued.Login + " password 'somebody else''s'")
 		requireFailure(t, f.deliver(id, issued.Revision, SessionsKept), failure.Retry, failure.Superseded)
 

@@ -60,12 +60,9 @@ func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func
 			rollback(ctx, tx)
 		}
 	}()
-	tenants, err := readTenants(ctx, tx, "select * from tenant_credentials.lock($1::text::uuid, $2)", tenantID, uid)
+	tenants, err := readTenants(ctx, tx, 1, "select * from tenant_credentials.lock($1::text::uuid, $2)", tenantID, uid)
 	if err != nil {
 		return err
-	}
-	if len(tenants) != 1 {
-		return unreadable()
 	}
 	if err := f(ctx, &transaction{server: s, tx: tx, tenant: tenants[0]}); err != nil {
 		return err
