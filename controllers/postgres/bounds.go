@@ -37,6 +37,40 @@ func tooMuch(err error) bool {
 	return errors.Is(err, errTooMuch) || errors.As(err, &message)
 }
 
+// errNoAnswer says that a server has answered a question with something else than one value.
+var errNoAnswer = errors.New("the server has answered with something else than one value")
+
+// askOne asks for one value as text, by the simple protocol. The driver's own way loses the error when the server has sent too much.
+func askOne(ctx context.Context, connection *pgconn.PgConn, sql string) (string, error) {
+	connection.Frontend().SendQuery(&pgproto3.Query{String: sql})
+	if err := connection.Frontend().Flush(); err != nil {
+		return "", err
+	}
+	var rows int
+	var value string
+	var refused error
+	for {
+		message, err := connection.ReceiveMessage(ctx)
+		if err != nil {
+			return "", err
+		}
+		switch message := message.(type) {
+		case *pgproto3.DataRow:
+			rows++
+			if len(message.Values) == 1 {
+				value = string(message.Values[0])
+			}
+		case *pgproto3.ErrorResponse:
+			refused = pgconn.ErrorResponseToPgError(message)
+		case *pgproto3.ReadyForQuery:
+			if refused == nil && rows != 1 {
+				refused = errNoAnswer
+			}
+			return value, refused
+		}
+	}
+}
+
 // meter is a connection that fails once more has been received than it may. It counts below TLS.
 type meter struct {
 	net.Conn

@@ -75,7 +75,7 @@ func (a *attempt) logIn(ctx context.Context, config *pgconn.Config, l Login) err
 	if l.Name == l.Role {
 		return nil
 	}
-	actsAs, err := currentUser(ctx, connection)
+	actsAs, err := askOne(ctx, connection, "select current_user") // a keyword: no object of the tenant's can stand in for it
 	if err != nil {
 		return err
 	}
@@ -135,18 +135,6 @@ func refuseStandby(_ context.Context, connection *pgconn.PgConn) error {
 	return nil
 }
 
-// currentUser is the role that a session acts as. CURRENT_USER is a keyword, so that no object of the tenant's can stand in for it.
-func currentUser(ctx context.Context, connection *pgconn.PgConn) (string, error) {
-	results, err := connection.Exec(ctx, "select current_user").ReadAll()
-	if err != nil {
-		return "", err
-	}
-	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 1 {
-		return "", failure.New(failure.Retry, failure.VerificationFailed, "The server's answer at the tenant's login cannot be read.")
-	}
-	return string(results[0].Rows[0][0]), nil
-}
-
 // loginRefusals are the SQLSTATEs by which a server turns down the tenant, and not the operator.
 var loginRefusals = map[string]string{
 	"28P01": "PostgreSQL refused the tenant's new password.",
@@ -158,6 +146,9 @@ var loginRefusals = map[string]string{
 func translateLogin(err error) *failure.Error {
 	if refusal := failure.As(err); refusal != nil {
 		return refusal
+	}
+	if errors.Is(err, errNoAnswer) {
+		return failure.New(failure.Retry, failure.VerificationFailed, "The server's answer at the tenant's login cannot be read.")
 	}
 	if tooMuch(err) {
 		return failure.New(failure.Retry, failure.VerificationFailed, "The server sends more than 256 KiB at the tenant's login.")

@@ -121,11 +121,11 @@ var session = map[string]string{
 // requirePrimary refuses a standby, which may be behind: after a failover the old address may lead to one, and what it says would look like
 // lost rotations. The driver's own check calls a function by a name that is not qualified.
 func requirePrimary(ctx context.Context, connection *pgconn.PgConn) error {
-	results, err := connection.Exec(ctx, "select pg_catalog.pg_is_in_recovery()").ReadAll()
+	recovering, err := askOne(ctx, connection, "select pg_catalog.pg_is_in_recovery()")
 	if err != nil {
 		return err
 	}
-	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 1 || string(results[0].Rows[0][0]) != "f" {
+	if recovering != "f" {
 		return pgconn.ErrStandbyConnection
 	}
 	return nil

@@ -238,7 +238,7 @@ declare
   held claims;
 begin
   select * into held from claims c where c.tenant_id = login_settings.tenant;
-  if held.uid is distinct from login_settings.uid then
+  if held.tenant_id is null or held.uid is distinct from login_settings.uid then
     raise exception using errcode = 'TC014', message = 'Another object holds the tenant, or none does.';
   end if;
   return (
