@@ -20,28 +20,30 @@ import (
 // flyAttack is what an endpoint answers in the place of Fly, for requests whose path ends with one of the suffixes; "" = all of an app's.
 type flyAttack struct {
 	name, suffix string
-	answer       func(w http.ResponseWriter, r *http.Request)
+	// says is in the message of the condition Ready.
+	says   string
+	answer func(w http.ResponseWriter, r *http.Request)
 }
 
 var flyAttacks = []flyAttack{
-	{"64 KB of gzip that unpack to gigabytes", "", bomb},
-	{"a list that never ends", "", endless("[", `{"id":"0a6f2232f7651d","name":"DATABASE_URL","digest":"x","state":"started"},`)},
-	{"an object that never ends", "", endless("{", `"key":"value",`)},
-	{"a string that never ends", "", endless(`{"name":"`, "x")},
-	{"brackets that never close", "", endless("[", "[")},
-	{"blanks that never end", "", endless("", " ")},
-	{"an error that never ends", "", func(w http.ResponseWriter, r *http.Request) {
+	{"64 KB of gzip that unpack to gigabytes", "", "Fly sent a compressed answer", bomb},
+	{"a list that never ends", "", "Fly sent an answer of more than 1 MiB", endless("[", `{"id":"0a6f2232f7651d","name":"DATABASE_URL","digest":"x","state":"started"},`)},
+	{"an object that never ends", "", "Fly sent an answer of more than 1 MiB", endless("{", `"key":"value",`)},
+	{"a string that never ends", "", "Fly sent an answer of more than 1 MiB", endless(`{"name":"`, "x")},
+	{"brackets that never close", "", "Fly gave an answer that can", endless("[", "[")},
+	{"blanks that never end", "", "Fly sent an answer of more than 1 MiB", endless("", " ")},
+	{"an error that never ends", "", "HTTP 500", func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusInternalServerError)
 		endless(`{"error":"`, "x")(w, r)
 	}},
-	{"a header of 64 MB", "", func(w http.ResponseWriter, _ *http.Request) {
+	{"a header of 64 MB", "", "the answer of Fly was lost", func(w http.ResponseWriter, _ *http.Request) {
 		for range 64 {
 			w.Header().Add("X-Long", strings.Repeat("x", 1<<20))
 		}
 	}},
-	{"Machines that never end", "/machines", endless("[", `{"id":"0a6f2232f7651d","state":"started","config":{"env":{"A":"`+strings.Repeat("x", 1000)+`"}}},`)},
-	{"a Machine whose config never ends", "/machines", endless(`[{"id":"0a6f2232f7651d","state":"started","config":{"env":{"A":"`, "x")},
-	{"Machines in 64 KB of gzip", "/machines", bomb},
+	{"Machines that never end", "/machines", "Fly gave an answer that can", endless("[", `{"id":"0a6f2232f7651d","state":"started","config":{"env":{"A":"`+strings.Repeat("x", 1000)+`"}}},`)},
+	{"a Machine whose config never ends", "/machines", "Fly sent a Machine of more than 1 MiB", endless(`[{"id":"0a6f2232f7651d","state":"started","config":{"env":{"A":"`, "x")},
+	{"Machines in 64 KB of gzip", "/machines", "Fly sent a compressed answer", bomb},
 }
 
 // endless begins with a text and goes on with another one until the client has had enough.

@@ -11,8 +11,8 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
-// tenantAttack is what a tenant puts into its own database, <role> being its role. Its rotation is refused for a reason with these words, or,
-// with none, carried out all the same.
+// tenantAttack is what a tenant puts into its own database, <role> being its role. An event of its object has these words; with none, its
+// rotation is carried out as if nothing were.
 type tenantAttack struct {
 	name    string
 	overlap bool
@@ -33,9 +33,9 @@ var tenantAttacks = []tenantAttack{
 		`create function evil.pg_is_in_recovery() returns boolean language sql as 'select true'`),
 	shadowing("pg_is_in_recovery raises a million notices", false,
 		`create function evil.pg_is_in_recovery() returns boolean language plpgsql as $$ begin for i in 1..1000000 loop raise notice '%', repeat('x', 1000); end loop; return false; end $$`),
-	{name: "default_tablespace of 2 MB, which the server warns of", says: "default_tablespace",
+	{name: "default_tablespace of 2 MB, which the server warns of", says: "The server sends more than 256 KiB at the tenant's login. The login has settings of its own: default_tablespace (",
 		sql: []string{`do $$ begin execute format('alter role <role> set default_tablespace = %L', repeat('x', 2000000)); end $$`}},
-	{name: "local_preload_libraries that does not exist", says: "local_preload_libraries",
+	{name: "local_preload_libraries that does not exist", says: "The login has settings of its own: local_preload_libraries (",
 		sql: []string{"alter role <role> set local_preload_libraries = 'nope'"}},
 }
 

@@ -1,10 +1,12 @@
 package sql
 
 import (
+	"context"
 	"runtime"
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -84,18 +86,19 @@ func TestIntruderTenantsObjectsAtTheLoginCheck(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) { attackLogins(t, f, objectAttacks) })
 }
 
-// attackLogins carries out every attack against both logins of a tenant of its own.
+// attackLogins carries out every attack against both logins of a tenant, and undoes it.
 func attackLogins(t *testing.T, f *fixture, attacks []loginAttack) {
+	id, role := f.adoptedTenant()
+	f.prepareOverlap(role)
+	second, _, err := f.issue(id, f.open(id, 1).Revision)
+	require.NoError(t, err)
 	for _, attack := range attacks {
 		if attack.only != "" && attack.only != f.version {
 			continue
 		}
 		t.Run(attack.name, func(t *testing.T) {
 			f := f.in(t)
-			id, role := f.adoptedTenant()
-			f.prepareOverlap(role)
-			second, _, err := f.issue(id, f.open(id, 1).Revision)
-			require.NoError(t, err)
+			t.Cleanup(func() { f.undo(role, second) })
 			f.carryOut(attack, role, second)
 			for _, login := range []string{role, second} {
 				if attack.second && login == role {
@@ -114,6 +117,25 @@ func attackLogins(t *testing.T, f *fixture, attacks []loginAttack) {
 			}
 		})
 	}
+}
+
+// undo takes away what an attack has left, so that the next one needs no database of its own.
+func (f *fixture) undo(role, second string) {
+	f.t.Helper()
+	ctx := context.Background() // the test's own has ended
+	database := "site_" + strings.TrimPrefix(role, "tenant_")
+	for _, sql := range []string{
+		"alter database " + database + " reset all",
+		"alter role " + role + " reset all", "alter role " + second + " reset all", "alter role " + second + " set role to " + role,
+	} {
+		_, err := f.dba.Exec(ctx, sql)
+		require.NoError(f.t, err, sql)
+	}
+	dba, err := pgx.Connect(ctx, f.dbaURL(database))
+	require.NoError(f.t, err)
+	defer func() { _ = dba.Close(ctx) }()
+	_, err = dba.Exec(ctx, "drop schema if exists evil, "+role+", "+second+" cascade")
+	require.NoError(f.t, err)
 }
 
 func (f *fixture) carryOut(attack loginAttack, role, second string) {
