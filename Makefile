@@ -32,8 +32,16 @@ playground-down: ## end the playground, and nothing else
 .PHONY: test
 test: packages build $(BIN)/k8s/.built postgres postgres-18 ## everything that must pass
 	@echo "running the tests (about 7 minutes)"
-	go test -p 3 -timeout 20m ./test/messages ./test/integration ./... # the longest first: they wait most of the time
+	@# The longest first: they wait most of the time, and each fuzz target gets its 30 s beside them.
+	@hack/fuzz.sh 30s 1 >$(BIN)/fuzz.log 2>&1 & fuzzing=$$!; \
+		go test -p 3 -timeout 20m ./test/messages ./test/integration ./... || result=$$?; \
+		wait $$fuzzing || { tail -n 40 $(BIN)/fuzz.log; result=1; }; exit $${result:-0}
 	@echo "test: ok"
+
+FUZZTIME ?= 5m
+.PHONY: fuzz
+fuzz: ## every fuzz target, FUZZTIME=5m each
+	hack/fuzz.sh $(FUZZTIME)
 
 FAULT_MATRIX ?= .
 FAULT_MATRIX_LANES ?= 3
@@ -72,7 +80,7 @@ fly-conformance: ## the emulator's contracts; against Fly itself with FLY_API_TO
 	FLY_CONFORMANCE=1 go test ./test/conformance -count=1 -v -timeout 1h
 
 .PHONY: verify
-verify: tools $(BIN)/k8s/.built ## generated files are current, lint, formatting, kustomizations
+verify: tools $(BIN)/k8s/.built ## generated files are current, lint, formatting, kustomizations, known vulnerabilities
 	hack/verify.sh
 
 .PHONY: generate
@@ -112,7 +120,7 @@ postgres-18: # PostgreSQL 18
 	@SUDO="$(SUDO)" hack/pgserver/ensure.sh 18
 
 .PHONY: tools
-tools: $(BIN)/tools/controller-gen $(BIN)/tools/golangci-lint
+tools: $(BIN)/tools/controller-gen $(BIN)/tools/golangci-lint $(BIN)/tools/govulncheck
 
 $(BIN)/tools/controller-gen: hack/tools/codegen/go.mod hack/tools/codegen/go.sum
 	@echo "building controller-gen (once, under a minute)"
@@ -121,3 +129,7 @@ $(BIN)/tools/controller-gen: hack/tools/codegen/go.mod hack/tools/codegen/go.sum
 $(BIN)/tools/golangci-lint: hack/tools/lint/go.mod hack/tools/lint/go.sum
 	@echo "building golangci-lint (once, about 3 minutes on two cores)"
 	cd hack/tools/lint && go build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(BIN)/tools/govulncheck: hack/tools/vuln/go.mod hack/tools/vuln/go.sum
+	@echo "building govulncheck (once, under a minute)"
+	cd hack/tools/vuln && go build -o $@ golang.org/x/vuln/cmd/govulncheck

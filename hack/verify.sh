@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fails when something generated is not current, when a file is not formatted, when the linter finds something, when a part of config/
-# can not be built, or when the protocol can not be broken on purpose any more (make fault-mutants).
+# can not be built, when a known vulnerability can be reached, or when the protocol can not be broken on purpose any more (make fault-mutants).
 set -eu
 cd "$(dirname "$0")/.."
 before=$(git status --porcelain; git diff | sha256sum)
@@ -17,7 +17,7 @@ if [ -n "$unformatted" ]; then
 	echo "not formatted (gofmt -w): $unformatted" >&2
 	exit 1
 fi
-for module in . hack/tools/codegen hack/tools/lint hack/tools/kubernetes; do
+for module in . hack/tools/codegen hack/tools/lint hack/tools/vuln hack/tools/kubernetes; do
 	(cd "$module" && go mod verify >/dev/null)
 done
 for kustomization in config/*/kustomization.yaml config/components/*/kustomization.yaml; do
@@ -27,4 +27,10 @@ for mutant in test/faultmatrix/mutants/*.patch; do
 	git apply --check "$mutant"
 done
 bin/tools/golangci-lint run
+# Known vulnerabilities of what the programs call. Their database is asked first, because without an answer govulncheck waits for minutes.
+if timeout 30 bin/tools/govulncheck -version >/dev/null 2>&1; then
+	bin/tools/govulncheck ./...
+else
+	echo "govulncheck: skipped, its database cannot be reached"
+fi
 echo "verify: ok"

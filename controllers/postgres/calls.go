@@ -47,7 +47,7 @@ func (s *Server) Observe(ctx context.Context, tenantIDs []string) ([]Tenant, err
 		return nil, translate(err)
 	}
 	defer connection.Release()
-	tenants, err := readTenants(ctx, connection, "select * from tenant_credentials.observe($1::text[]::uuid[])", tenantIDs)
+	tenants, err := readTenants(ctx, connection, len(tenantIDs), "select * from tenant_credentials.observe($1::text[]::uuid[])", tenantIDs)
 	if len(tenants) > 0 && tenants[0].ranCode {
 		discard(ctx, connection)
 	}
@@ -160,19 +160,34 @@ func (s *Server) unblocked(ctx context.Context, tenantID, uid string, f func(con
 	return nil
 }
 
-func readTenants(ctx context.Context, q queries, sql string, arguments ...any) ([]Tenant, error) {
+// readTenants reads as many tenants as were asked for; any other number is an error.
+func readTenants(ctx context.Context, q queries, asked int, sql string, arguments ...any) ([]Tenant, error) {
 	rows, err := q.Query(ctx, sql, arguments...)
 	if err != nil {
 		return nil, translate(err)
 	}
-	tenants, err := pgx.CollectRows(rows, scanTenant)
-	if err != nil {
+	defer rows.Close()
+	tenants := make([]Tenant, 0, asked)
+	for rows.Next() {
+		if len(tenants) == asked {
+			return nil, unreadable()
+		}
+		tenant, err := scanTenant(rows)
+		if err != nil {
+			return nil, unreadable()
+		}
+		tenants = append(tenants, tenant)
+	}
+	if err := rows.Err(); err != nil {
 		return nil, translate(err)
+	}
+	if len(tenants) != asked {
+		return nil, unreadable()
 	}
 	return tenants, nil
 }
 
-func scanTenant(row pgx.CollectableRow) (Tenant, error) {
+func scanTenant(row pgx.Row) (Tenant, error) {
 	var t Tenant
 	var role, login, former, second, verifier, hash *string
 	var claim *claimRow

@@ -70,6 +70,9 @@ func translate(err error) *failure.Error {
 	if errors.As(err, &answer) {
 		return judge(answer)
 	}
+	if tooMuch(err) {
+		return failure.New(failure.Retry, failure.ConnectionFailed, "PostgreSQL sent more than this program accepts in answer to one call.")
+	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return failure.New(failure.Retry, failure.ConnectionFailed, "PostgreSQL did not answer in time, or the call was given up.")
 	}

@@ -67,7 +67,7 @@ func TestServerThatIsDown(t *testing.T) {
 	defer s.Close()
 	_, err = s.Survey(t.Context())
 	requireFailure(t, err, failure.Retry, failure.ConnectionFailed)
-	requireFailure(t, s.VerifyLogin(t.Context(), Login{"r", "r", "d", "p"}), failure.Retry, failure.ConnectionFailed)
+	requireFailure(t, s.VerifyLogin(t.Context(), Login{Name: "r", Role: "r", Database: "d", Password: "p"}), failure.Retry, failure.ConnectionFailed)
 }
 
 func TestOperatorLoginHasToBeOrdinary(t *testing.T) {

@@ -3,6 +3,12 @@ package postgres
 import (
 	"context"
 	"errors"
+	"net"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -10,42 +16,123 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
-// VerifyLogin logs in once as the tenant, by SCRAM, at the host of the operator's URL and with its TLS settings, sees that the session acts
-// as the tenant's role, and leaves again. Retry/VerificationFailed: the server answered and refused, or the session acts as another role.
-// Retry/ConnectionFailed: it did not answer, which proves nothing.
-func (s *Server) VerifyLogin(ctx context.Context, l Login) error {
-	config := s.pool.Config().ConnConfig.Copy()
-	config.User, config.Database, config.Password = l.Name, l.Database, l.Password
-	config.RequireAuth = "scram-sha-256"
-	config.RuntimeParams = map[string]string{"application_name": applicationName}
-	connection, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
-		return translateLogin(err)
-	}
-	defer func() {
-		closeCtx, cancel := detached(ctx)
-		defer cancel()
-		_ = connection.Close(closeCtx) // the login is proved; how the session ends does not matter
-	}()
-	if l.Name == l.Role {
-		return nil
-	}
-	var actsAs string
-	if err := connection.QueryRow(ctx, "select current_user").Scan(&actsAs); err != nil {
-		return translate(err)
-	}
-	if actsAs != l.Role {
-		return failure.New(failure.Retry, failure.VerificationFailed, "Its sessions act as role "+actsAs+", not as "+l.Role+".")
-	}
-	return nil
-}
+// loginTimeout bounds an attempt to log in as a tenant, for each address of the server.
+const loginTimeout = 5 * time.Second
 
 // Login is one attempt to log in as a tenant.
 type Login struct {
+	// TenantID and UID are the tenant's and its holder's, so that a failure can name the tenant's settings; "" = it names none.
+	TenantID, UID string
 	// Name is who logs in: Role, or its second login.
 	Name, Role string
 	// Database is the tenant's.
 	Database, Password string
+}
+
+// VerifyLogin logs in once as the tenant, by SCRAM, at the host of the operator's URL and with its TLS settings, sees that the session acts
+// as the tenant's role, and leaves again. Retry/VerificationFailed: the server answered and refused, the session acts as another role, or the
+// tenant's settings make the server send too much. Retry/ConnectionFailed: it did not answer, which proves nothing.
+//
+// The session is the tenant's: whatever it looks up by a name that is not qualified may be the tenant's own, and so are its settings. So
+// nothing but a keyword is asked of it, and what it sends is bounded.
+func (s *Server) VerifyLogin(ctx context.Context, l Login) error {
+	var a attempt
+	defer a.end()
+	err := a.logIn(ctx, s.pool.Config().ConnConfig.Config.Copy(), l)
+	if err == nil {
+		return nil
+	}
+	refusal := translateLogin(err)
+	if a.answered() && !refusedBeforeSettings(err) {
+		refusal.Detail += s.describeSettings(ctx, l)
+	}
+	return refusal
+}
+
+// attempt is what an attempt to log in has opened.
+type attempt struct {
+	mu     sync.Mutex
+	ended  bool
+	meters []*meter
+}
+
+func (a *attempt) logIn(ctx context.Context, config *pgconn.Config, l Login) error {
+	ctx, cancel := context.WithTimeout(ctx, loginTimeout*time.Duration(1+len(config.Fallbacks)))
+	defer cancel()
+	config.User, config.Database, config.Password = l.Name, l.Database, l.Password
+	config.RequireAuth = "scram-sha-256"
+	// A pooler refuses most other parameters. These go before those of the role and the database.
+	config.RuntimeParams = map[string]string{"application_name": applicationName, "client_encoding": "UTF8"}
+	config.ConnectTimeout = min(config.ConnectTimeout, loginTimeout)
+	config.DialFunc = a.dial(config.DialFunc)
+	config.MaxProtocolMessageBodyLen = loginBytes
+	config.ValidateConnect = refuseStandby
+	connection, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = connection.Close(ctx) }() // the login is proved; how the session ends does not matter
+	if l.Name == l.Role {
+		return nil
+	}
+	actsAs, err := askOne(ctx, connection, "select current_user") // a keyword: no object of the tenant's can stand in for it
+	if err != nil {
+		return err
+	}
+	if actsAs != l.Role {
+		return failure.New(failure.Retry, failure.VerificationFailed, "Its sessions act as role "+identifier(actsAs)+", not as "+identifier(l.Role)+".")
+	}
+	return nil
+}
+
+// dial opens connections that are bounded, and none once the attempt has ended: the driver goes on in the background after a failure.
+func (a *attempt) dial(dial pgconn.DialFunc) pgconn.DialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		connection, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.ended {
+			_ = connection.Close()
+			return nil, net.ErrClosed
+		}
+		m := newMeter(connection, loginBytes)
+		a.meters = append(a.meters, m)
+		return m, nil
+	}
+}
+
+// answered says whether the server has sent anything.
+func (a *attempt) answered() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, m := range a.meters {
+		if m.received.Load() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// end closes every connection without waiting for the server.
+func (a *attempt) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended = true
+	for _, m := range a.meters {
+		_ = m.Close()
+	}
+}
+
+// refuseStandby goes by what the server reports at every login: asked in the session, pg_is_in_recovery may be a function of the tenant's. A
+// pooler may not report it, and then nothing is known against the server.
+func refuseStandby(_ context.Context, connection *pgconn.PgConn) error {
+	if connection.ParameterStatus("in_hot_standby") == "on" {
+		return pgconn.ErrStandbyConnection
+	}
+	return nil
 }
 
 // loginRefusals are the SQLSTATEs by which a server turns down the tenant, and not the operator.
@@ -57,6 +144,15 @@ var loginRefusals = map[string]string{
 }
 
 func translateLogin(err error) *failure.Error {
+	if refusal := failure.As(err); refusal != nil {
+		return refusal
+	}
+	if errors.Is(err, errNoAnswer) {
+		return failure.New(failure.Retry, failure.VerificationFailed, "The server's answer at the tenant's login cannot be read.")
+	}
+	if tooMuch(err) {
+		return failure.New(failure.Retry, failure.VerificationFailed, "The server sends more than 256 KiB at the tenant's login.")
+	}
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) {
 		if detail, known := loginRefusals[answer.Code]; known {
@@ -64,4 +160,44 @@ func translateLogin(err error) *failure.Error {
 		}
 	}
 	return translate(err)
+}
+
+// refusedBeforeSettings says whether the server refused before it looked at any setting of the login's.
+func refusedBeforeSettings(err error) bool {
+	var answer *pgconn.PgError
+	return errors.As(err, &answer) && (answer.Code == "28P01" || answer.Code == "28000" || answer.Code == "3D000")
+}
+
+// describeSettings is a sentence, with a blank before it, that names the settings of the tenant's logins and database, because they may be
+// why a login fails; "" where there is none, or they cannot be read.
+func (s *Server) describeSettings(ctx context.Context, l Login) string {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if l.TenantID == "" {
+		return ""
+	}
+	var names []string
+	err := s.pool.QueryRow(ctx, "select tenant_credentials.login_settings($1::text::uuid, $2)", l.TenantID, l.UID).Scan(&names)
+	if err != nil || len(names) == 0 {
+		return ""
+	}
+	return " The login has settings of its own: " + strings.Join(names, ", ") +
+		" (ALTER ROLE " + identifier(l.Role) + " RESET ALL, ALTER DATABASE " + identifier(l.Database) + " RESET ALL)."
+}
+
+var plainIdentifier = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
+
+// identifier quotes a name as SQL wants it, without what does not print.
+func identifier(name string) string {
+	const longest = 63 // bytes: NAMEDATALEN - 1
+	if plainIdentifier.MatchString(name) && len(name) <= longest {
+		return name
+	}
+	shown := strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
+			return r
+		}
+		return -1
+	}, name[:min(len(name), longest)])
+	return pgx.Identifier{shown}.Sanitize()
 }

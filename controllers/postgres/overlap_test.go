@@ -207,7 +207,7 @@ func TestIssuedAgainAndDiscarded(t *testing.T) {
 		issued, lost := f.issue(id)
 		err := f.issueAs(id, issued.Revision, credential.NewPassword())
 		require.NoError(t, err)
-		require.Error(t, f.server.VerifyLogin(t.Context(), Login{issued.Login, role, f.database, lost.Reveal()}))
+		require.Error(t, f.server.VerifyLogin(t.Context(), Login{Name: issued.Login, Role: role, Database: f.database, Password: lost.Reveal()}))
 		f.exec("alter role " + issued.Login + " password 'somebody else''s'")
 		requireFailure(t, f.deliver(id, issued.Revision, SessionsKept), failure.Retry, failure.Superseded)
 
@@ -300,7 +300,7 @@ func TestCompromiseClosesBothLoginsFirst(t *testing.T) {
 
 		require.False(t, f.closeOnce(id, second.Revision), "its sessions are looked for once this is committed")
 		requireAlive(t, session)
-		require.Error(t, f.server.VerifyLogin(t.Context(), Login{second.Login, role, f.database, lost.Reveal()}))
+		require.Error(t, f.server.VerifyLogin(t.Context(), Login{Name: second.Login, Role: role, Database: f.database, Password: lost.Reveal()}))
 		requireFailure(t, f.issueAs(id, second.Revision, lost), failure.Retry, failure.Superseded)
 		requireFailure(t, f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
 			return tx.Stage(ctx, Staging{Revision: second.Revision, Verifier: f.verifier(lost), SessionPolicy: SessionsCompromised})

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"maps"
 	"net/url"
 	"time"
 
@@ -55,11 +56,8 @@ func Connect(ctx context.Context, c Config) (*Server, error) {
 		config.MaxConns = c.MaxConnections
 	}
 	config.MinConns, config.MinIdleConns = 0, 0
+	config.PrepareConn = reuse
 	secure(config.ConnConfig)
-	config.ConnConfig.RuntimeParams["statement_timeout"] = statementTimeout
-	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = idleInTransactionTimeout
-	// The functions' queries are always the same, and planning them takes longer than running them.
-	config.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	pool, poolErr := pgxpool.NewWithConfig(ctx, config)
 	if poolErr != nil {
 		return nil, unusableURL()
@@ -80,9 +78,57 @@ func secure(config *pgx.ConnConfig) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
 	}
-	config.RuntimeParams["application_name"] = applicationName
-	// A standby may be behind. After a failover the old address may lead to one, and what it says would look like lost rotations.
-	config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
+	maps.Copy(config.RuntimeParams, session)
+	bound(&config.Config)
+	config.ValidateConnect = requirePrimary
+}
+
+// session are the settings of the operator's own sessions. What is sent when a session begins goes before what ALTER ROLE, ALTER DATABASE
+// and the server's configuration say, so that none of those changes what the operator's statements mean, keeps its sessions from working, or
+// has the server write a verifier into its log.
+var session = map[string]string{
+	"application_name":                    applicationName,
+	"statement_timeout":                   statementTimeout,
+	"idle_in_transaction_session_timeout": idleInTransactionTimeout,
+	"idle_session_timeout":                "0",
+	// The functions' queries are always the same, and planning them takes longer than running them.
+	"plan_cache_mode": "force_generic_plan",
+
+	"role":                           "none",
+	"local_preload_libraries":        "",
+	"search_path":                    "pg_catalog, pg_temp",
+	"default_transaction_isolation":  "read committed",
+	"default_transaction_read_only":  "off",
+	"default_transaction_deferrable": "off",
+	"row_security":                   "on",
+	"standard_conforming_strings":    "on",
+	"transform_null_equals":          "off",
+	"array_nulls":                    "on",
+	"client_encoding":                "UTF8",
+	"client_min_messages":            "error",
+	"DateStyle":                      "ISO, MDY",
+	"IntervalStyle":                  "postgres",
+	"TimeZone":                       "UTC",
+	"bytea_output":                   "hex",
+
+	// The parse tree of ALTER ROLE holds the verifier; so do the parameters of the statement that fails.
+	"debug_print_parse":                 "off",
+	"debug_print_rewritten":             "off",
+	"debug_print_plan":                  "off",
+	"log_parameter_max_length_on_error": "0",
+}
+
+// requirePrimary refuses a standby, which may be behind: after a failover the old address may lead to one, and what it says would look like
+// lost rotations. The driver's own check calls a function by a name that is not qualified.
+func requirePrimary(ctx context.Context, connection *pgconn.PgConn) error {
+	recovering, err := askOne(ctx, connection, "select pg_catalog.pg_is_in_recovery()")
+	if err != nil {
+		return err
+	}
+	if recovering != "f" {
+		return pgconn.ErrStandbyConnection
+	}
+	return nil
 }
 
 // withDefaultTLS adds sslmode=verify-full where the URL says nothing about it (the environment's PGSSLMODE does not count).

@@ -82,12 +82,9 @@ func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func
 			rollback(ctx, tx)
 		}
 	}()
-	tenants, err := readTenants(ctx, tx, "select * from tenant_credentials.lock($1::text::uuid, $2)", tenantID, uid)
+	tenants, err := readTenants(ctx, tx, 1, "select * from tenant_credentials.lock($1::text::uuid, $2)", tenantID, uid)
 	if err != nil {
 		return err
-	}
-	if len(tenants) != 1 {
-		return unreadable()
 	}
 	t := &transaction{server: s, tx: tx, tenant: tenants[0], uid: uid}
 	if err := f(ctx, t); err != nil || !t.sealed {

@@ -163,7 +163,7 @@ func TestTenantCanNotKeepItsOwnRoleLocked(t *testing.T) {
 
 		f.open(id, 2)
 		next := f.rotate(id, 2)
-		require.NoError(t, f.server.VerifyLogin(t.Context(), Login{role, role, f.database, next.Reveal()}))
+		require.NoError(t, f.server.VerifyLogin(t.Context(), Login{Name: role, Role: role, Database: f.database, Password: next.Reveal()}))
 		require.Error(t, tenant.Ping(t.Context()), "the session that held the lock was ended")
 	})
 }

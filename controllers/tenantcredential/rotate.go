@@ -219,7 +219,7 @@ func (s *scope) lookAgain(ctx context.Context) {
 // checkLogin logs in with the new password. Refused again and again means that something stands between; then no Machine is touched. A
 // server that can not be reached proves nothing either way.
 func (r *Reconciler) checkLogin(ctx context.Context, s *scope, next password) error {
-	login := postgres.Login{Name: next.login, Role: s.tenant.Role, Database: s.tenant.Database, Password: next.value.Reveal()}
+	login := postgres.Login{TenantID: s.id(), UID: s.uid(), Name: next.login, Role: s.tenant.Role, Database: s.tenant.Database, Password: next.value.Reveal()}
 	var last error
 	_ = wait.ExponentialBackoffWithContext(ctx, loginChecks, func(ctx context.Context) (bool, error) {
 		last = s.connection.Postgres.VerifyLogin(ctx, login)

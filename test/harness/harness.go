@@ -16,11 +16,16 @@ import (
 
 // Repository is the checkout; its bin/ holds what make built.
 var Repository = func() string {
-	path, err := filepath.Abs("../..")
+	path, err := filepath.Abs(".")
 	if err != nil {
 		panic(err)
 	}
-	return path
+	for ; path != "/"; path = filepath.Dir(path) {
+		if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil {
+			return path
+		}
+	}
+	panic("no go.mod above the test's package")
 }()
 
 // Run runs a package's tests on a playground of their own, has the independent checker look at everything when they are done, and

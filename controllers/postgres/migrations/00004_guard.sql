@@ -266,6 +266,39 @@ begin
   end if;
 end
 $$;
+
+-- The names of settings that the tenant's role, its second login or its database carries, for the message of a login that failed; null = there
+-- is none. First those that can make a login fail or act as another role, never a value, and at most ten. The second login's own role is
+-- prepare_overlap's.
+create function tenant_credentials.login_settings(tenant uuid, uid text) returns text[]
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  held claims;
+begin
+  perform own_statement();
+  select * into held from claims c where c.tenant_id = login_settings.tenant;
+  if held.tenant_id is null or held.uid is distinct from login_settings.uid then
+    raise exception using errcode = 'TC014', message = 'Another object holds the tenant, or none does.';
+  end if;
+  return (
+    select array_agg(left(regexp_replace(n.name, '[^A-Za-z0-9_.$]', '?', 'g'), 63) order by n.ordinal) from (
+      select d.name, row_number() over (order by array_position(array['local_preload_libraries', 'session_preload_libraries', 'role',
+          'session_authorization', 'statement_timeout', 'transaction_timeout', 'idle_session_timeout', 'search_path', 'default_tablespace',
+          'temp_tablespaces', 'default_text_search_config', 'default_table_access_method'], d.name) nulls last, d.name) as ordinal
+        from (
+          select distinct split_part(c, '=', 1) as name
+            from pg_db_role_setting p
+            left join pg_roles r on r.oid = p.setrole
+            left join pg_database b on b.oid = p.setdatabase
+           cross join unnest(p.setconfig) c
+           where (r.rolname in (held.role, (second_login(held.role)).rolname) or p.setrole = 0 and b.datname = held.database)
+             and not (r.rolname = held.role || '_b' and c = 'role=' || held.role)
+        ) d
+       limit 10
+    ) n
+  );
+end
+$$;
 -- +goose StatementEnd
 
 reset role;

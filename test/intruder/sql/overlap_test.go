@@ -13,9 +13,9 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
 
-// settings are what a session of the tenant writes into its own role, with {R} for the role, and whether the second login gets them; what it
+// tenantSettings are what a session of the tenant writes into its own role, with {R} for the role, and whether the second login gets them; what it
 // does not get is named.
-var settings = []struct {
+var tenantSettings = []struct {
 	name      string
 	sql       []string
 	isLeftOut string
@@ -36,7 +36,7 @@ var settings = []struct {
 // No setting that a session of the tenant can write keeps the second login from its password, and none keeps it from being closed.
 func TestIntruderSettingsOfATenantWithTwoLogins(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
-		for _, setting := range settings {
+		for _, setting := range tenantSettings {
 			t.Run(setting.name, func(t *testing.T) {
 				f := f.in(t)
 				id, role := f.adoptedTenantHere()
