@@ -36,8 +36,8 @@ type Login struct {
 // nothing but a keyword is asked of it, and what it sends is bounded.
 func (s *Server) VerifyLogin(ctx context.Context, l Login) error {
 	var a attempt
-	defer a.end()
 	err := a.logIn(ctx, s.pool.Config().ConnConfig.Config.Copy(), l)
+	a.end()
 	if err == nil {
 		return nil
 	}
