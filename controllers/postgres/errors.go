@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"unicode"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -95,7 +96,7 @@ func judge(answer *pgconn.PgError) *failure.Error {
 		return failure.New(failure.Retry, failure.Unexpected, "PostgreSQL answered with SQLSTATE "+printable(answer.Code)+".")
 	}
 	if v.detail == "" {
-		return failure.New(v.class, v.reason, answer.Message)
+		return failure.New(v.class, v.reason, shown(answer.Message))
 	}
 	return failure.New(v.class, v.reason, v.detail)
 }
@@ -128,5 +129,16 @@ func printable(code string) string {
 			return r
 		}
 		return -1
-	}, code)
+	}, code[:min(len(code), 5)])
+}
+
+// shown is what of a server's text goes into a status: a trigger's author can raise an error of our class with any text.
+func shown(text string) string {
+	const longest = 1000 // bytes
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
+			return r
+		}
+		return -1
+	}, text[:min(len(text), longest)])
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -37,8 +36,8 @@ type Login struct {
 // nothing but a keyword is asked of it, and what it sends is bounded.
 func (s *Server) VerifyLogin(ctx context.Context, l Login) error {
 	var a attempt
-	defer a.end()
 	err := a.logIn(ctx, s.pool.Config().ConnConfig.Config.Copy(), l)
+	a.end()
 	if err == nil {
 		return nil
 	}
@@ -158,6 +157,9 @@ func translateLogin(err error) *failure.Error {
 		if detail, known := loginRefusals[answer.Code]; known {
 			return failure.New(failure.Retry, failure.VerificationFailed, detail)
 		}
+		if strings.HasPrefix(answer.Code, "TC") { // of the ledger's functions, which no login calls
+			return failure.New(failure.Retry, failure.Unexpected, "PostgreSQL answered with SQLSTATE "+printable(answer.Code)+".")
+		}
 	}
 	return translate(err)
 }
@@ -193,11 +195,5 @@ func identifier(name string) string {
 	if plainIdentifier.MatchString(name) && len(name) <= longest {
 		return name
 	}
-	shown := strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
-			return r
-		}
-		return -1
-	}, name[:min(len(name), longest)])
-	return pgx.Identifier{shown}.Sanitize()
+	return pgx.Identifier{shown(name[:min(len(name), longest)])}.Sanitize()
 }

@@ -51,6 +51,8 @@ var objectAttacks = []loginAttack{
 		`create function evil.pg_is_in_recovery() returns boolean language plpgsql as $$ begin raise exception using errcode = '28P01'; end $$`),
 	shadowing("pg_is_in_recovery raises a million notices",
 		`create function evil.pg_is_in_recovery() returns boolean language plpgsql as $$ begin for i in 1..1000000 loop raise notice '%', repeat('x', 1000); end loop; return false; end $$`),
+	shadowing("pg_is_in_recovery returns no row", // the driver's own check took the first one for granted
+		`create function evil.pg_is_in_recovery() returns setof boolean language sql as 'select true where false'`),
 	shadowing("pg_is_in_recovery ends its own session",
 		`create function evil.pg_is_in_recovery() returns boolean language sql as 'select pg_terminate_backend(pg_backend_pid())'`),
 	{

@@ -260,6 +260,14 @@ var beforeLogin = []scripted{
 		_, _ = h.Write([]byte{'?', 0, 0, 0, 4})
 		h.wait()
 	}, failure.ConnectionFailed, notReached, notReached},
+	{"an error of the ledger's own class, with 100 KB of terminal sequences", func(h hostile) {
+		h.send(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "TC017", Message: strings.Repeat("\x1b[2J\u202e", 12000)})
+		h.wait()
+	}, failure.Unexpected, "PostgreSQL answered with SQLSTATE TC017.", ""},
+	{"an SQLSTATE of 100 KB", func(h hostile) {
+		h.send(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: strings.Repeat("XX000", 20000)})
+		h.wait()
+	}, failure.Unexpected, "PostgreSQL answered with SQLSTATE XX000.", ""},
 	{"a standby", func(h hostile) {
 		if h.authenticate() {
 			h.send(&pgproto3.ParameterStatus{Name: "in_hot_standby", Value: "on"}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
