@@ -56,7 +56,8 @@ type Facts struct {
 	SecondActive bool
 	// Open: the ledger has a row that is not committed. Issued: its login is decided, and has a password already.
 	Open, Issued bool
-	// Lost: an attempt had been begun, Fly holds a value that the ledger does not know, and so the ledger has lost the attempt.
+	// Lost: an attempt had been begun, Fly holds a value that the ledger does not know, and so the ledger has lost the attempt. The object
+	// itself says that it had been begun, so that Lost gives no more rights than spec has: it does not pass over Suspended.
 	Lost bool
 	// Regressed: the ledger has lost rotations that were committed.
 	Regressed bool
@@ -123,11 +124,11 @@ func Decide(f Facts) Decision {
 	if f.Open {
 		return Decision{Start, OpenAttempt}
 	}
-	if f.Lost {
-		return Decision{Start, LedgerRegressed}
-	}
 	if f.Last != nil && !f.Last.Completed {
 		return underWay(f)
+	}
+	if f.Lost && !f.Suspended {
+		return Decision{Start, LedgerRegressed} // also on an object that is being deleted
 	}
 	cause := due(f)
 	switch {
@@ -178,7 +179,7 @@ func underWay(f Facts) Decision {
 
 func due(f Facts) Cause {
 	switch {
-	case f.Regressed:
+	case f.Regressed, f.Lost:
 		return LedgerRegressed
 	case f.Asked > f.Completed:
 		return GenerationRaised

@@ -12,8 +12,11 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
 )
 
-func (r *Reconciler) decide(_ context.Context, s *scope) error {
+func (r *Reconciler) decide(ctx context.Context, s *scope) error {
 	s.decision = rotation.Decide(s.facts(s.tenant))
+	if s.unbound != nil {
+		return r.finishUnbound(ctx, s)
+	}
 	if s.decision.Step == rotation.Nothing && !s.deleted() && s.request() != nil && s.request().ReplacesRevision > s.newestRevision(s.tenant) {
 		return readyObstacle(failure.Stall, v1alpha1.ReasonInvalidSpec, "rotationRequest")
 	}
