@@ -16,11 +16,19 @@ import (
 
 // Repository is the checkout; its bin/ holds what make built.
 var Repository = func() string {
-	path, err := filepath.Abs("../..")
+	path, err := os.Getwd()
 	if err != nil {
 		panic(err)
 	}
-	return path
+	for {
+		if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil {
+			return path
+		}
+		if path == filepath.Dir(path) {
+			panic("the tests run outside the checkout")
+		}
+		path = filepath.Dir(path)
+	}
 }()
 
 // Run runs a package's tests on a playground of their own, has the independent checker look at everything when they are done, and
