@@ -108,7 +108,7 @@ func (r *Reconciler) finishUnbound(ctx context.Context, s *scope) error {
 func (r *Reconciler) withholdSecret(ctx context.Context, s *scope) {
 	arrived, err := r.withhold(ctx, s)
 	if err != nil {
-		ctrl.LoggerFrom(ctx).Info("A Secret in an unbound namespace can not be read or removed", "error", err.Error())
+		ctrl.LoggerFrom(ctx).Info("A Secret in an unbound namespace cannot be read or removed", "error", err.Error())
 	}
 	if !arrived && s.tenant.Open == nil && s.committedForSecret() {
 		s.secret.trouble = s.unbound

@@ -93,7 +93,7 @@ func (r *Reconciler) ensureFinalizer(ctx context.Context, s *scope) error {
 	return r.patchFinalizers(ctx, s, func(o *v1alpha1.TenantCredential) { controllerutil.AddFinalizer(o, v1alpha1.Finalizer) })
 }
 
-// releaseFinalizer lets the object go once nothing of its own is unfinished. The ledger knows what is: a finalizer that somebody has
+// releaseFinalizer lets the object go once nothing of its own is unfinished. The ledger knows what is: a finalizer that an editor has
 // written by hand gives no rights, and ends nothing of another holder's.
 func (r *Reconciler) releaseFinalizer(ctx context.Context, s *scope) error {
 	if !hasFinalizer(s.object) || !s.mayLetGo() {

@@ -5,6 +5,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -18,7 +19,13 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.Run(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil { // the tests wait most of the time
+		panic(err)
+	}
+	os.Exit(harness.Run(m))
+}
 
 var (
 	try       = harness.Try

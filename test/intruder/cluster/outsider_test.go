@@ -22,10 +22,10 @@ func TestIntruderInANamespaceThatMayNotHaveTheTenant(t *testing.T) {
 		metadata, spec          []string
 	}{
 		{"no finalizer", evil, notAllowed, false, nil, []string{"rotationGeneration: 1", loot}},
-		{"finalizer, a tenant that nobody holds", evil, notAllowed, false, hold, []string{"rotationGeneration: 1", loot}},
+		{"finalizer, a tenant without a holder", evil, notAllowed, false, hold, []string{"rotationGeneration: 1", loot}},
 		{"finalizer, a tenant that is held", evil, notAllowed, true, hold, []string{"rotationGeneration: 1", loot}},
 		{"finalizer and others", evil, notAllowed, false, []string{"finalizers: [example.com/mine, " + finalizer + "]"}, []string{"rotationGeneration: 1000000", loot}},
-		{"finalizer, accepted but not bound, nobody holds it", unbound, notBound, false, hold, []string{"rotationGeneration: 1", loot}},
+		{"finalizer, accepted but not bound, without a holder", unbound, notBound, false, hold, []string{"rotationGeneration: 1", loot}},
 		{"finalizer, accepted but not bound, held", unbound, notBound, true, hold, []string{"rotationGeneration: 2", loot}},
 		{"finalizer, to Fly", evil, notAllowed, false, hold, []string{"rotationGeneration: 1"}},
 		{"finalizer, to Fly, another variable", unbound, notBound, true, hold, []string{"rotationGeneration: 2", "delivery: {fly: {variable: PATH}}"}},
@@ -126,7 +126,7 @@ func TestIntruderDeletesWithAFinalizerByHand(t *testing.T) {
 			require.Equal(t, map[string]int{"completed": 2}, x.Rows())
 		})
 	}
-	t.Run("of a tenant that nobody holds", func(t *testing.T) {
+	t.Run("of a tenant without a holder", func(t *testing.T) {
 		t.Parallel()
 		x := newTenant(t, "stopped")
 		before := factsOf(t, x)
