@@ -81,6 +81,10 @@ func TestFinishUnbound(t *testing.T) {
 			s.before.Status.Revision = 1
 			s.before.Status.Conditions = []metav1.Condition{{Type: v1alpha1.PostgresSyncedCondition, Reason: v1alpha1.ReasonVerificationFailed}}
 		}, rotation.Nothing, 0},
+		"committed, and asked for another after a compromise": {func(s *scope) {
+			committed(s)
+			s.object.Spec.RotationRequest = &v1alpha1.RotationRequest{ReplacesRevision: 1, Compromised: true}
+		}, rotation.Finish, 0},
 		"open, to Fly": {open, rotation.Start, 0},
 		"open, for the Secret alone": {func(s *scope) {
 			open(s)

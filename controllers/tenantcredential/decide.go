@@ -43,7 +43,7 @@ func (s *scope) facts(tenant *postgres.Tenant) rotation.Facts {
 	facts := rotation.Facts{
 		Asked:          s.object.AskedGeneration(),
 		Completed:      tenant.Claim.Generation,
-		Suspended:      s.object.Spec.Suspend,
+		Suspended:      s.object.Spec.Suspend || s.unbound != nil, // either forbids starting, and never finishing
 		Deleted:        s.deleted(),
 		DeliveryDigest: s.destination.Digest(),
 		Overlap:        s.strategy() == v1alpha1.RotationStrategyOverlap,
