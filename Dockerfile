@@ -1,3 +1,5 @@
+# Pin the base image by its digest where your registry is known: docker buildx imagetools inspect golang:1.26 prints it, and
+# FROM golang:1.26@sha256:<digest> uses it.
 FROM golang:1.26 AS build
 WORKDIR /src
 COPY go.mod go.sum ./

@@ -20,7 +20,7 @@ fi
 for module in . hack/tools/codegen hack/tools/lint hack/tools/vuln hack/tools/kubernetes; do
 	(cd "$module" && go mod verify >/dev/null)
 done
-for kustomization in config/*/kustomization.yaml config/components/*/kustomization.yaml; do
+for kustomization in $(find config -name kustomization.yaml); do
 	bin/kubectl kustomize "$(dirname "$kustomization")" >/dev/null
 done
 for mutant in test/faultmatrix/mutants/*.patch; do

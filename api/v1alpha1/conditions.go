@@ -103,10 +103,11 @@ const (
 
 const (
 	// Finalizer is on a TenantCredential from before a rotation opens until it is completed, so that a deletion never leaves
-	// a rotation half done.
+	// a rotation half done. It delays a deletion and gives no rights.
 	Finalizer = "credentials.systemprompt.io/finish-rotation"
-	// TakeOverFromAnnotation on a TenantCredential holds the UID of the cluster (its kube-system namespace's UID) whose claim
-	// on the tenant is to be taken over.
+	// TakeOverFromAnnotation on a TenantEnvironment holds the UID of a cluster (its kube-system namespace's UID): the environment's
+	// TenantCredentials take over the claims of that cluster while the annotation is there. On a TenantCredential it does nothing, because
+	// an editor of the namespace writes those.
 	TakeOverFromAnnotation = "credentials.systemprompt.io/take-over-from"
 	// ResumeRotationsAnnotation on a TenantEnvironment acknowledges a pause. Its value is the one that the condition RotationsPaused
 	// names, so that it acknowledges this pause and no later one.

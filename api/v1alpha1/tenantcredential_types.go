@@ -66,19 +66,21 @@ type RotationRequest struct {
 	// replacesRevision is the revision to be replaced: status.revision. The request is due while no newer revision is
 	// committed, so that it is done once, however often it is sent and by however many.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="self >= 0 && self <= 1000000000",message="write the revision that is to be replaced, as status.revision shows it"
+	// +kubebuilder:validation:XValidation:rule="self >= 0 && self <= 9007199254740991",message="write the revision that is to be replaced, as status.revision shows it"
 	ReplacesRevision int64 `json:"replacesRevision"`
 
-	// reason for people, such as "laptop lost". It goes into the ledger and into status.lastRotation.
+	// reason for people, such as "laptop lost": one line of plain text. It goes into the ledger and into status.lastRotation.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r'[\x{0000}-\x{001F}\x{007F}-\x{009F}\x{061C}\x{200E}\x{200F}\x{2028}-\x{202E}\x{2066}-\x{2069}]')`,message="write one line of plain text: no line break, tab or other control character, and no character that changes the direction of the text"
 	Reason string `json:"reason,omitempty"`
 
 	// requestedBy is who asks: your own username, unless you hold the verb attribute on the object.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r'[\x{0000}-\x{001F}\x{007F}-\x{009F}\x{061C}\x{200E}\x{200F}\x{2028}-\x{202E}\x{2066}-\x{2069}]')`,message="write one line of plain text: no line break, tab or other control character, and no character that changes the direction of the text"
 	RequestedBy string `json:"requestedBy,omitempty"`
 
 	// compromised says that somebody else may know the password. Then the rotation does not wait for the completion of another one, and
@@ -142,8 +144,8 @@ type Delivery struct {
 	Fly *FlyDelivery `json:"fly,omitempty"`
 
 	// connectionSecret delivers to a Secret in the object's own namespace, of type servicebinding.io/postgresql, with the keys url, host,
-	// port, username, password, database and sslmode. Its presence turns it on; without fly, nothing is asked of Fly at all. It needs the
-	// operator to have the rights of config/components/connection-secret.
+	// port, username, password, database and sslmode. Its presence turns it on; without fly, nothing is asked of Fly at all. The owner of the
+	// namespace gives the operator the right to it: docs/connection-secret.md.
 	// +optional
 	ConnectionSecret *ConnectionSecretDelivery `json:"connectionSecret,omitempty"`
 }

@@ -60,7 +60,8 @@ type Facts struct {
 	// Open: the ledger has a row that is not committed. Issued: its login is decided, and has a password already. Closed: it is because of a
 	// compromise, and the tenant's logins are closed already.
 	Open, Issued, Closed bool
-	// Lost: an attempt had been begun, Fly holds a value that the ledger does not know, and so the ledger has lost the attempt.
+	// Lost: an attempt had been begun, Fly holds a value that the ledger does not know, and so the ledger has lost the attempt. The object
+	// itself says that it had been begun, so that Lost gives no more rights than spec has: it does not pass over Suspended.
 	Lost bool
 	// Regressed: the ledger has lost rotations that were committed.
 	Regressed bool
@@ -135,11 +136,11 @@ func Decide(f Facts) Decision {
 	if f.Open {
 		return Decision{Start, OpenAttempt}
 	}
-	if f.Lost {
-		return Decision{Start, LedgerRegressed}
-	}
 	if f.Last != nil && !f.Last.Completed {
 		return underWay(f)
+	}
+	if f.Lost && !f.Suspended {
+		return Decision{Start, LedgerRegressed} // also on an object that is being deleted
 	}
 	cause := due(f)
 	switch {
@@ -195,7 +196,7 @@ func underWay(f Facts) Decision {
 
 func due(f Facts) Cause {
 	switch {
-	case f.Regressed:
+	case f.Regressed, f.Lost:
 		return LedgerRegressed
 	case f.Last != nil && f.Last.Drifted:
 		return DriftDetected

@@ -51,7 +51,8 @@ func TestDecide(t *testing.T) {
 		{"lost with the generation that was done", Facts{Asked: 2, Completed: 1, Regressed: true, DeliveryDigest: "d"}, Decision{Start, LedgerRegressed}},
 		{"lost while an older one rolls again", Facts{Asked: 1, Regressed: true, Suspended: true, Last: done(rolling)}, Decision{Start, LedgerRegressed}},
 		{"lost and suspended", Facts{Asked: 1, Completed: 1, Regressed: true, Suspended: true, DeliveryDigest: "d", Last: done()}, Decision{Hold, LedgerRegressed}},
-		{"an attempt lost by a failover, suspended and deleted", Facts{Asked: 1, Completed: 1, Lost: true, Suspended: true, Deleted: true, DeliveryDigest: "d", Last: done()}, Decision{Start, LedgerRegressed}},
+		{"an attempt lost by a failover, deleted", Facts{Asked: 1, Completed: 1, Lost: true, Deleted: true, DeliveryDigest: "d", Last: done()}, Decision{Start, LedgerRegressed}},
+		{"an attempt lost by a failover, suspended", Facts{Asked: 1, Completed: 1, Lost: true, Suspended: true, DeliveryDigest: "d", Last: done()}, Decision{Hold, LedgerRegressed}},
 		{"suspended and due", Facts{Asked: 2, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done()}, Decision{Hold, GenerationRaised}},
 		{"suspended and not due", Facts{Asked: 1, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done()}, Decision{Step: Nothing}},
 		{"deleted and due", Facts{Asked: 2, Completed: 1, Deleted: true, DeliveryDigest: "d", Last: done()}, Decision{Step: Nothing}},
@@ -107,11 +108,11 @@ func TestDecideInvariants(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := draw.Draw(t, "facts")
 		got := Decide(f)
-		unfinished := f.Open || f.Lost || f.Last != nil && !f.Last.Completed
+		unfinished := f.Open || f.Last != nil && !f.Last.Completed
 		if unfinished && got.Step != Start && got.Step != Finish {
 			t.Fatalf("an unfinished rotation is left alone: %+v", got)
 		}
-		if !unfinished && (f.Suspended || f.Deleted) && got.Step == Start {
+		if !unfinished && (f.Suspended || f.Deleted && !f.Lost) && got.Step == Start {
 			t.Fatalf("a rotation starts on a suspended or deleted object: %+v", got)
 		}
 		if (got.Step == Start || got.Step == Hold) != (got.Cause != "") {

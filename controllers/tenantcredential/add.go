@@ -25,7 +25,7 @@ const (
 )
 
 // AddToManager starts the controller with the manager: on changes of an object's spec or annotations, of its namespace's labels, and
-// of its environment, which the environments' controller tells of.
+// of its environment, which, but for one annotation, the environments' controller tells of.
 func (r *Reconciler) AddToManager(ctx context.Context, mgr ctrl.Manager, environmentChanged <-chan event.GenericEvent) error {
 	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.TenantCredential{}, environmentIndex, func(o client.Object) []string {
 		return []string{o.(*v1alpha1.TenantCredential).Spec.EnvironmentRef.Name}
@@ -37,10 +37,20 @@ func (r *Reconciler) AddToManager(ctx context.Context, mgr ctrl.Manager, environ
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("tenantcredential").
 		For(&v1alpha1.TenantCredential{}, builder.WithPredicates(changed)).
+		Watches(&v1alpha1.TenantEnvironment{}, handler.EnqueueRequestsFromMapFunc(r.inEnvironment), builder.WithPredicates(takeOverChanged)).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.inNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		WatchesRawSource(source.Channel(environmentChanged, handler.EnqueueRequestsFromMapFunc(r.inEnvironment))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, ReconciliationTimeout: passTimeout}).
 		Complete(r)
+}
+
+// takeOverChanged lets the environments pass whose tenants may, or may no longer, take over another cluster's claims.
+var takeOverChanged = predicate.Funcs{
+	CreateFunc: func(event.CreateEvent) bool { return false },
+	DeleteFunc: func(event.DeleteEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		return e.ObjectOld.GetAnnotations()[v1alpha1.TakeOverFromAnnotation] != e.ObjectNew.GetAnnotations()[v1alpha1.TakeOverFromAnnotation]
+	},
 }
 
 func (r *Reconciler) inNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {

@@ -16,7 +16,7 @@ import (
 func (s *scope) conditions(m messages) []metav1.Condition {
 	ready, progress := s.summary(m)
 	conditions := []metav1.Condition{ready, s.postgresSynced(m), s.hashSynced(m), s.flySecretSynced(m), s.flyMachinesUpdated(m)}
-	if s.deliversToSecret() {
+	if s.namesSecret() {
 		conditions = append(conditions, s.connectionSecretSynced(m))
 	}
 	if progress != nil {
@@ -45,9 +45,9 @@ func (s *scope) atObstacle(kind string, m messages) (metav1.Condition, bool) {
 	return condition(kind, s.obstacle.status, string(s.obstacle.failure.Reason), m.obstacle()), true
 }
 
-// held says that the pass saw the tenant, and that this object holds it.
+// held says that the pass saw the tenant, and that this object, in this cluster, holds it.
 func (s *scope) held() bool {
-	return s.tenant != nil && s.tenant.Claim != nil && s.tenant.Claim.UID == s.uid()
+	return s.tenant != nil && s.tenant.Claim != nil && s.tenant.Claim.UID == s.uid() && s.tenant.Claim.Cluster == s.cluster
 }
 
 func (s *scope) postgresSynced(m messages) metav1.Condition {

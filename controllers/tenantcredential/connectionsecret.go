@@ -48,10 +48,13 @@ const (
 
 func (s *scope) deliversToFly() bool { return s.object.Spec.Delivery.Fly != nil }
 
-// deliversToSecret says whether there is a Secret to look after. One of an object that is being deleted goes with it.
-func (s *scope) deliversToSecret() bool {
+// namesSecret says whether there is a Secret to look after. One of an object that is being deleted goes with it.
+func (s *scope) namesSecret() bool {
 	return s.object.Spec.Delivery.ConnectionSecret != nil && !s.deleted()
 }
+
+// deliversToSecret says whether passwords go into it: none do in a namespace that has lost its binding.
+func (s *scope) deliversToSecret() bool { return s.namesSecret() && s.unbound == nil }
 
 // intoNowhere says that an attempt was begun that nobody is left to receive the password of. Nothing outside PostgreSQL was changed by it.
 func (s *scope) intoNowhere() bool {
@@ -100,12 +103,16 @@ func (s *scope) secretAhead(tenant *postgres.Tenant) bool {
 // settleSecret looks at the connection Secret and promotes what is committed. Trouble with it must not keep the Machines waiting that the
 // same password was sent to: where a rotation is committed, it comes up again once they have moved.
 func (r *Reconciler) settleSecret(ctx context.Context, s *scope) error {
-	if !s.deliversToSecret() {
+	if !s.namesSecret() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	s.secret = connectionSecret{}
+	if s.unbound != nil {
+		r.withholdSecret(ctx, s)
+		return nil
+	}
 	err := r.settle(ctx, s)
 	if err != nil && rolling(s.tenant) {
 		s.secret.trouble = err
@@ -126,12 +133,9 @@ func (r *Reconciler) settle(ctx context.Context, s *scope) error {
 	if s.tenant.Last == nil || s.behind(s.tenant) {
 		return nil
 	}
-	staged, err := r.readSecret(ctx, s.stagedKey(s.tenant.Last.Revision))
+	staged, err := r.readOwnSecret(ctx, s, s.stagedKey(s.tenant.Last.Revision))
 	if err != nil {
 		return err
-	}
-	if staged != nil && !s.owns(staged) {
-		staged = nil
 	}
 	switch {
 	case s.secret.state != secretCurrent && staged != nil && contentOf(staged, s.tenant.Last):
@@ -169,6 +173,9 @@ func (r *Reconciler) promote(ctx context.Context, s *scope, present, staged *cor
 	}
 	if last := tenants[0].Last; last == nil || last.Revision != s.tenant.Last.Revision {
 		return secretObstacle(failure.New(failure.Retry, failure.Superseded, "another process went on with this rotation"))
+	}
+	if err := r.stillBound(ctx, s); err != nil {
+		return err
 	}
 	if err := r.writeSecret(ctx, s, present, staged); err != nil {
 		return err
@@ -231,6 +238,15 @@ func (r *Reconciler) readSecret(ctx context.Context, key client.ObjectKey) (*cor
 		return nil, refusedSecret(err, key.Name)
 	}
 	return &secret, nil
+}
+
+// readOwnSecret returns nil also where the Secret is not the operator's own.
+func (r *Reconciler) readOwnSecret(ctx context.Context, s *scope, key client.ObjectKey) (*corev1.Secret, error) {
+	secret, err := r.readSecret(ctx, key)
+	if err != nil || secret == nil || !s.owns(secret) {
+		return nil, err
+	}
+	return secret, nil
 }
 
 func (r *Reconciler) writeSecret(ctx context.Context, s *scope, present, content *corev1.Secret) error {

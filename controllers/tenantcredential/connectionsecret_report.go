@@ -24,7 +24,7 @@ func (s *scope) connectionSecretSynced(m messages) metav1.Condition {
 		return c
 	}
 	switch {
-	case !s.held() || s.secret.state == secretUnseen || s.behind(s.tenant):
+	case !s.held() || s.unbound != nil || s.secret.state == secretUnseen || s.behind(s.tenant):
 		return s.former(kind)
 	case s.tenant.Last == nil && s.secret.state == secretAbsent:
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonAdopted, fmt.Sprintf("%s does not exist, and nobody has the present password. Nothing was changed. To have it made, raise spec.rotationGeneration to %d.",
@@ -78,7 +78,7 @@ func (s *scope) everybodyHas(revision int64) string {
 	switch {
 	case s.deliversToFly():
 		return fmt.Sprintf("Every Machine of app %s has revision %d", s.tenant.FlyApp, revision)
-	case s.deliversToSecret():
+	case s.namesSecret():
 		return fmt.Sprintf("Secret %s has revision %d", s.secretKey(), revision)
 	default:
 		return fmt.Sprintf("Nobody is left to receive revision %d", revision)
@@ -104,6 +104,9 @@ func (m messages) rollingSecret() string {
 	}
 }
 
+// connectionSecretRole is the ClusterRole of config/components/connection-secret.
+const connectionSecretRole = "tenant-credential-operator-connection-secret" //nolint:gosec // the name of a role
+
 // withoutSecret says what trouble with the Secret means.
 func (m messages) withoutSecret() string {
 	if !rolling(m.tenant) {
@@ -127,8 +130,9 @@ func (m messages) connectionSecret() (fact, command string) {
 		return fmt.Sprintf("Secret %s/%s is there, and is not one that the operator has made for this object, or somebody has made it immutable", namespace, detail),
 			fmt.Sprintf("Write another name into spec.delivery.connectionSecret, or, if nobody needs it: kubectl -n %s delete secret %s", namespace, detail)
 	case failure.PermissionDenied:
-		return fmt.Sprintf("Kubernetes does not let the operator read and write Secret %s/%s (403)", namespace, detail),
-			"Give it the right: kubectl apply -k config/components/connection-secret; where it has it, a quota or an admission policy refuses the Secret."
+		return fmt.Sprintf("Kubernetes does not let the operator read and write Secret %s/%s (403: no right, a quota, or an admission policy)", namespace, detail),
+			fmt.Sprintf("To fix: kubectl -n %s create rolebinding %[2]s --clusterrole=%[2]s --serviceaccount=%[3]s:tenant-credential-operator",
+				namespace, connectionSecretRole, m.namespace)
 	case failure.Rejected:
 		return detail, fmt.Sprintf("It is tried again by itself; see kubectl -n %s get resourcequota,secret, and the admission policies.", namespace)
 	default:

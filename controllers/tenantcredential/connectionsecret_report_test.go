@@ -62,7 +62,7 @@ func TestReportOfConnectionSecret(t *testing.T) {
 		{"no right to it", func(s *scope) {
 			s.secret = connectionSecret{}
 			s.obstacle = obstacleOf(secretObstacle(failure.New(failure.Stall, failure.PermissionDenied, "acme-db")))
-		}, "False/PermissionDenied", "Stalled/PermissionDenied", "kubectl apply -k config/components/connection-secret", "False/PermissionDenied", "", status.FailedStatus},
+		}, "False/PermissionDenied", "Stalled/PermissionDenied", "To fix: kubectl -n tenants create rolebinding tenant-credential-operator-connection-secret --clusterrole=tenant-credential-operator-connection-secret --serviceaccount=system:tenant-credential-operator", "False/PermissionDenied", "", status.FailedStatus},
 		{"committed, and not promoted yet", func(s *scope) {
 			s.tenant.Last.State, s.secret.state = postgres.StateCommitted, secretOther
 			s.obstacle = obstacleOf(taken)

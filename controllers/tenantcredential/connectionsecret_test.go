@@ -45,7 +45,9 @@ func newSecretWorld(t *testing.T) *secretWorld {
 	s.object.Spec.Delivery = v1alpha1.Delivery{ConnectionSecret: &v1alpha1.ConnectionSecretDelivery{Name: "acme-db"}}
 	s.destination.Variable, s.destination.ConnectionSecret = "", "tenants/acme-db"
 	s.flySeen = false
-	api := fake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).Build()
+	s.environment.Spec.AllowedNamespaces.From = v1alpha1.NamespacesFromAll
+	bound := map[string]string{v1alpha1.TenantLabelPrefix + s.id(): v1alpha1.TenantLabelAllowed}
+	api := fake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).WithObjects(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "tenants", Labels: bound}}).Build()
 	w := &secretWorld{t: t, s: s, r: &Reconciler{Client: api, Live: api}}
 	s.connection = &Environment{Postgres: ledgerOf{observe: func() postgres.Tenant { return *w.s.tenant }}}
 

@@ -12,8 +12,11 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
 )
 
-func (r *Reconciler) decide(_ context.Context, s *scope) error {
+func (r *Reconciler) decide(ctx context.Context, s *scope) error {
 	s.decision = rotation.Decide(s.facts(s.tenant))
+	if s.unbound != nil {
+		return r.finishUnbound(ctx, s)
+	}
 	if s.decision.Step == rotation.Nothing && !s.deleted() && s.request() != nil && s.request().ReplacesRevision > s.newestRevision(s.tenant) {
 		return readyObstacle(failure.Stall, v1alpha1.ReasonInvalidSpec, "rotationRequest")
 	}
@@ -40,7 +43,7 @@ func (s *scope) facts(tenant *postgres.Tenant) rotation.Facts {
 	facts := rotation.Facts{
 		Asked:          s.object.AskedGeneration(),
 		Completed:      tenant.Claim.Generation,
-		Suspended:      s.object.Spec.Suspend,
+		Suspended:      s.object.Spec.Suspend || s.unbound != nil, // either forbids starting, and never finishing
 		Deleted:        s.deleted(),
 		DeliveryDigest: s.destination.Digest(),
 		Overlap:        s.strategy() == v1alpha1.RotationStrategyOverlap,

@@ -151,6 +151,8 @@ func (m messages) consequence() string {
 	switch {
 	case m.tenant == nil || m.tenant.Claim == nil:
 		return "Nothing was changed."
+	case m.unbound != nil && unfinished(m.tenant):
+		return "The rotation in progress delivers nothing to this namespace."
 	case closedLogins(m.tenant) && m.deliversToFly() && (m.failed().Class == failure.Unknown || m.secretDrifted()):
 		return fmt.Sprintf("%s Fly may hold a password that is not valid: do not deploy app %s until this object is Ready.", m.closed(), m.tenant.FlyApp)
 	case closedLogins(m.tenant):
@@ -228,7 +230,7 @@ func (m messages) setUp() (fact, command string) {
 			fmt.Sprintf("If the tenant belongs here: kubectl label namespace %s %s%s=%s", object.Namespace, v1alpha1.TenantLabelPrefix, object.Spec.TenantID, v1alpha1.TenantLabelAllowed)
 	case v1alpha1.ReasonOwnershipConflict:
 		return m.failed().Detail,
-			fmt.Sprintf("Delete one of the two objects; to take it over from another cluster: kubectl -n %s annotate tcred %s %s=<that cluster's kube-system UID>", object.Namespace, object.Name, v1alpha1.TakeOverFromAnnotation)
+			fmt.Sprintf("To fix: delete one of the two objects; or, to take over the claims of a cluster that is gone: kubectl annotate tenv %s %s=<that cluster's kube-system UID>", environment, v1alpha1.TakeOverFromAnnotation)
 	case v1alpha1.ReasonDriftDetected:
 		return fmt.Sprintf("The password of %s was changed by somebody else during the roll-out", m.login()), m.replaceHalted()
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 )
@@ -20,7 +21,7 @@ func (w *world) actions(rt *rapid.T) map[string]func(*rapid.T) {
 		"fail over": w.drawFailover, "foreign change": w.drawForeign, "late write": w.drawLate, "machine": w.drawMachine,
 		"nuisance": w.drawNuisance, "time": w.drawTime, "outage": w.drawOutage, "rename": w.drawRename,
 		"request": w.drawRequest, "session policy": w.drawSessionPolicy, "session": w.drawSession, "strategy": w.drawStrategy, "roll-out": w.drawRollout,
-		"delivery": w.drawOtherDelivery, "connection Secret": w.drawSecret,
+		"delivery": w.drawOtherDelivery, "connection Secret": w.drawSecret, "binding": w.drawBinding, "finalizer": w.drawFinalizer,
 	}
 	names := slices.Sorted(maps.Keys(disturbing))
 	some := rapid.SliceOfNDistinct(rapid.SampledFrom(names), 1, 9, rapid.ID[string]).Draw(rt, "disturbances")
@@ -42,7 +43,7 @@ func (w *world) actions(rt *rapid.T) map[string]func(*rapid.T) {
 }
 
 // callsOfAPass is about how many calls a pass makes that rotates.
-const callsOfAPass = 26
+const callsOfAPass = 28
 
 var verdicts = []verdict{failsBefore, losesAnswer, landsLate, hangs, diesBefore, diesAfter}
 
@@ -177,6 +178,18 @@ func (w *world) drawRollout(rt *rapid.T) {
 func (w *world) drawSuspend(rt *rapid.T) {
 	w.theObject(rt)
 	w.edit(func(o *v1alpha1.TenantCredential) { o.Spec.Suspend = !o.Spec.Suspend })
+}
+
+// drawBinding has the platform team take the namespace's binding away, or give it back.
+func (w *world) drawBinding(*rapid.T) { w.bind(!w.bound()) }
+
+// drawFinalizer has an editor write the operator's finalizer by hand. Where Fly has another value than the ledger's it looks like an attempt
+// that was lost.
+func (w *world) drawFinalizer(rt *rapid.T) {
+	if object := w.theObject(rt); !object.DeletionTimestamp.IsZero() {
+		rt.SkipNow() // the API server refuses it
+	}
+	w.edit(func(o *v1alpha1.TenantCredential) { controllerutil.AddFinalizer(o, v1alpha1.Finalizer) })
 }
 
 func (w *world) drawVariable(rt *rapid.T) {

@@ -42,10 +42,38 @@ var scheme = func() *runtime.Scheme {
 func newAPI() client.WithWatch {
 	environment := &v1alpha1.TenantEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "sandbox"}}
 	environment.Spec.AllowedNamespaces.From = v1alpha1.NamespacesFromAll
-	environment.Spec.TenantBinding = v1alpha1.TenantBindingNone
+	environment.Spec.TenantBinding = v1alpha1.TenantBindingNamespaceLabel
 	environment.Spec.Postgres.Internal.Host, environment.Spec.Postgres.Internal.Port = "db", 5432
 	return fake.NewClientBuilder().WithScheme(scheme).WithGlobalResourceVersionCounter().WithStatusSubresource(&v1alpha1.TenantCredential{}).
-		WithObjects(environment, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: key.Namespace}}).Build()
+		WithObjects(environment, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: key.Namespace, Labels: map[string]string{bindingLabel: v1alpha1.TenantLabelAllowed}}}).Build()
+}
+
+const bindingLabel = v1alpha1.TenantLabelPrefix + tenantID
+
+// bound says whether the namespace is bound to the tenant now.
+func (w *world) bound() bool {
+	return w.namespace().Labels[bindingLabel] == v1alpha1.TenantLabelAllowed
+}
+
+func (w *world) namespace() *corev1.Namespace {
+	var namespace corev1.Namespace
+	w.must(w.api.Get(context.Background(), client.ObjectKey{Name: key.Namespace}, &namespace))
+	return &namespace
+}
+
+// bind is the platform team's decision. Passes that are under way may have seen the former one.
+func (w *world) bind(bound bool) {
+	namespace := w.namespace()
+	namespace.Labels = map[string]string{}
+	if bound {
+		namespace.Labels[bindingLabel] = v1alpha1.TenantLabelAllowed
+		for _, p := range w.processes {
+			p.unbound = false
+		}
+	}
+	w.must(w.api.Update(context.Background(), namespace))
+	w.disturb()
+	w.wake()
 }
 
 // object is the TenantCredential as the API server has it, nil where there is none.
@@ -93,7 +121,7 @@ func (w *world) edit(change func(*v1alpha1.TenantCredential)) {
 
 // delete may take the only witness away of what a failover has lost.
 func (w *world) delete() {
-	if last := w.ledger.now.last(); last == nil && w.object().Status.Revision > 0 || last != nil && w.object().Status.Revision > last.Revision {
+	if last := w.ledger.now.last(); !w.bound() || last == nil && w.object().Status.Revision > 0 || last != nil && w.object().Status.Revision > last.Revision {
 		w.foreign = true
 	}
 	w.must(w.api.Delete(context.Background(), w.object()))
@@ -109,6 +137,10 @@ func (p *process) cacheClient() client.Client {
 	return interceptor.NewClient(p.w.api, interceptor.Funcs{
 		Create: secrets.Create, Update: secrets.Update, Delete: secrets.Delete,
 		Get: func(ctx context.Context, c client.WithWatch, k client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if namespace, is := o.(*corev1.Namespace); is {
+				p.namespace.DeepCopyInto(namespace)
+				return nil
+			}
 			into, is := o.(*v1alpha1.TenantCredential)
 			if !is {
 				return c.Get(ctx, k, o, opts...)

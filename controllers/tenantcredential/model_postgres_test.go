@@ -48,6 +48,9 @@ func (c postgresOf) changeHeld(ctx context.Context, name, uid string, f func(*fa
 
 func (c postgresOf) Adopt(ctx context.Context, a postgres.Adoption) (claim postgres.Claim, err error) {
 	err = c.change(ctx, "adopt", func(f *facts) error {
+		if c.p.unbound {
+			c.p.w.violated("the tenant was adopted by an object in a namespace that is not bound")
+		}
 		generation := int64(0)
 		if f.claim != nil && f.claim.UID != a.UID {
 			if f.claim.UID != a.ReplacesUID {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
@@ -39,7 +40,8 @@ type process struct {
 	session    *session        // the last transaction, over or not
 	unwell     map[string]bool // the Fly client's memory: Machines that were unwell at the last Probe
 
-	cached *v1alpha1.TenantCredential // nil = the cache has none
+	cached    *v1alpha1.TenantCredential // nil = the cache has none
+	namespace *corev1.Namespace          // as the cache has it
 
 	// The work queue: when the object is looked at next.
 	due    time.Time
@@ -56,6 +58,7 @@ type process struct {
 	healthy bool // no fault was met
 	begunAt int  // the disturbances that there had been
 	held    bool // the object was suspended, or going, all the time
+	unbound bool // the namespace was not bound to the tenant, all the time
 	arrived chan struct{}
 	goOn    chan bool
 	ended   chan outcome
@@ -108,6 +111,10 @@ func (p *process) pass(s script) {
 	case p.w.former != nil && version(p.w.former) > version(p.cached):
 		p.cached = p.w.former
 	}
+	if !s.stale || p.namespace == nil {
+		p.namespace = p.w.namespace()
+	}
+	p.unbound = !p.w.bound()
 	p.running, p.calls, p.faults, p.pauseAt, p.woken = true, 0, s.faults, s.pauseAt, false
 	p.fresh, p.healthy, p.begunAt = !s.stale, true, p.w.disturbances
 	live := p.w.object()

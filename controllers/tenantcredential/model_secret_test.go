@@ -37,10 +37,14 @@ func (p *process) writesOfSecrets() interceptor.Funcs {
 	write := func(ctx context.Context, name string, o client.Object, effect func(client.Object) error) error {
 		secret := o.(*corev1.Secret).DeepCopy()
 		p.w.passwords[string(secret.Data["password"])] = true
+		if p.unbound {
+			p.w.violated("a password is written into a namespace that is not bound")
+		}
+		p.w.secretSent(secret)
 		return p.call(ctx, apiSide, name, func() error {
 			err := effect(secret)
 			if err == nil {
-				p.w.secretWritten(secret)
+				p.w.delivered[string(secret.Data["password"])] = true
 			}
 			return err
 		})
@@ -60,10 +64,10 @@ func (p *process) writesOfSecrets() interceptor.Funcs {
 
 const createSecret, updateSecret = "create secret", "update secret"
 
-// secretWritten judges a write: until it is committed no password is in the Secret that is read.
-func (w *world) secretWritten(secret *corev1.Secret) {
+// secretSent judges a write: until it is committed no password goes into the Secret that is read. A failover may lose the commit while the
+// write is under way.
+func (w *world) secretSent(secret *corev1.Secret) {
 	password := string(secret.Data["password"])
-	w.delivered[password] = true
 	if secret.Name != secretKey.Name {
 		return
 	}

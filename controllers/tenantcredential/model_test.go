@@ -108,7 +108,7 @@ func (w *world) heal() {
 		w.wake() // the environments' controller tells
 	}
 	w.pooled = false
-	w.disturb()
+	w.bind(true)
 	w.check()
 }
 

@@ -128,9 +128,15 @@ func (w *world) setPassword(text string, role, hash bool) {
 
 // rotationOpened judges the moment at which a rotation begins.
 func (w *world) rotationOpened(p *process, f *facts, row *postgres.Rotation) {
+	if p.unbound {
+		w.violated("a rotation (%s) has been started for an object in a namespace that is not bound", row.Reason)
+	}
 	asked := row.Reason == string(rotation.GenerationRaised) || row.Reason == string(rotation.Requested) ||
 		row.Reason == string(rotation.DeliveryChanged) && (f.last() == nil || f.last().State == postgres.StateCompleted)
-	if asked && p.held {
+	live := w.object() // one that is going, and has lost an attempt, is not left with a value at Fly that never became valid
+	lost := row.Reason == string(rotation.LedgerRegressed) && (f.last() == nil || f.last().State == postgres.StateCompleted) &&
+		live != nil && live.DeletionTimestamp.IsZero()
+	if (asked || lost) && p.held {
 		w.violated("a rotation (%s) has been started for an object that is suspended or going", row.Reason)
 	}
 	if row.Reason != string(rotation.GenerationRaised) {

@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -28,57 +26,33 @@ func (r *Reconciler) findEnvironment(ctx context.Context, s *scope) error {
 		return fmt.Errorf("reading TenantEnvironment %s: %w", name, err)
 	}
 	s.environment = &environment
-	s.connection = r.Environment(name)
-	if s.connection != nil {
+	return nil
+}
+
+// connect takes the environment's connections. An object that is unbound is not told how the environment is.
+func (r *Reconciler) connect(_ context.Context, s *scope) error {
+	s.connection = r.Environment(s.environment.Name)
+	switch {
+	case s.connection != nil:
 		return nil
+	case s.unbound != nil:
+		return s.unbound
 	}
 	detail := "it has not been looked at yet"
-	if ready := meta.FindStatusCondition(environment.Status.Conditions, v1alpha1.ReadyCondition); ready != nil && ready.Status == metav1.ConditionFalse {
+	if ready := meta.FindStatusCondition(s.environment.Status.Conditions, v1alpha1.ReadyCondition); ready != nil && ready.Status == metav1.ConditionFalse {
 		detail = ready.Reason
 	}
 	return &obstacle{condition: v1alpha1.PostgresSyncedCondition, status: metav1.ConditionUnknown,
 		failure: failure.New(failure.Wait, v1alpha1.ReasonEnvironmentNotReady, detail)}
 }
 
-// checkNamespace asks whether the environment accepts the namespace, and whether the namespace is bound to the tenant. A rotation
-// that is under way is finished all the same: only claim and ledger can say so, and they come later.
-func (r *Reconciler) checkNamespace(ctx context.Context, s *scope) error {
-	if hasFinalizer(s.object) {
-		return nil
-	}
-	var namespace corev1.Namespace
-	if err := r.Client.Get(ctx, client.ObjectKey{Name: s.object.Namespace}, &namespace); err != nil {
-		return fmt.Errorf("reading the namespace: %w", err)
-	}
-	allowed, err := namespaceAllowed(s.environment.Spec.AllowedNamespaces, namespace.Labels)
-	if err != nil {
-		return err
-	}
-	if !allowed {
-		return readyObstacle(failure.Stall, v1alpha1.ReasonNamespaceNotAllowed, "")
-	}
-	if s.environment.Spec.TenantBinding != v1alpha1.TenantBindingNone &&
-		namespace.Labels[v1alpha1.TenantLabelPrefix+s.id()] != v1alpha1.TenantLabelAllowed {
-		return readyObstacle(failure.Stall, v1alpha1.ReasonTenantNotBound, "")
-	}
-	return nil
-}
-
-func namespaceAllowed(allowed v1alpha1.AllowedNamespaces, namespaceLabels map[string]string) (bool, error) {
-	if allowed.From == v1alpha1.NamespacesFromAll {
-		return true, nil
-	}
-	selector, err := metav1.LabelSelectorAsSelector(allowed.Selector)
-	if err != nil {
-		return false, fmt.Errorf("allowedNamespaces.selector of the environment: %w", err)
-	}
-	return selector.Matches(labels.Set(namespaceLabels)), nil
-}
-
-// observePostgres reads role, stored hash, claim and ledger in one call.
+// observePostgres reads role, stored hash, claim and ledger in one call. An object that is unbound is not told of an error.
 func (r *Reconciler) observePostgres(ctx context.Context, s *scope) error {
 	tenants, err := s.connection.Postgres.Observe(ctx, []string{s.id()})
-	if err != nil {
+	switch {
+	case err != nil && s.unbound != nil:
+		return s.unbound
+	case err != nil:
 		return postgresObstacle(err)
 	}
 	s.tenant = &tenants[0]
@@ -91,9 +65,14 @@ func (r *Reconciler) observePostgres(ctx context.Context, s *scope) error {
 	if s.deliversToFly() {
 		s.destination.Variable = s.object.Spec.Delivery.Fly.Variable
 	}
-	if s.object.Spec.Delivery.ConnectionSecret != nil {
+	if s.object.Spec.Delivery.ConnectionSecret != nil && s.unbound == nil {
 		s.destination.ConnectionSecret = s.secretKey().String()
 	}
+	return nil
+}
+
+// checkTenant says what the tenant lacks in PostgreSQL.
+func (r *Reconciler) checkTenant(_ context.Context, s *scope) error {
 	switch {
 	case !s.tenant.Found:
 		return postgresObstacle(failure.New(failure.Wait, failure.TenantNotFound, ""))

@@ -14,12 +14,13 @@ import (
 )
 
 // claim makes sure that this object holds the tenant. A claim outlives its object: one that was deleted and made again takes its
-// predecessor's over, with all that has been done, and rotates nothing.
+// predecessor's over, with all that has been done, and rotates nothing. The claim of another cluster is taken over if the environment,
+// which the platform team writes, says so; what the object says of itself has no part in it.
 func (r *Reconciler) claim(ctx context.Context, s *scope) error {
-	held := s.tenant.Claim
-	if held != nil && held.UID == s.uid() && held.Cluster == r.Cluster {
+	if s.held() {
 		return nil
 	}
+	held := s.tenant.Claim
 	if s.deleted() {
 		return readyObstacle(failure.Stall, v1alpha1.ReasonOwnershipConflict, "Another object holds the tenant by now")
 	}
@@ -27,7 +28,10 @@ func (r *Reconciler) claim(ctx context.Context, s *scope) error {
 		TenantID: s.id(), UID: s.uid(), Cluster: r.Cluster,
 		Environment: s.environment.Name, Namespace: s.object.Namespace, Name: s.object.Name,
 		Generation:   s.object.AskedGeneration(),
-		TakeOverFrom: s.object.Annotations[v1alpha1.TakeOverFromAnnotation],
+		TakeOverFrom: s.environment.Annotations[v1alpha1.TakeOverFromAnnotation],
+	}
+	if err := r.stillBound(ctx, s); err != nil {
+		return err
 	}
 	if held != nil && held.Cluster == r.Cluster {
 		gone, err := r.holderIsGone(ctx, held)
@@ -41,12 +45,21 @@ func (r *Reconciler) claim(ctx context.Context, s *scope) error {
 	if _, err := s.connection.Postgres.Adopt(ctx, adoption); err != nil {
 		return postgresObstacle(err)
 	}
-	return r.observeAgain(ctx, s, 0)
+	if err := r.observeAgain(ctx, s, 0); err != nil {
+		return err
+	}
+	if !s.held() {
+		return readyObstacle(failure.Stall, v1alpha1.ReasonOwnershipConflict, "Another object has claimed the tenant at the same moment")
+	}
+	return nil
 }
 
 // observeAgain reads what this pass has changed. A failover in between may have lost it: the claim, or the revision that was committed.
 func (r *Reconciler) observeAgain(ctx context.Context, s *scope, committed int64) error {
 	if err := r.observePostgres(ctx, s); err != nil {
+		return err
+	}
+	if err := r.checkTenant(ctx, s); err != nil {
 		return err
 	}
 	if s.tenant.Claim == nil || committed > 0 && (s.tenant.Last == nil || s.tenant.Last.Revision < committed) {
@@ -80,21 +93,43 @@ func (r *Reconciler) ensureFinalizer(ctx context.Context, s *scope) error {
 	return r.patchFinalizers(ctx, s, func(o *v1alpha1.TenantCredential) { controllerutil.AddFinalizer(o, v1alpha1.Finalizer) })
 }
 
-// releaseFinalizer lets the object go once nothing is unfinished, or once the tenant, or its app, is gone: then there is nobody
-// left to be locked out, or to receive a password.
+// releaseFinalizer lets the object go once nothing of its own is unfinished. The ledger knows what is: a finalizer that an editor has
+// written by hand gives no rights, and ends nothing of another holder's.
 func (r *Reconciler) releaseFinalizer(ctx context.Context, s *scope) error {
-	if !hasFinalizer(s.object) || s.tenant == nil {
+	if !hasFinalizer(s.object) || !s.mayLetGo() {
 		return nil
 	}
-	if unfinished(s.tenant) && !(s.deleted() && s.nobodyLeft()) {
-		return nil
-	}
-	if s.tenant.Open != nil && s.tenant.Claim.UID == s.uid() {
-		if err := s.connection.Postgres.Discard(ctx, s.id(), s.uid(), s.tenant.Open.Revision); err != nil {
+	if s.tenant != nil && s.held() && s.tenant.Open != nil {
+		if err := r.discard(ctx, s); err != nil {
 			return err
 		}
 	}
 	return r.patchFinalizers(ctx, s, func(o *v1alpha1.TenantCredential) { controllerutil.RemoveFinalizer(o, v1alpha1.Finalizer) })
+}
+
+// mayLetGo says that no rotation of this object is left to be finished, or that the tenant, or its app, is gone: then no app is left to be
+// locked out, or to receive a password. An object that stays keeps the finalizer while it may be the only witness of an attempt that the
+// ledger has lost.
+func (s *scope) mayLetGo() bool {
+	switch {
+	case s.tenant == nil:
+		return s.shutOut && s.deleted()
+	case !s.held():
+		return s.tenant.Claim != nil || s.deleted()
+	case unfinished(s.tenant):
+		return s.deleted() && s.nobodyLeft()
+	default:
+		return s.deleted() || s.decision.Step != "" && !s.lost(s.tenant)
+	}
+}
+
+// discard gives up the attempt that is open.
+func (r *Reconciler) discard(ctx context.Context, s *scope) error {
+	if err := s.connection.Postgres.Discard(ctx, s.id(), s.uid(), s.tenant.Open.Revision); err != nil {
+		return err
+	}
+	s.tenant.Open = nil
+	return nil
 }
 
 func (s *scope) nobodyLeft() bool {

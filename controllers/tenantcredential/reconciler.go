@@ -70,9 +70,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	steps := []func(context.Context, *scope) error{
 		r.findEnvironment,
-		r.awaitTurn,
 		r.checkNamespace,
+		r.connect,
+		r.awaitTurn,
 		r.observePostgres,
+		r.admit,
+		r.checkTenant,
 		r.claim,
 		r.endSessions,
 		r.settleSecret,
@@ -105,7 +108,7 @@ func (r *Reconciler) begin(ctx context.Context, req ctrl.Request) (*scope, error
 		}
 		return nil, client.IgnoreNotFound(err)
 	}
-	s := &scope{object: &object, before: object.DeepCopy(), now: time.Now()}
+	s := &scope{object: &object, before: object.DeepCopy(), now: time.Now(), cluster: r.Cluster}
 	if s.deleted() && !hasFinalizer(&object) {
 		return nil, nil
 	}

@@ -96,8 +96,8 @@ func newPassword(login string) (password, error) {
 	return password{login: login, value: value, verifier: verifier}, err
 }
 
-// readLive makes sure that the attempt answers what is asked for now: the cache may lag behind, and spec.suspend may be in what
-// it has not seen.
+// readLive makes sure that the attempt answers what is asked for now: the cache may lag behind, and spec.suspend, or the loss of the
+// namespace's binding, may be in what it has not seen.
 func (r *Reconciler) readLive(ctx context.Context, s *scope) error {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
@@ -108,7 +108,7 @@ func (r *Reconciler) readLive(ctx context.Context, s *scope) error {
 	if live.UID != s.object.UID || live.Generation != s.object.Generation {
 		return errLater
 	}
-	return nil
+	return r.stillBound(ctx, s)
 }
 
 // open records the intent, without any secret: a crash from here on can not be forgotten. An open row is used as it is, and not asked

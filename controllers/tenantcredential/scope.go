@@ -76,14 +76,24 @@ type scope struct {
 	object *v1alpha1.TenantCredential // its status is written by report alone
 	before *v1alpha1.TenantCredential
 	now    time.Time
+	// cluster is the Reconciler's.
+	cluster string
 
 	// By findEnvironment.
 	environment *v1alpha1.TenantEnvironment
-	connection  *Environment
 
-	// By observePostgres, and anew by each step that changes the ledger. Nil until then.
+	// By checkNamespace: why the object may not have the tenant in its namespace; nil = it may.
+	unbound *obstacle
+
+	// By connect.
+	connection *Environment
+
+	// By observePostgres, and anew by each step that changes the ledger. Nil until then, and for an object that admit has shut out.
 	tenant      *postgres.Tenant
 	destination credential.Destination
+
+	// By admit: the object is unbound, and the ledger has no rotation of it to finish.
+	shutOut bool
 
 	// By observeFly. flySeen says that Fly was asked and answered.
 	flySeen   bool

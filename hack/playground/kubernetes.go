@@ -147,7 +147,8 @@ func (c *cluster) run(ctx context.Context, manifest []byte, arguments ...string)
 	return nil
 }
 
-// install applies what config/default has but the Deployment, as here the manager is a process, and the component for connection Secrets.
+// install applies what config/default has but the Deployment, as here the manager is a process, and the component for connection Secrets,
+// with the right to them in the tenants' namespaces.
 func (c *cluster) install(ctx context.Context) error {
 	repo, err := repository()
 	if err != nil {
@@ -157,7 +158,7 @@ func (c *cluster) install(ctx context.Context) error {
 	if err := c.run(ctx, nil, "apply", "-f", filepath.Join(config, "default", "namespace.yaml")); err != nil {
 		return err
 	}
-	for _, part := range []string{"crd", "rbac", "admission", filepath.Join("components", "connection-secret")} {
+	for _, part := range []string{"crd", "rbac", "admission", "network-policy", filepath.Join("components", "connection-secret")} {
 		if err := c.run(ctx, nil, "apply", "-k", filepath.Join(config, part)); err != nil {
 			return err
 		}
@@ -166,7 +167,15 @@ func (c *cluster) install(ctx context.Context) error {
 		"tenantcredentials.credentials.systemprompt.io", "tenantenvironments.credentials.systemprompt.io"); err != nil {
 		return err
 	}
-	return c.run(ctx, namespaces(), "apply", "-f", "-")
+	if err := c.run(ctx, namespaces(), "apply", "-f", "-"); err != nil {
+		return err
+	}
+	for _, environment := range environments {
+		if err := c.run(ctx, nil, "-n", "tenants-"+environment, "apply", "-k", filepath.Join(config, "components", "connection-secret", "namespace")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // namespaces are the tenants' ones, bound to their tenants, and the account that reads the metrics.

@@ -25,6 +25,8 @@ func TestMalformedObjectsAreRefused(t *testing.T) {
 		{"bad variable", "write the name of an environment variable, for example DATABASE_URL", []string{id, environment, "delivery: {fly: {variable: DATABASE-URL}}"}},
 		{"request without a revision", "spec.rotationRequest.replacesRevision: Required", []string{id, environment, "rotationRequest: {reason: lost}"}},
 		{"request for no revision", "write the revision that is to be replaced, as status.revision shows it", []string{id, environment, "rotationRequest: {replacesRevision: -1}"}},
+		{"request beyond every revision", "write the revision that is to be replaced, as status.revision shows it", []string{id, environment, "rotationRequest: {replacesRevision: 9007199254740992}"}},
+		{"line break in a reason", "write one line of plain text", []string{id, environment, `rotationRequest: {replacesRevision: 1, reason: "a\nb"}`}},
 		{"empty reason", "spec.rotationRequest.reason", []string{id, environment, `rotationRequest: {replacesRevision: 1, reason: ""}`}},
 		{"unknown session policy", `supported values: "Keep", "Terminate"`, []string{id, environment, "rotation: {sessionPolicy: Kill}"}},
 		{"unknown strategy", `supported values: "InPlace", "Overlap"`, []string{id, environment, "rotation: {strategy: Twice}"}},
@@ -86,7 +88,7 @@ func TestExplain(t *testing.T) {
 }
 
 // The manager's own account can do what it needs and nothing else. In the tenants' namespaces it reads and writes Secrets by name, and only
-// because the playground has the component that allows it.
+// because the owners of those have given it the right.
 func TestLeastPrivilege(t *testing.T) {
 	t.Parallel()
 	as := []string{"auth", "can-i", "--as=system:serviceaccount:tcred-system:tenant-credential-operator"}
@@ -96,6 +98,7 @@ func TestLeastPrivilege(t *testing.T) {
 	}{
 		{true, []string{"get", "secrets", "-n", "tcred-system"}},
 		{true, []string{"get", "secrets", "-n", "tenants-sandbox"}},
+		{false, []string{"get", "secrets", "-n", "default"}},
 		{false, []string{"list", "secrets", "-n", "tenants-sandbox"}},
 		{false, []string{"watch", "secrets", "-n", "tenants-sandbox"}},
 		{false, []string{"patch", "secrets", "-n", "tenants-sandbox"}},

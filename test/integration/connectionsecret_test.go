@@ -161,11 +161,13 @@ func requireOwner(t *testing.T, x tenant) {
 	require.Equal(t, uid, x.Secret(secretOf(x)).Metadata.OwnerReferences[0].UID)
 }
 
-// Without the component the operator may not write Secrets; it says so, and rotates nothing.
-func TestWithoutTheComponent(t *testing.T) { // not parallel: it takes a right away that other tests need
+// Where the owner of the namespace has not given it the right, the operator may not write Secrets; it says so, and rotates nothing.
+func TestWithoutTheRight(t *testing.T) { // not parallel: it takes a right away that other tests need
 	x := newTenant(t)
-	kubectl(t, "", "delete", "clusterrolebinding", "tenant-credential-operator-connection-secret")
-	restore := func() { kubectl(t, "", "apply", "-k", harness.Repository+"/config/components/connection-secret") }
+	kubectl(t, "", "-n", "tenants-sandbox", "delete", "rolebinding", "tenant-credential-operator-connection-secret")
+	restore := func() {
+		kubectl(t, "", "-n", "tenants-sandbox", "apply", "-k", harness.Repository+"/config/components/connection-secret/namespace")
+	}
 	defer restore()
 	require.Eventually(t, func() bool { // the authorizer learns of it a moment later
 		output, _ := try("", "auth", "can-i", "create", "secrets", "-n", "tenants-sandbox", "--as=system:serviceaccount:tcred-system:tenant-credential-operator")
@@ -174,7 +176,7 @@ func TestWithoutTheComponent(t *testing.T) { // not parallel: it takes a right a
 	x.Apply(deliversTo(x), "rotationGeneration: 1")
 	x.WaitReason("PermissionDenied")
 	require.Equal(t, "PermissionDenied", x.Get().Condition("Stalled").Reason)
-	require.Contains(t, x.Get().Condition("Ready").Message, "Nothing was changed. Give it the right: kubectl apply -k config/components/connection-secret")
+	require.Contains(t, x.Get().Condition("Ready").Message, "Nothing was changed. To fix: kubectl -n tenants-sandbox create rolebinding tenant-credential-operator-connection-secret ")
 	require.Empty(t, x.Rows())
 	restore()
 	x.Poke()
