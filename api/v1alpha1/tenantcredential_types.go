@@ -83,9 +83,10 @@ type RotationRequest struct {
 	// +kubebuilder:validation:XValidation:rule=`!self.matches(r'[\x{0000}-\x{001F}\x{007F}-\x{009F}\x{061C}\x{200E}\x{200F}\x{2028}-\x{202E}\x{2066}-\x{2069}]')`,message="write one line of plain text: no line break, tab or other control character, and no character that changes the direction of the text"
 	RequestedBy string `json:"requestedBy,omitempty"`
 
-	// compromised says that somebody else may know the password. Then the rotation does not wait for the completion of another one, and
-	// sessions that were opened with the former password are ended from the commit on, so that the app is without its database until its
-	// Machines have moved. A rotation that was made without this does not fulfil the request.
+	// compromised says that a third party may know the password. Then the rotation does not wait for the completion of another one. It closes
+	// the tenant's logins and ends their sessions before it sets the new password, so that the app is without its database from then until
+	// its Machines have moved. A rotation that was made without this does not fulfil the request, and a password that another client sets
+	// afterwards is replaced by itself.
 	// +optional
 	Compromised bool `json:"compromised,omitempty"`
 }
