@@ -15,7 +15,7 @@ type step struct {
 	inside gate
 	// begun: by this step the ledger has an open row, and the rotation is finished whatever becomes of the spec.
 	begun bool
-	// compromised: the rotation is one that ends the sessions of before; else it is an ordinary one.
+	// compromised: the rotation closes the tenant's logins first; else it is an ordinary one.
 	compromised bool
 	// overlap: the tenant has two logins, and the new password goes to the idle one.
 	overlap bool
@@ -46,7 +46,9 @@ var steps = []step{
 	{name: "observe commit", is: first("observe", "COMMIT"), begun: true},
 	{name: "verify", is: first("login", "COMMIT"), begun: true},
 	{name: "status: committed", is: first("patch status", "COMMIT"), begun: true},
-	{name: "end sessions", is: first("end_sessions"), begun: true, compromised: true},
+	{name: "close", is: first("close"), begun: true, compromised: true, locked: true},
+	{name: "close: COMMIT", is: first("COMMIT", "close"), begun: true, compromised: true, locked: true},
+	{name: "close: sweep", is: first("close", "close"), begun: true, compromised: true, locked: true},
 	{name: "roll out: get app", is: first("get app", "COMMIT"), begun: true},
 	{name: "roll out: digest", is: first("list secrets", "COMMIT"), begun: true},
 	{name: "roll out: list", is: first("list machines", "COMMIT"), begun: true},
