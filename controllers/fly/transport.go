@@ -69,7 +69,7 @@ func (a *affinity) SetCookies(u *url.URL, cookies []*http.Cookie) {
 	}
 	for _, cookie := range cookies {
 		if cookie.Name == affinityCookie && len(cookie.Value) <= maxCookie {
-			kept := &http.Cookie{
+			kept := &http.Cookie{ //nolint:gosec // read from an answer and sent back to the same host; no browser sees it
 				Name: affinityCookie, Value: cookie.Value, Path: appsPath + app, Secure: cookie.Secure, MaxAge: cookie.MaxAge, Expires: cookie.Expires,
 			}
 			a.CookieJar.SetCookies(u, []*http.Cookie{kept})
