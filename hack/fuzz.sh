@@ -1,11 +1,11 @@
 #!/bin/sh
-# Runs every fuzz target of the module, one after the other: hack/fuzz.sh <how long each, such as 30s> [<how many processes at once>]
+# Runs every fuzz target of the module: hack/fuzz.sh <how long each, such as 30s> [<how many targets at once, with one process each>]
 set -eu
 cd "$(dirname "$0")/.."
+at_once=${2:-1}
+workers=2
+[ "$at_once" = 1 ] || workers=1
 for file in $(grep -rlE '^func Fuzz[A-Z]' --include='*_test.go' api cmd controllers hack test); do
-	for target in $(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+)\(.*/\1/p' "$file"); do
-		echo "$(dirname "$file") $target"
-		go test "./$(dirname "$file")" -run '^$' -fuzz "^$target\$" -fuzztime "$1" -parallel "${2:-2}"
-	done
-done
+	sed -nE "s|^func (Fuzz[A-Za-z0-9_]+)\(.*|$(dirname "$file") \1|p" "$file"
+done | xargs -P "$at_once" -L 1 sh -c 'echo "$2 $3"; exec go test "./$2" -run "^\$" -fuzz "^$3\$" -fuzztime "$0" -parallel "$1"' "$1" "$workers"
 echo "fuzz: ok"
