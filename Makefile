@@ -34,7 +34,7 @@ test: packages build $(BIN)/k8s/.built postgres postgres-18 ## everything that m
 	@echo "running the tests (about 7 minutes)"
 	@# The longest first: they wait most of the time, and each fuzz target gets its 30 s of what they leave.
 	@nice -n 19 hack/fuzz.sh 30s 3 >$(BIN)/fuzz.log 2>&1 & fuzzing=$$!; \
-		go test -p 3 -timeout 40m ./test/messages ./test/integration ./... || result=$$?; \
+		go test -p 3 -timeout 60m ./test/messages ./test/integration ./... || result=$$?; \
 		wait $$fuzzing || { tail -n 40 $(BIN)/fuzz.log; result=1; }; exit $${result:-0}
 	@echo "test: ok"
 

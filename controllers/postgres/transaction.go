@@ -61,10 +61,11 @@ type transaction struct {
 	sealed bool
 }
 
-// InTransaction locks the tenant, reads it again and calls f; when f returns nil it commits what Issue, Close or Commit has ended, which is
-// the last call of f. f's own error is returned as it is, and nothing has changed then. Unknown/Busy: the lock was not granted in 3 s. Unknown/OutcomeUnknown: the answer to COMMIT was lost, so
-// that only the ledger, read under the lock, knows. COMMIT and ROLLBACK are sent even if ctx has ended meanwhile. Whoever may put a trigger
-// on the management table may have left something in the connection, so it is closed.
+// InTransaction locks the tenant, reads it again and calls f; when f returns nil it commits. The last call of f is Issue, Close or Commit,
+// after which the server lets the transaction change nothing more; without it, the failure is Retry/Unexpected. f's own error is returned as it
+// is, and nothing has changed then. Unknown/Busy: the lock was not granted in 3 s. Unknown/OutcomeUnknown: the answer to COMMIT was lost, so
+// that only the ledger, read under the lock, knows. COMMIT and ROLLBACK are sent even if ctx has ended meanwhile. Code on the management table
+// may have left something in the connection, so it is closed.
 func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func(context.Context, Transaction) error) error {
 	connection, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -87,8 +88,11 @@ func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func
 		return err
 	}
 	t := &transaction{server: s, tx: tx, tenant: tenants[0], uid: uid}
-	if err := f(ctx, t); err != nil || !t.sealed {
+	if err := f(ctx, t); err != nil {
 		return err
+	}
+	if !t.sealed {
+		return failure.New(failure.Retry, failure.Unexpected, "The transaction was not ended by Issue, Close or Commit, so it was rolled back.")
 	}
 	ended = true
 	commitCtx, cancel := detached(ctx)

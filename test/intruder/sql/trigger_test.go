@@ -178,7 +178,7 @@ func TestIntruderCodeWhereTheTableIsRead(t *testing.T) {
 					} else {
 						require.NoError(t, err)
 						require.NoError(t, adoptErr)
-						require.NoError(t, transactionErr)
+						requireFailure(t, transactionErr, failure.Retry, failure.Unexpected) // nothing has ended it
 					}
 					requireRefusedEverywhere(t, f.serverLog()[from:])
 					require.Equal(t, before, one[string](f, "select rolpassword from pg_authid where rolname = $1", role))
