@@ -32,7 +32,7 @@ const (
 )
 
 // closeLogins closes the tenant's logins before a rotation after a compromise, and returns when neither a session nor a login in progress is
-// left: from then on nobody but the operator can set a password.
+// left: from then on only the operator can set a password.
 func (r *Reconciler) closeLogins(ctx context.Context, s *scope) error {
 	if !s.facts(s.tenant).Closes() {
 		return nil

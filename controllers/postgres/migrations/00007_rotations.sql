@@ -386,10 +386,10 @@ begin
 end
 $$;
 
--- After a compromise, before the new password is set: closes every login of the tenant, ends its sessions, and answers whether nobody but the
--- operator can set a password any more, or log in with one of before once the login is open again. Until then it is called again, each time in
--- a transaction of its own, as only what is committed keeps a login out. docs/adr/0011 says why it closes twice: a session that is still
--- there after the first time can set a password, with which a login begins; that login is in progress at the second time.
+-- After a compromise, before the new password is set: closes every login of the tenant, ends its sessions, and answers whether only the operator
+-- can set a password from now on, and no login that began before can succeed. Until then it is called again, each time in a transaction of its
+-- own, as only what is committed keeps a login out. docs/adr/0011 says why it closes twice: a session that is still there after the first
+-- time can set a password, with which a login begins; that login is in progress at the second time.
 create function tenant_credentials.close(tenant uuid, uid text, revision bigint) returns boolean
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
@@ -430,7 +430,7 @@ begin
 end
 $$;
 
--- Gives up a rotation that was not committed. The password that was issued was given to nobody, so its login is closed; logins that were closed
+-- Gives up a rotation that was not committed. The password that was issued was never delivered, so its login is closed; logins that were closed
 -- after a compromise stay so, without their passwords.
 create function tenant_credentials.discard(tenant uuid, uid text, revision bigint) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$

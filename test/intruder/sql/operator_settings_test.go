@@ -116,7 +116,7 @@ func (f *fixture) requireRotation(id, role string) {
 	requireNoVerifier(f.t, log, verifier)
 }
 
-// What the ledger's functions answer decides what the operator does: an answer that nobody asked for is no answer.
+// What the ledger's functions answer decides what the operator does: an answer that was not asked for is no answer.
 func TestIntruderAnswersOfAHostileLedger(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, _ := f.adoptedTenantHere()

@@ -75,7 +75,7 @@ var triggers = []struct{ name, body string }{
 	{"a temporary table in place of the ledger", "create temp table rotations (tenant_id uuid, revision bigint, state text)"},
 }
 
-// The author of a trigger gets neither the owner's rights nor the operator's, wherever his code runs, and leaves nothing to the next tenant.
+// The author of a trigger gets neither the owner's rights nor the operator's, wherever the code runs, and leaves nothing to the next tenant.
 func TestIntruderTriggerOnTheManagementTable(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		f.exec(intrusion)
