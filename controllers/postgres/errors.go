@@ -107,6 +107,9 @@ func translateCommit(err error) *failure.Error {
 		return failure.New(failure.Retry, failure.Unexpected, "The transaction had failed and was rolled back.")
 	}
 	var answer *pgconn.PgError
+	if errors.As(err, &answer) && answer.Code == "25006" { // read_only_sql_transaction, in one that was sealed
+		return failure.New(failure.Retry, failure.Rejected, "Code that the management table has put off until COMMIT tried to change something, and was refused.")
+	}
 	if errors.As(err, &answer) && answer.SeverityUnlocalized == "ERROR" { // FATAL may come after the commit, while it waits for a standby
 		return judge(answer)
 	}

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -50,29 +51,36 @@ begin
   return 1;
 end $$;
 create function evil.at_commit() returns trigger language plpgsql as $$ begin perform evil.everything('deferred'); return null; end $$;
+create table evil.insists (i integer);
+grant all on evil.insists to public;
+create function evil.insist() returns trigger language plpgsql as $$ begin execute format('alter role %I password ''stolen''', session_user); return null; end $$;
+create constraint trigger insist after insert on evil.insists deferrable initially deferred for each row execute function evil.insist();
 create constraint trigger late after insert on evil.later deferrable initially deferred for each row execute function evil.at_commit();`
 
-// triggers are bodies of a BEFORE UPDATE trigger on the management table, and where they get to run.
-var triggers = []struct{ name, body string }{
-	{"in the trigger", "perform evil.everything('trigger')"},
-	{"deferred to COMMIT", "set constraints all deferred; insert into evil.later values (1)"},
-	{"deferred by name", "insert into evil.later values (1); set constraints evil.late deferred"},
-	{"deferred again and again", "for i in 1..20 loop set constraints all immediate; set constraints all deferred; insert into evil.later values (i); end loop"},
-	{"a cursor without hold", "execute 'declare c1 cursor for select evil.everything(''cursor'')'"},
-	{"a cursor WITH HOLD", "execute 'declare c2 cursor with hold for select evil.everything(''held cursor'')'"},
-	{"a cursor WITH HOLD, read in part", "execute 'declare c3 scroll cursor with hold for select evil.everything(''held cursor'') from generate_series(1, 3)'; execute 'fetch 1 from c3'"},
-	{"a prepared statement", "execute 'prepare evil as select evil.everything(''prepared'')'"},
-	{"becomes its caller", "execute 'reset role'; perform evil.everything('reset role')"},
-	{"becomes the session's user", "execute format('set role %I', session_user); perform evil.everything('set role')"},
-	{"makes its function run as the caller", "execute 'alter function tenant_credentials.write_managed(uuid, text) security invoker'"},
-	{"takes its function's search_path away", "execute 'alter function tenant_credentials.write_managed(uuid, text) reset all'"},
-	{"search_path", "set search_path = evil, pg_catalog"},
-	{"isolation of what follows", "set default_transaction_isolation = 'serializable'"},
-	{"parse trees in the log", "set debug_print_parse = on; set debug_print_plan = on; set debug_print_rewritten = on"},
-	{"durability", "set synchronous_commit = off"},
-	{"a lock that outlives the transaction", "perform pg_advisory_lock(4711)"},
-	{"listening", "listen evil; perform pg_notify('evil', repeat('x', 7000)) from generate_series(1, 50)"},
-	{"a temporary table in place of the ledger", "create temp table rotations (tenant_id uuid, revision bigint, state text)"},
+// triggers are bodies of a BEFORE UPDATE trigger on the management table; late is that of a constraint trigger, which runs when the functions
+// have every constraint checked, and after which they check none.
+var triggers = []struct{ name, body, late string }{
+	{name: "deferred to COMMIT", late: "set constraints all deferred; insert into evil.later values (1)"},
+	{name: "deferred, and insists", late: "set constraints all deferred; insert into evil.insists values (1)"},
+	{name: "deferred by name", late: "set constraints evil.late deferred; insert into evil.later values (1)"},
+	{name: "deferred again and again", late: "for i in 1..20 loop set constraints all immediate; set constraints all deferred; insert into evil.later values (i); end loop"},
+	{name: "a cursor WITH HOLD, opened late", late: "execute 'declare c4 cursor with hold for select evil.everything(''held cursor'')'"},
+	{name: "in the trigger", body: "perform evil.everything('trigger')"},
+	{name: "a cursor without hold", body: "execute 'declare c1 cursor for select evil.everything(''cursor'')'"},
+	{name: "a cursor WITH HOLD", body: "execute 'declare c2 cursor with hold for select evil.everything(''held cursor'')'"},
+	{name: "a cursor WITH HOLD, read in part", body: "execute 'declare c3 scroll cursor with hold for select evil.everything(''held cursor'') from generate_series(1, 3)'; execute 'fetch 1 from c3'"},
+	{name: "a prepared statement", body: "execute 'prepare evil as select evil.everything(''prepared'')'"},
+	{name: "becomes its caller", body: "execute 'reset role'; perform evil.everything('reset role')"},
+	{name: "becomes the session's user", body: "execute format('set role %I', session_user); perform evil.everything('set role')"},
+	{name: "makes its function run as the caller", body: "execute 'alter function tenant_credentials.write_managed(uuid, text) security invoker'"},
+	{name: "takes its function's search_path away", body: "execute 'alter function tenant_credentials.write_managed(uuid, text) reset all'"},
+	{name: "search_path", body: "set search_path = evil, pg_catalog"},
+	{name: "isolation of what follows", body: "set default_transaction_isolation = 'serializable'"},
+	{name: "parse trees in the log", body: "set debug_print_parse = on; set debug_print_plan = on; set debug_print_rewritten = on"},
+	{name: "durability", body: "set synchronous_commit = off"},
+	{name: "a lock that outlives the transaction", body: "perform pg_advisory_lock(4711)"},
+	{name: "listening", body: "listen evil; perform pg_notify('evil', repeat('x', 7000)) from generate_series(1, 50)"},
+	{name: "a temporary table in place of the ledger", body: "create temp table rotations (tenant_id uuid, revision bigint, state text)"},
 }
 
 // The author of a trigger gets neither the owner's rights nor the operator's, wherever the code runs, and leaves nothing to the next tenant.
@@ -91,17 +99,23 @@ func TestIntruderTriggerOnTheManagementTable(t *testing.T) {
 				opened := f.open(attacked, 1)
 				f.exec(fmt.Sprintf(`create or replace function evil.fire() returns trigger language plpgsql as $$
 					begin begin %s; exception when others then raise log 'INTRUDER trigger: %%', sqlerrm; end; return new; end $$;
-					create or replace trigger fire before update on management.tenants for each row when (new.id = '%s') execute function evil.fire()`,
-					trigger.body, attacked))
+					create or replace function evil.fire_late() returns trigger language plpgsql as $$
+					begin if new.id = '%[2]s' then %[3]s; end if; return null; end $$;
+					create or replace trigger fire before update on management.tenants for each row when (new.id = '%[2]s') execute function evil.fire();
+					create constraint trigger fire_late after update on management.tenants deferrable initially deferred for each row execute function evil.fire_late()`,
+					cmp.Or(trigger.body, "null"), attacked, cmp.Or(trigger.late, "null")))
 				from := len(f.serverLog())
 
 				err := f.stage(attacked, opened.Revision, f.verifier(credential.NewPassword()), postgres.SessionsKept)
-				f.exec("drop trigger fire on management.tenants")
+				f.exec("drop trigger fire on management.tenants; drop trigger fire_late on management.tenants")
 				f.exec("alter function tenant_credentials.write_managed(uuid, text) security definer set search_path = pg_catalog, tenant_credentials, pg_temp")
 				log := f.serverLog()[from:]
 				if strings.Contains(trigger.name, "WITH HOLD") {
 					require.Contains(t, requireFailure(t, err, failure.Retry, failure.Rejected).Detail, "has left a cursor WITH HOLD")
 					require.NotContains(t, log, "RUNS as "+f.operatorLogin)
+				}
+				if trigger.name == "deferred, and insists" {
+					require.Contains(t, requireFailure(t, err, failure.Retry, failure.Rejected).Detail, "put off until COMMIT tried to change something")
 				}
 				requireRefusedEverywhere(t, log)
 				if trigger.name == "deferred to COMMIT" && f.version == "15" { // from 18 on such code runs as the function that queued it
