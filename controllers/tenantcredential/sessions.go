@@ -37,6 +37,7 @@ func (r *Reconciler) closeLogins(ctx context.Context, s *scope) error {
 	if !s.facts(s.tenant).Closes() {
 		return nil
 	}
+	var busy error // an intruder's sessions work on the same row
 	err := wait.PollUntilContextTimeout(ctx, closePeriod, closeTimeout, true, func(ctx context.Context) (quiet bool, err error) {
 		err = s.connection.Postgres.InTransaction(ctx, s.id(), s.uid(), func(ctx context.Context, tx postgres.Transaction) (err error) {
 			locked := tx.Tenant()
@@ -46,6 +47,9 @@ func (r *Reconciler) closeLogins(ctx context.Context, s *scope) error {
 			quiet, err = tx.Close(ctx, s.tenant.Open.Revision)
 			return err
 		})
+		if busy = nil; failure.ReasonOf(err) == failure.Busy {
+			busy, err = err, nil
+		}
 		return quiet, err
 	})
 	if err == nil {
@@ -53,7 +57,10 @@ func (r *Reconciler) closeLogins(ctx context.Context, s *scope) error {
 		return nil
 	}
 	s.lookAgain(ctx)
-	if wait.Interrupted(err) {
+	switch {
+	case wait.Interrupted(err) && busy != nil:
+		return asObstacle(busy)
+	case wait.Interrupted(err):
 		return postgresObstacle(failure.New(failure.Wait, failure.Busy,
 			"a session of role "+s.tenant.Role+", or a login that was in progress when it was closed, is not gone yet: a login ends within authentication_timeout of the server"))
 	}
