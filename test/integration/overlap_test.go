@@ -169,10 +169,12 @@ func TestOverlapRaisedDuringARollOut(t *testing.T) {
 	x := busyTenant(t, 3)
 	x.Apply(overlap, "rotationGeneration: 1")
 	require.Eventually(t, func() bool { return moved(x) > 0 }, time.Minute, 100*time.Millisecond)
+	leaseMachines(t, x, 600) // the rollout waits, however long kubectl takes
 	for _, generation := range []string{"2", "3", "4", "5", "6"} {
 		x.Apply(overlap, "rotationGeneration: "+generation)
 	}
-	require.Less(t, moved(x), 3, "the roll-out was over before the number was raised")
+	require.Less(t, moved(x), 3, "the rollout was over before the number was raised")
+	leaseMachines(t, x, 1)
 	x.WaitReady()
 	awaitLogins(t, x)
 	requireNoFailedLogin(t, x)

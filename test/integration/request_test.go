@@ -54,12 +54,7 @@ func TestARequestIsFirstInTheQueue(t *testing.T) {
 
 	holder.Apply(narrow, "rotationGeneration: 1")
 	require.Eventually(t, func() bool { return moved(holder) == 1 }, time.Minute, 20*time.Millisecond)
-	lease := func(seconds int) { // of somebody else, on both Machines: the roll-out waits, and keeps its slot
-		for _, m := range holder.Look().Machines {
-			admin(t, http.MethodPost, "/admin/apps/"+holder.App()+"/machines/"+m.ID+"/lease", fmt.Sprintf(`{"owner":"a deployment","ttl":%d}`, seconds), nil)
-		}
-	}
-	lease(600)
+	leaseMachines(t, holder, 600) // the rollout waits, and keeps its slot
 	var raised []tenant
 	for range 4 {
 		x := newTenant(t, "stopped")
@@ -71,12 +66,20 @@ func TestARequestIsFirstInTheQueue(t *testing.T) {
 	requested.WaitReason("Progressing")
 	require.Equal(t, map[string]int{"committed": 1}, holder.Rows(), "the only slot")
 
-	lease(1)
+	leaseMachines(t, holder, 1)
 	for _, x := range append(raised, requested, holder) {
 		x.WaitReady()
 	}
 	for _, x := range raised {
 		require.True(t, committed(t, requested).Before(committed(t, x)))
+	}
+}
+
+// leaseMachines gives another client the leases of the tenant's Machines for so many seconds.
+func leaseMachines(t *testing.T, x tenant, seconds int) {
+	t.Helper()
+	for _, m := range x.Look().Machines {
+		admin(t, http.MethodPost, "/admin/apps/"+x.App()+"/machines/"+m.ID+"/lease", fmt.Sprintf(`{"owner":"a deployment","ttl":%d}`, seconds), nil)
 	}
 }
 

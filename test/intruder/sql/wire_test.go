@@ -36,9 +36,15 @@ type hostile struct {
 // closes every connection.
 func serve(t *testing.T, script func(h hostile)) *postgres.Server {
 	t.Helper()
+	return servePatiently(t, script, 1)
+}
+
+// servePatiently is serve for a script that takes a slow machine so many seconds before the connection is made.
+func servePatiently(t *testing.T, script func(h hostile), seconds int) *postgres.Server {
+	t.Helper()
 	address := listen(t, script)
 	server, err := postgres.Connect(t.Context(), postgres.Config{
-		URL: fmt.Sprintf("postgres://operator:%s@%s/platform?sslmode=disable&connect_timeout=1", wirePassword, address), MaxConnections: 2})
+		URL: fmt.Sprintf("postgres://operator:%s@%s/platform?sslmode=disable&connect_timeout=%d", wirePassword, address, seconds), MaxConnections: 2})
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	return server
@@ -326,9 +332,13 @@ func TestIntruderHostileServerAtACall(t *testing.T) {
 			continue
 		}
 		t.Run(attack.name, func(t *testing.T) {
-			server := serve(t, attack.script)
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
+			server, ctx := servePatiently(t, attack.script, 12), t.Context() // for a slow machine to reach the bound
+			if attack.call == noAnswer {
+				server = serve(t, attack.script)
+				patient, cancel := context.WithTimeout(ctx, patience)
+				defer cancel()
+				ctx = patient
+			}
 			var err error
 			requireFrugal(t, wireBytes, func() { _, err = server.Survey(ctx) })
 			refused := requireFailure(t, err, failure.Retry, failure.ConnectionFailed)
