@@ -110,6 +110,9 @@ func TestStepsOutOfOrderAreSuperseded(t *testing.T) {
 	})
 }
 
+// errLooked ends a transaction that only reads under the lock.
+var errLooked = errors.New("looked")
+
 func TestTransactionsOnOneTenantFollowEachOther(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, _ := f.adoptedTenant()
@@ -120,14 +123,14 @@ func TestTransactionsOnOneTenantFollowEachOther(t *testing.T) {
 			go func() {
 				second <- f.server.InTransaction(t.Context(), id, "uid", func(_ context.Context, tx Transaction) error {
 					seen = tx.Tenant()
-					return nil
+					return errLooked
 				})
 			}()
 			f.waitForLockWaiter()
 			require.NoError(t, tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(credential.NewPassword())}))
 			return tx.Commit(ctx, FlyWrite{})
 		}))
-		require.NoError(t, <-second)
+		require.ErrorIs(t, <-second, errLooked)
 		require.Nil(t, seen.Open, "the second sees what the first committed, not what was there when it began to wait")
 		require.Equal(t, StateCommitted, seen.Last.State)
 		require.Equal(t, seen.Last.VerifierDigest, seen.VerifierDigest)
@@ -183,10 +186,10 @@ func TestLostAnswerToCommitIsUnknown(t *testing.T) {
 			return nil
 		})
 		requireFailure(t, err, failure.Unknown, failure.OutcomeUnknown)
-		require.NoError(t, f.server.InTransaction(t.Context(), id, "uid", func(_ context.Context, tx Transaction) error {
+		require.ErrorIs(t, f.server.InTransaction(t.Context(), id, "uid", func(_ context.Context, tx Transaction) error {
 			require.Equal(t, StateCommitted, tx.Tenant().Last.State, "the ledger, read under the lock, knows")
-			return nil
-		}))
+			return errLooked
+		}), errLooked)
 	})
 }
 

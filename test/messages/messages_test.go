@@ -264,7 +264,6 @@ func (r *messageReader) block(language, text string) {
 
 // notProvoked are the reasons that no command brings about, and why.
 var notProvoked = map[string]string{
-	"ReasonRotating":   "lasts from the end of a rotation to the beginning of the next, which is milliseconds",
 	"ReasonSuperseded": "two processes have to meet within milliseconds; it is settled by the next pass",
 	"ReasonUnexpected": "stands for answers that the operator does not know",
 }
