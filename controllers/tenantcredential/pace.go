@@ -68,8 +68,11 @@ func (s *scope) doubtEnvironment() {
 	}
 }
 
-// waitsForEnvironment says that nothing was tried, because the environment is missing or can not be used.
-func (s *scope) waitsForEnvironment() bool { return s.obstacle != nil && s.connection == nil }
+// waitsForEnvironment says that nothing was tried, because the environment is missing or cannot be used. An unbound object waits for its
+// binding first.
+func (s *scope) waitsForEnvironment() bool {
+	return s.obstacle != nil && s.connection == nil && s.unbound == nil
+}
 
 // nextLook is when the object is looked at again if nothing happens before.
 func (s *scope) nextLook() time.Duration {
