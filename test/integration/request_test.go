@@ -189,7 +189,7 @@ func TestTerminateEndsSessionsAfterTheRollOut(t *testing.T) {
 	require.Equal(t, 1, x.Rows()["committed"])
 	require.True(t, forgotten(), "the Machine has not moved yet")
 	mend()
-	require.Eventually(t, func() bool { return !forgotten() }, time.Minute, 100*time.Millisecond, "the session of before is still there")
+	require.Eventually(t, func() bool { return !forgotten() }, 3*time.Minute, 100*time.Millisecond, "the session of before is still there")
 	authenticationTimePasses(t, x)
 	x.WaitReady()
 	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
