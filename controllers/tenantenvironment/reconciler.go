@@ -56,46 +56,51 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	before := environment.DeepCopy()
 
-	survey, err := r.look(ctx, &environment)
+	survey, changed, err := r.look(ctx, &environment)
 	report(&environment, r.Namespace, survey, err)
 	again := wait.Jitter(healthyPeriod, 0.2)
 	if err != nil {
 		again = brokenPeriod
 		ctrl.LoggerFrom(ctx).Error(err, "The environment can not be used")
 	}
-	if err := r.patchStatus(ctx, before, &environment); err != nil {
+	err = r.patchStatus(ctx, before, &environment)
+	if changed { // after the status, which the tenants repeat
+		r.tellTenants(ctx, environment.Name)
+	}
+	if err != nil {
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{RequeueAfter: again}, nil
 }
 
-// look finds out whether the environment can be used, and returns what the server says about itself, or why not. Tenants are told of
-// every change between the two, of other connections, of a pause that begins or ends, and of an edited spec.
-func (r *Reconciler) look(ctx context.Context, environment *v1alpha1.TenantEnvironment) (survey postgres.Survey, err error) {
-	var remade, regressed bool
+// look finds out whether the environment can be used, and returns what the server says about itself, or why not. Changed says that the tenants
+// have to be told: of a change between the two, of other connections, of a pause that begins or ends, or of an edited spec.
+func (r *Reconciler) look(ctx context.Context, environment *v1alpha1.TenantEnvironment) (survey postgres.Survey, changed bool, err error) {
 	edited := environment.Status.ObservedGeneration != environment.Generation
-	defer func() {
-		if r.Connections.setUsable(environment.Name, err == nil) || remade || regressed || edited {
-			r.tellTenants(ctx, environment.Name)
-		}
-	}()
+	survey, news, err := r.inspect(ctx, environment)
+	turned := r.Connections.setUsable(environment.Name, err == nil)
+	return survey, turned || news || edited, err
+}
+
+// inspect connects and asks the server. News says that the connection is another one, or that a pause began or ended.
+func (r *Reconciler) inspect(ctx context.Context, environment *v1alpha1.TenantEnvironment) (survey postgres.Survey, news bool, err error) {
 	connection, remade, err := r.connect(ctx, environment)
 	if err != nil {
-		return survey, err
+		return survey, remade, err
 	}
 	surveyCtx, cancel := context.WithTimeout(ctx, surveyTimeout)
 	defer cancel()
 	if survey, err = connection.Postgres.Survey(surveyCtx); err != nil {
-		return survey, err
+		return survey, remade, err
 	}
 	if err := checkLedger(environment, survey); err != nil {
-		return survey, err
+		return survey, remade, err
 	}
 	if err := checkServer(environment, survey); err != nil {
-		return survey, err
+		return survey, remade, err
 	}
-	regressed, err = r.checkPause(ctx, environment, connection, survey)
-	return survey, err
+	regressed, err := r.checkPause(ctx, environment, connection, survey)
+	return survey, remade || regressed, err
 }
 
 // connect returns the connection that spec and Secrets ask for, and whether it had to be made.
