@@ -3,6 +3,7 @@ package fly
 import (
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -14,7 +15,7 @@ import (
 func TestIntruderAPIURL(t *testing.T) {
 	root, err := filepath.Abs("../../..")
 	require.NoError(t, err)
-	server := envtest.Environment{
+	server := envtest.Environment{ControlPlaneStartTimeout: 3 * time.Minute, 
 		CRDDirectoryPaths: []string{filepath.Join(root, "config", "crd", "bases")}, ErrorIfCRDPathMissing: true,
 		BinaryAssetsDirectory: filepath.Join(root, "bin", "k8s"),
 	}
