@@ -15,7 +15,7 @@ import (
 func TestIntruderAPIURL(t *testing.T) {
 	root, err := filepath.Abs("../../..")
 	require.NoError(t, err)
-	server := envtest.Environment{ControlPlaneStartTimeout: 3 * time.Minute, 
+	server := envtest.Environment{ControlPlaneStartTimeout: 3 * time.Minute,
 		CRDDirectoryPaths: []string{filepath.Join(root, "config", "crd", "bases")}, ErrorIfCRDPathMissing: true,
 		BinaryAssetsDirectory: filepath.Join(root, "bin", "k8s"),
 	}
