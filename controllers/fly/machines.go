@@ -14,7 +14,7 @@ import (
 
 const updateTimeout = 20 * time.Second
 
-// machine is what a roll-out looks at. All of it is bounded, whatever Fly sends.
+// machine is what a rollout looks at. All of it is bounded, whatever Fly sends.
 type machine struct {
 	ID         string `json:"id"`
 	State      string `json:"state"`

@@ -40,7 +40,7 @@ func (c *Client) Probe(ctx context.Context, app App, variable string) (Progress,
 	return p, nil
 }
 
-// maxUnwell bounds the baseline. A Machine beyond it counts as well: if it still is unwell after its update, that halts the roll-out.
+// maxUnwell bounds the baseline. A Machine beyond it counts as well: if it still is unwell after its update, that halts the rollout.
 const maxUnwell = 100
 
 // noteUnwell keeps the baseline of a roll-out: which Machines are unwell before the new value is in force.

@@ -48,7 +48,7 @@ func (s *Server) Observe(ctx context.Context, tenantIDs []string) ([]Tenant, err
 	}
 	defer connection.Release()
 	tenants, err := readTenants(ctx, connection, len(tenantIDs), "select * from tenant_credentials.observe($1::text[]::uuid[])", tenantIDs)
-	if len(tenants) > 0 && tenants[0].ranCode {
+	if err != nil || len(tenants) > 0 && tenants[0].ranCode { // a call that failed does not tell what has run in it
 		discard(ctx, connection)
 	}
 	return tenants, err
