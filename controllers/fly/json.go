@@ -103,7 +103,8 @@ func (c *cursor) value() []byte {
 			return c.text[start:c.at]
 		}
 	}
-	return c.text[start:min(c.at, len(c.text))]
+	c.at = len(c.text) // the text breaks off
+	return c.text[start:]
 }
 
 // endOfString is where the string that begins at text[at] has its closing quote.
