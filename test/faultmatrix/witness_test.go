@@ -59,7 +59,8 @@ func (w *witness) note(err error) {
 }
 
 // credentials asserts that whatever is committed agrees at every moment: one statement sees one moment. So a rotation that was not
-// committed has changed nothing. And the password in force was at Fly before it came into force: nobody else ever has it.
+// committed has changed nothing, or has closed the login after a compromise, and the ledger says that it has. And the password in force
+// was at Fly before it came into force: nobody else ever has it.
 func (w *witness) credentials(ctx context.Context) error {
 	c, err := pgx.Connect(ctx, platform.Sandbox().URL)
 	if err != nil {
@@ -73,7 +74,9 @@ func (w *witness) credentials(ctx context.Context) error {
 	for ctx.Err() == nil {
 		var verifier string
 		var role, hash bool
-		err := c.QueryRow(ctx, `SELECT a.rolpassword, sha256(convert_to(a.rolpassword, 'UTF8')) = coalesce(r.verifier_digest, c.verifier_digest),
+		err := c.QueryRow(ctx, `SELECT coalesce(a.rolpassword, ''), CASE WHEN a.rolpassword IS NULL
+				THEN NOT a.rolcanlogin AND EXISTS (SELECT FROM tenant_credentials.rotations o WHERE o.tenant_id = c.tenant_id AND o.state = 'open' AND o.closed_at IS NOT NULL)
+				ELSE sha256(convert_to(a.rolpassword, 'UTF8')) = coalesce(r.verifier_digest, c.verifier_digest) END,
 			sha256(convert_to(t.password_hash, 'UTF8')) = coalesce(r.hash_digest, c.hash_digest)
 			FROM tenant_credentials.claims c JOIN management.tenants t ON t.id = c.tenant_id
 			LEFT JOIN LATERAL (SELECT * FROM tenant_credentials.rotations r WHERE r.tenant_id = c.tenant_id AND r.state IN ('committed', 'rolled', 'completed')
@@ -85,7 +88,7 @@ func (w *witness) credentials(ctx context.Context) error {
 			w.say("at a moment in between, the ledger agreed with the role: %t, with the stored hash: %t", role, hash)
 			return nil
 		}
-		if verifier != known {
+		if verifier != known && verifier != "" {
 			if !w.atFly(ctx, verifier) {
 				w.say("a password came into force that Fly did not have")
 				return nil
