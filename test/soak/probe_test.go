@@ -52,7 +52,8 @@ func (p *probes) run(ctx context.Context, look func(context.Context, int, *pgx.C
 
 // inForce is what one snapshot of the server says about a tenant.
 type inForce struct {
-	verifier, hash string
+	verifier, hash string // verifier: "" = the login is closed
+	closed         bool   // after a compromise, by a rotation that is not committed
 	revision       int64  // 0 = no rotation was ever committed
 	version        string // of the secret at Fly
 	digest         string // of the verifier, as the ledger, or the claim, has it
@@ -61,23 +62,25 @@ type inForce struct {
 func (p *probes) inForce(ctx context.Context, connection *pgx.Conn, x tenant) (f inForce, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	return f, connection.QueryRow(ctx, `SELECT a.rolpassword, m.password_hash, coalesce(r.revision, 0), coalesce(r.fly_secret_version::text, ''),
-			encode(coalesce(r.verifier_digest, c.verifier_digest), 'hex')
+	return f, connection.QueryRow(ctx, `SELECT coalesce(a.rolpassword, ''), m.password_hash, coalesce(r.revision, 0), coalesce(r.fly_secret_version::text, ''),
+			encode(coalesce(r.verifier_digest, c.verifier_digest), 'hex'),
+			NOT a.rolcanlogin AND a.rolpassword IS NULL AND EXISTS (SELECT FROM tenant_credentials.rotations o
+				WHERE o.tenant_id = c.tenant_id AND o.revision > coalesce(r.revision, 0) AND o.closed_at IS NOT NULL)
 		FROM tenant_credentials.claims c JOIN management.tenants m ON m.id = c.tenant_id
 		LEFT JOIN LATERAL (SELECT * FROM tenant_credentials.rotations r WHERE r.tenant_id = c.tenant_id AND r.state IN ('committed', 'rolled', 'completed')
 			ORDER BY revision DESC LIMIT 1) r ON true JOIN pg_authid a ON a.rolname = coalesce(r.login, c.role)
-		WHERE c.tenant_id = $1`, x.id).Scan(&f.verifier, &f.hash, &f.revision, &f.version, &f.digest)
+		WHERE c.tenant_id = $1`, x.id).Scan(&f.verifier, &f.hash, &f.revision, &f.version, &f.digest, &f.closed)
 }
 
 // password asserts that role, stored hash and ledger change in the same moment, and that the password of the last committed rotation is
-// accepted until another one is committed.
+// accepted until another one is committed, or the login is closed after a compromise.
 func (p *probes) password(ctx context.Context, i int, connection *pgx.Conn) error {
 	x := p.tenants[i]
 	before, err := p.inForce(ctx, connection, x)
 	if err != nil {
 		return err
 	}
-	if sum := sha256.Sum256([]byte(before.verifier)); before.verifier != before.hash || hex.EncodeToString(sum[:]) != before.digest {
+	if sum := sha256.Sum256([]byte(before.hash)); before.verifier != before.hash && !before.closed || hex.EncodeToString(sum[:]) != before.digest {
 		p.violation("tenant %03d: role, stored hash and ledger of revision %d do not agree", i, before.revision)
 	}
 	url := initialURL(i, x)
@@ -100,8 +103,8 @@ func (p *probes) password(ctx context.Context, i int, connection *pgx.Conn) erro
 		if err != nil {
 			return err
 		}
-		if after.revision == before.revision {
-			p.violation("tenant %03d: the password of revision %d is refused, and no later one is committed", i, before.revision)
+		if after.revision == before.revision && !after.closed {
+			p.violation("tenant %03d: the password of revision %d is refused, the login is not closed, and no later one is committed", i, before.revision)
 		}
 		return nil
 	}
