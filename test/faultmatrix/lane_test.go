@@ -73,12 +73,27 @@ func newLane(t *testing.T) *lane {
 	require.NoError(t, err)
 	_, err = l.superuser.Exec(t.Context(), "SELECT pg_reload_conf()")
 	require.NoError(t, err)
+	destroyMachines(t)
 	l.layGates(t)
 	l.putProxies(t)
 	l.leader, l.standby = l.newSeat(t, "a"), l.newSeat(t, "b")
 	l.leader.start(t)
 	t.Cleanup(func() { l.close(t) })
 	return l
+}
+
+// destroyMachines destroys those of the playground's own tenants, which no cell is about: each logs in every second.
+func destroyMachines(t *testing.T) {
+	t.Helper()
+	var apps []string
+	platform.Admin(t, http.MethodGet, "/admin/apps", "", &apps)
+	for _, name := range apps {
+		var app struct{ Machines []struct{ ID string } }
+		platform.Admin(t, http.MethodGet, "/admin/apps/"+name, "", &app)
+		for _, m := range app.Machines {
+			platform.Admin(t, http.MethodDelete, "/admin/apps/"+name+"/machines/"+m.ID, "", nil)
+		}
+	}
 }
 
 // putProxies has the environment's login and Fly's address lead to the proxies.

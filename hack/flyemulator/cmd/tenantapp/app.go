@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -15,7 +16,8 @@ import (
 
 // app counts logins.
 type app struct {
-	url string
+	url   string
+	plain bool // the server has no TLS
 
 	mu      sync.Mutex
 	status  status
@@ -33,7 +35,7 @@ type status struct {
 func (a *app) login(ctx context.Context) string {
 	attempt, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	class, answered := connect(attempt, a.url)
+	class, answered := a.connect(attempt)
 	if !answered && ctx.Err() != nil {
 		return ""
 	}
@@ -51,14 +53,19 @@ func (a *app) login(ctx context.Context) string {
 
 // connect opens one connection and closes it; answered says that the server has let it in, or not. A driver's error text may hold the
 // URL, so only its class leaves this function.
-func connect(ctx context.Context, url string) (class string, answered bool) {
-	config, err := pgx.ParseConfig(url)
-	if url == "" || err != nil {
+func (a *app) connect(ctx context.Context) (class string, answered bool) {
+	config, err := pgx.ParseConfig(a.url)
+	if a.url == "" || err != nil {
 		return "url", false
+	}
+	if a.plain {
+		config.TLSConfig, config.Fallbacks = nil, nil
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err == nil {
-		_ = conn.Close(ctx) // the login has worked; how the connection ends does not matter
+		_, encrypted := conn.PgConn().Conn().(*tls.Conn)
+		a.plain = !encrypted // asking for TLS first would cost the server a second process at each login
+		_ = conn.Close(ctx)  // the login has worked; how the connection ends does not matter
 		return "", true
 	}
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
