@@ -21,6 +21,7 @@ type finder struct {
 	heads   []uint64            // a bit for each hash of a pattern's first four bytes: most of a text is passed over by it
 	byHead  map[uint32][]needle // by the first four bytes
 	longest int
+	buffer  []byte // of read: most files of a database are far smaller
 }
 
 type needle struct {
@@ -103,9 +104,12 @@ func (f *finder) in(text []byte, found map[int]bool) {
 	}
 }
 
-// read marks the secrets that stand in a stream of any length.
+// read marks the secrets that stand in a stream of any length. It reads one stream at a time.
 func (f *finder) read(r io.Reader, found map[int]bool) error {
-	buffer := make([]byte, max(1<<20, 2*f.longest))
+	if f.buffer == nil {
+		f.buffer = make([]byte, max(1<<20, 2*f.longest))
+	}
+	buffer := f.buffer
 	kept := 0 // bytes at the buffer's beginning that may be the beginning of a secret
 	for {
 		n, err := io.ReadFull(r, buffer[kept:])
