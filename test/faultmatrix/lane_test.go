@@ -73,7 +73,11 @@ func newLane(t *testing.T) *lane {
 	require.NoError(t, err)
 	_, err = l.superuser.Exec(t.Context(), "SELECT pg_reload_conf()")
 	require.NoError(t, err)
-	destroyMachines(t)
+	var playground []string
+	platform.Admin(t, http.MethodGet, "/admin/apps", "", &playground)
+	for _, name := range playground {
+		destroyMachines(t, name)
+	}
 	l.layGates(t)
 	l.putProxies(t)
 	l.leader, l.standby = l.newSeat(t, "a"), l.newSeat(t, "b")
@@ -82,17 +86,13 @@ func newLane(t *testing.T) *lane {
 	return l
 }
 
-// destroyMachines destroys those of the playground's own tenants, which no cell is about: each logs in every second.
-func destroyMachines(t *testing.T) {
+// destroyMachines destroys those of an app that no cell is about now: each logs in every second.
+func destroyMachines(t *testing.T, name string) {
 	t.Helper()
-	var apps []string
-	platform.Admin(t, http.MethodGet, "/admin/apps", "", &apps)
-	for _, name := range apps {
-		var app struct{ Machines []struct{ ID string } }
-		platform.Admin(t, http.MethodGet, "/admin/apps/"+name, "", &app)
-		for _, m := range app.Machines {
-			platform.Admin(t, http.MethodDelete, "/admin/apps/"+name+"/machines/"+m.ID, "", nil)
-		}
+	var app struct{ Machines []struct{ ID string } }
+	platform.Admin(t, http.MethodGet, "/admin/apps/"+name, "", &app)
+	for _, m := range app.Machines {
+		platform.Admin(t, http.MethodDelete, "/admin/apps/"+name+"/machines/"+m.ID, "", nil)
 	}
 }
 
@@ -141,9 +141,14 @@ func (l *lane) close(t *testing.T) {
 	harness.Kubectl(t, "", "wait", "tenv", "--all", "--for=condition=Ready", "--timeout=60s")
 }
 
-// use returns the tenant of this lane that has one login, or the one that has two, and makes it with two Machines where there is none.
+// use returns the tenant of this lane that has one login, or the one that has two, and makes it with two Machines where there is none. The
+// other one is done with.
 func (l *lane) use(t *testing.T, overlap bool) platform.Tenant {
 	t.Helper()
+	if other, is := l.tenants[!overlap]; is {
+		destroyMachines(t, other.App())
+		delete(l.tenants, !overlap)
+	}
 	if _, is := l.tenants[overlap]; !is {
 		x := platform.NewTenant(t, "started", "started")
 		strategy := "InPlace"
@@ -161,6 +166,7 @@ func (l *lane) use(t *testing.T, overlap bool) platform.Tenant {
 // abandon forgets a tenant that a failed cell has left in an unknown state, with its object.
 func (l *lane) abandon(t *testing.T, overlap bool) {
 	name := l.tenants[overlap].Name
+	destroyMachines(t, l.tenants[overlap].App())
 	delete(l.tenants, overlap)
 	_, _ = harness.Try("", "-n", "tenants-sandbox", "patch", "tcred", name, "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
 	output, err := harness.Try("", "-n", "tenants-sandbox", "delete", "tcred", name, "--wait=false")
