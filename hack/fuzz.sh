@@ -2,8 +2,8 @@
 # Runs every fuzz target of the module: hack/fuzz.sh <how long each, such as 30s> [<how many targets at once, with one process each>]
 set -eu
 cd "$(dirname "$0")/.."
-export fuzztime=$1 at_once=${2:-1}
-export workers=2
+at_once=${2:-1}
+export fuzztime=$1 workers=2
 [ "$at_once" = 1 ] || workers=1
 # The end of the time given can race with a worker, which go test calls a failure with this text alone, without an input that fails
 # (https://go.dev/issue/75804, until Go 1.27): that is run once more.

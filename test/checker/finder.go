@@ -41,6 +41,7 @@ func newFinder(secrets []string) *finder {
 			f.add(form, i)
 		}
 	}
+	f.buffer = make([]byte, max(1<<20, 2*f.longest))
 	return f
 }
 
@@ -106,9 +107,6 @@ func (f *finder) in(text []byte, found map[int]bool) {
 
 // read marks the secrets that stand in a stream of any length. It reads one stream at a time.
 func (f *finder) read(r io.Reader, found map[int]bool) error {
-	if f.buffer == nil {
-		f.buffer = make([]byte, max(1<<20, 2*f.longest))
-	}
 	buffer := f.buffer
 	kept := 0 // bytes at the buffer's beginning that may be the beginning of a secret
 	for {

@@ -65,9 +65,9 @@ func (c cell) run(t *testing.T, l *lane) {
 	tr.finish(t, 1)
 }
 
-// leavesLease says that a process may have ended with a lease on a Machine, which only it could have given back: nobody asks for it again
-// where the Machine is updated by then, and it runs out by itself. A leader that was deposed goes on until it notices, and ends wherever
-// it is by then.
+// leavesLease says that a manager may have ended while it held the lease of a Machine that was updated already. Only that manager had the
+// nonce, and no other one asks for the lease of an updated Machine, so the lease stays until it runs out. A deposed leader goes on until it
+// notices, and so can end anywhere.
 func (c cell) leavesLease() bool {
 	if c.fault.deposes {
 		return true
