@@ -20,6 +20,7 @@ func (e *Emulator) adminRoutes() http.Handler {
 	route("PUT /admin/apps/{app}", e.adminPutApp)
 	route("GET /admin/apps/{app}", e.adminGetApp)
 	route("DELETE /admin/apps/{app}", e.adminDeleteApp)
+	route("POST /admin/apps/{app}/rest", e.adminRest)
 	route("PUT /admin/apps/{app}/secrets/{name}", e.adminPutSecret)
 	route("DELETE /admin/apps/{app}/secrets/{name}", e.adminDeleteSecret)
 	route("POST /admin/apps/{app}/releases", e.adminAddRelease)
@@ -116,6 +117,10 @@ func (e *Emulator) adminGetApp(r *http.Request, _ func(any) error) (any, error) 
 
 func (e *Emulator) adminDeleteApp(r *http.Request, _ func(any) error) (any, error) {
 	return found(e.DeleteApp(r.PathValue("app")))
+}
+
+func (e *Emulator) adminRest(r *http.Request, _ func(any) error) (any, error) {
+	return found(e.Rest(r.PathValue("app")))
 }
 
 func (e *Emulator) adminPutSecret(r *http.Request, decode func(any) error) (any, error) {

@@ -145,6 +145,22 @@ func (e *Emulator) ChangeMachine(appName, id string, change MachineChange) bool 
 	})
 }
 
+// Rest has the tenant apps that run now log in no more, and stay as healthy as they are. It reports whether there is such an app.
+func (e *Emulator) Rest(appName string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a, exists := e.apps[appName]
+	if !exists {
+		return false
+	}
+	for _, m := range a.machines {
+		if m.process != nil {
+			m.process.rest()
+		}
+	}
+	return true
+}
+
 // DestroyMachine destroys a Machine, leased or not. It reports whether the Machine exists.
 func (e *Emulator) DestroyMachine(appName, id string) bool {
 	return e.onMachine(appName, id, func(_ *app, m *machine) { e.destroy(m) })

@@ -32,6 +32,7 @@ type process struct {
 	cmd      *exec.Cmd
 	address  atomic.Pointer[string] // http://127.0.0.1:port, once the app has said so
 	healthy  atomic.Bool
+	resting  atomic.Bool
 	exited   chan struct{} // closed when the process is gone
 	exitCode int           // valid once exited is closed
 	final    *counters     // what it said when it ended; valid once exited is closed, nil = it said nothing
@@ -66,6 +67,9 @@ func (p *process) reap(stdout io.Reader) {
 	if lines.Decode(&hello) == nil {
 		address := fmt.Sprintf("http://127.0.0.1:%d", hello.Port)
 		p.address.Store(&address)
+		if p.resting.Load() {
+			p.rest()
+		}
 		var last counters
 		if lines.Decode(&last) == nil {
 			p.final = &last
@@ -93,6 +97,14 @@ func (p *process) end() counters {
 		return *p.final
 	}
 	return last
+}
+
+// rest asks the app to log in no more, as soon as it has said where it listens: before that it would die of the signal.
+func (p *process) rest() {
+	p.resting.Store(true)
+	if p.address.Load() != nil {
+		_ = p.cmd.Process.Signal(syscall.SIGUSR1) // one that has ended rests
+	}
 }
 
 // count asks the app for its counters.

@@ -97,6 +97,26 @@ func TestTheTenantAppLogsInWithWhatItsMachineBootedWith(t *testing.T) {
 	require.Zero(t, f.only().App.Logins, "no app runs on a stopped Machine")
 }
 
+func TestATenantAppThatRests(t *testing.T) {
+	f, g := withApps(t), newGate(t)
+	f.secret(g.url())
+	_, err := f.AddMachine("acme", flyemulator.NewMachine{Config: []byte(`{"image":"busy","env":{"LOGIN_INTERVAL":"1ms"}}`)})
+	require.NoError(t, err)
+	rests := func() bool {
+		before := f.only().App.Logins
+		for range 100 {
+			f.only()
+		}
+		return f.only().App.Logins == before
+	}
+	eventually(t, func() bool { return f.only().App.Logins > 0 }, "it logs in")
+	require.False(t, rests(), "and again and again")
+	require.True(t, f.Rest("acme"))
+	eventually(t, rests, "it rests")
+	require.Positive(t, f.only().App.Logins, "it still says what it has counted")
+	require.False(t, f.Rest("unknown"))
+}
+
 func TestATenantAppThatCrashesOnABadURL(t *testing.T) {
 	f := withApps(t)
 	f.secret("not a URL")

@@ -3,8 +3,10 @@ package harness
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/hack/jsonhttp"
 )
 
 // Repository is the checkout; its bin/ holds what make built.
@@ -87,7 +91,7 @@ func endOrphans() error {
 	return err
 }
 
-// startPlayground takes the addresses over into this process's environment.
+// startPlayground takes the addresses over into this process's environment, and has the playground's own tenants rest.
 func startPlayground() error {
 	if err := endOrphans(); err != nil {
 		return fmt.Errorf("end what a former run left: %w", err)
@@ -95,7 +99,29 @@ func startPlayground() error {
 	if output, err := Playground("up").CombinedOutput(); err != nil {
 		return fmt.Errorf("playground up (run make test, which builds what it needs): %w\n%s", err, output)
 	}
-	return source(filepath.Join(folder, "env"))
+	if err := source(filepath.Join(folder, "env")); err != nil {
+		return err
+	}
+	return restAll()
+}
+
+// restAll has the Machines of every app rest.
+func restAll() error {
+	var apps []string
+	if err := jsonhttp.Call(context.Background(), http.MethodGet, os.Getenv("FLY_EMULATOR_ADMIN_URL")+"/admin/apps", "", nil, &apps); err != nil {
+		return fmt.Errorf("list the playground's apps: %w", err)
+	}
+	for _, app := range apps {
+		if err := Rest(app); err != nil {
+			return fmt.Errorf("have app %s rest: %w", app, err)
+		}
+	}
+	return nil
+}
+
+// Rest has the Machines of a Fly app that run now log in no more: each does so every second, which costs PostgreSQL a process.
+func Rest(app string) error {
+	return jsonhttp.Call(context.Background(), http.MethodPost, os.Getenv("FLY_EMULATOR_ADMIN_URL")+"/admin/apps/"+app+"/rest", "", nil, nil)
 }
 
 // source reads lines such as export NAME='value'.

@@ -109,9 +109,10 @@ func (x Tenant) Bind() {
 	harness.Kubectl(x.t, "", "label", "--overwrite", "namespace", "tenants-sandbox", "tenant.credentials.systemprompt.io/"+x.ID+"=allowed")
 }
 
-// MakeApp makes the tenant's app with a DATABASE_URL, and a Machine in each of the states.
+// MakeApp makes the tenant's app with a DATABASE_URL, and a Machine in each of the states. They log in every second until the test ends.
 func (x Tenant) MakeApp(url string, machines ...string) {
 	x.t.Helper()
+	x.t.Cleanup(func() { _ = harness.Rest(x.App()) }) // a test that has taken the app away has nothing to rest
 	Admin(x.t, http.MethodPut, "/admin/apps/"+x.App(), `{"organization":"example-sandbox","variable":"DATABASE_URL"}`, nil)
 	Admin(x.t, http.MethodPut, "/admin/apps/"+x.App()+"/secrets/DATABASE_URL", `{"value":"`+url+`"}`, nil)
 	for _, state := range machines {

@@ -5,7 +5,8 @@
 //	GET /status  {"logins":N,"failures":N,"last_error":"28P01"}
 //	GET /health  200 if the last login worked, 503 if it did not
 //
-// When it ends it prints once more what /status says, so that nothing that it has counted is lost.
+// After SIGUSR1 it logs in no more, and both go on saying what they said last. When it ends it prints once more what /status says, so
+// that nothing that it has counted is lost.
 // CRASH_ON_LOGIN_FAILURE=true in its environment makes it exit with status 1 at the first failure. It never prints the URL.
 package main
 
@@ -51,6 +52,8 @@ func run(ctx context.Context, url string, interval time.Duration, crash bool) er
 	if err != nil {
 		return err
 	}
+	rest := make(chan os.Signal, 1)
+	signal.Notify(rest, syscall.SIGUSR1)
 	if err := json.NewEncoder(os.Stdout).Encode(map[string]int{"port": listener.Addr().(*net.TCPAddr).Port}); err != nil {
 		return err
 	}
@@ -68,6 +71,9 @@ func run(ctx context.Context, url string, interval time.Duration, crash bool) er
 		}
 		select {
 		case <-tick.C:
+		case <-rest:
+			<-ctx.Done()
+			return nil
 		case <-ctx.Done():
 			return nil
 		}
