@@ -120,10 +120,10 @@ func (x Tenant) MakeApp(url string, machines ...string) {
 	}
 }
 
-// AddBusyMachine adds a started Machine whose app logs in anew five times a second.
+// AddBusyMachine adds a started Machine whose app logs in anew twice a second.
 func (x Tenant) AddBusyMachine() {
 	x.t.Helper()
-	Admin(x.t, http.MethodPost, "/admin/apps/"+x.App()+"/machines", `{"config":{"image":"busy","env":{"LOGIN_INTERVAL":"200ms"},
+	Admin(x.t, http.MethodPost, "/admin/apps/"+x.App()+"/machines", `{"config":{"image":"busy","env":{"LOGIN_INTERVAL":"500ms"},
 		"metadata":{"fly_process_group":"app"},"restart":{"policy":"on-failure","max_retries":3},
 		"checks":{"health":{"type":"http","port":8080,"path":"/health"}}}}`, nil)
 }
