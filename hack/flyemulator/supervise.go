@@ -39,6 +39,9 @@ func (e *Emulator) supervise(a *app, m *machine, p *process, epoch int) {
 			e.crashed(a, m, epoch, p.exitCode)
 			return
 		case <-tick.C:
+			if p.resting.Load() && p.healthy.Load() {
+				continue // it stays so
+			}
 			ctx, cancel := context.WithTimeout(e.ctx, time.Second)
 			p.healthy.Store(p.probe(ctx))
 			cancel()
