@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"unicode/utf8"
 )
 
 var (
@@ -117,9 +118,9 @@ func endOfString(text []byte, at int) int {
 	return at
 }
 
-// unquoted is a JSON string without its quotes and escapes.
+// unquoted is a JSON string without its quotes and escapes. What is not UTF-8 in it is replaced, as encoding/json does.
 func unquoted(quoted []byte) (text string) {
-	if len(quoted) >= 2 && bytes.IndexByte(quoted, '\\') < 0 {
+	if len(quoted) >= 2 && bytes.IndexByte(quoted, '\\') < 0 && utf8.Valid(quoted) {
 		return string(quoted[1 : len(quoted)-1])
 	}
 	_ = json.Unmarshal(quoted, &text) // it is one
