@@ -143,8 +143,9 @@ func TestIntruderPointsTheOperatorAtAnotherSecret(t *testing.T) {
 		x.WaitReason("SecretNotOwned")
 		require.Equal(t, theirs, x.Secret(secretOf(x)+"-r2"), "it was written over")
 		require.Equal(t, before.Verifier, factsOf(t, x).Verifier)
-		thief.Delete()
-		x.DeleteSecret(secretOf(x) + "-r2") // as Kubernetes' garbage collector does
+		thief.Apply(generation(1), toSecret(thief))
+		thief.WaitReady()
+		x.DeleteSecret(secretOf(x) + "-r2")
 		asObject(t, x).poke()
 		x.WaitReady()
 	})
@@ -185,6 +186,8 @@ func TestIntruderForgesContent(t *testing.T) {
 		asObject(t, x).poke()
 		x.WaitReason("DriftDetected")
 		require.Equal(t, before, factsOf(t, x))
-		x.Delete()
+		x.Apply(generation(2), toSecret(x))
+		x.WaitReady()
+		require.NotEqual(t, "elsewhere.example.com", string(x.Secret(secretOf(x)).Data["host"]))
 	})
 }
