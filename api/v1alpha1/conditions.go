@@ -74,7 +74,8 @@ const (
 	ReasonConnectionFailed     = "ConnectionFailed"
 	ReasonAuthenticationFailed = "AuthenticationFailed"
 	ReasonPermissionDenied     = "PermissionDenied"
-	ReasonVerificationFailed   = "VerificationFailed" // Postgres refuses the password that was just set
+	ReasonVerificationFailed   = "VerificationFailed" // a login with the password that was just set fails
+	ReasonLoginUnproved        = "LoginUnproved"      // no login with the password that was just set has succeeded yet
 	ReasonDriftDetected        = "DriftDetected"      // somebody else changed it
 	ReasonLedgerOutdated       = "LedgerOutdated"     // TenantEnvironment: run manager install-sql
 	ReasonSecretNotFound       = "SecretNotFound"     // the connection Secret is missing; TenantEnvironment: the login or token Secret, or its key

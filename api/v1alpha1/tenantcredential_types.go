@@ -238,7 +238,7 @@ type TenantCredentialStatus struct {
 type RotationStatus struct {
 	// revision of the credentials that it made.
 	Revision int64 `json:"revision"`
-	// reason why it was due: GenerationRaised, Requested, DeliveryChanged, FlySuperseded, VerificationFailed or LedgerRegressed.
+	// reason why it was due: GenerationRaised, Requested, DeliveryChanged, FlySuperseded, LoginUnproved or LedgerRegressed.
 	Reason string `json:"reason"`
 	// requestReason is spec.rotationRequest.reason, where a request was due.
 	// +optional

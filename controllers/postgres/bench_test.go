@@ -58,7 +58,7 @@ func (f *fixture) rotateAndComplete(ctx context.Context, id string) error {
 		return err
 	}
 	err = f.server.InTransaction(ctx, id, "uid", func(ctx context.Context, tx Transaction) error {
-		if err := tx.Stage(ctx, Staging{Revision: opened.Revision, Verifier: verifier}); err != nil {
+		if err := tx.Stage(ctx, Staging{Revision: opened.Revision, Verifier: verifier, LoginChecked: true}); err != nil {
 			return err
 		}
 		return tx.Commit(ctx, FlyWrite{App: "app", Version: 1, Digest: "digest"})

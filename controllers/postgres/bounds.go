@@ -129,10 +129,12 @@ func boundedFrontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
 	return pgproto3.NewFrontend(&statusReader{r: r}, w)
 }
 
-// statusReader follows the messages of a server, and fails once the ParameterStatus messages among them are too many or too long. A message
-// is its type, one byte; its length without the type, four bytes; and its body (PostgreSQL documentation, 54.2).
+// statusReader follows the messages of a server, fails once the ParameterStatus messages among them are too many or too long, and tells when
+// the server has accepted the login. A message is its type, one byte; its length without the type, four bytes; and its body (PostgreSQL
+// documentation, 54.2).
 type statusReader struct {
 	r        io.Reader
+	accepted func() // nil = nobody asks
 	header   [5]byte
 	have     int // bytes of the header
 	body     int // bytes of the body that are still to come
@@ -157,8 +159,11 @@ func (s *statusReader) Read(p []byte) (int, error) {
 		s.have = 0
 		length := int(binary.BigEndian.Uint32(s.header[1:]))
 		s.body = max(length-4, 0) // what is shorter is refused by the driver
-		if s.header[0] == 'S' {
+		switch {
+		case s.header[0] == 'S':
 			s.statuses += length
+		case s.header[0] == 'R' && length == 8 && s.accepted != nil: // AuthenticationOk: what else is as short asks for what the driver does not give
+			s.accepted()
 		}
 	}
 	if s.statuses > statusBytes {

@@ -97,6 +97,12 @@ func (s *Server) OpenRotation(ctx context.Context, o Opening) (Rotation, error) 
 	return row.rotation(), nil
 }
 
+// LoginChecked says that a login with the password of a committed rotation has succeeded. Twice is the same as once. Retry/Superseded: the
+// row is neither committed nor rolled.
+func (s *Server) LoginChecked(ctx context.Context, tenantID, uid string, revision int64) error {
+	return s.exec(ctx, tenantID, uid, "select tenant_credentials.login_checked($1::text::uuid, $2, $3)", revision)
+}
+
 // Rolled says that every consumer of a committed rotation has the new value. Twice is the same as once. Retry/Superseded: the row is
 // neither committed nor rolled.
 func (s *Server) Rolled(ctx context.Context, tenantID, uid string, revision int64) error {
@@ -111,7 +117,8 @@ func (s *Server) Retire(ctx context.Context, tenantID, uid string, revision int6
 }
 
 // Complete marks a committed or rolled rotation as completed, and raises the claim's generation to the row's. Twice is the same as once.
-// Retry/Superseded: the row is neither committed, rolled nor completed, or a former login or session that it owes an end is left.
+// Retry/Superseded: the row is neither committed, rolled nor completed, no login with its password has succeeded, or a former login or session
+// that it owes an end is left.
 func (s *Server) Complete(ctx context.Context, tenantID, uid string, revision int64) error {
 	return s.exec(ctx, tenantID, uid, "select tenant_credentials.complete($1::text::uuid, $2, $3)", revision)
 }
@@ -260,6 +267,7 @@ type rotationRow struct {
 	SessionsEndedAt time.Time `json:"sessionsEndedAt"`
 	ClosedAt        time.Time `json:"closedAt"`
 	QuietAt         time.Time `json:"quietAt"`
+	LoginCheckedAt  time.Time `json:"loginCheckedAt"`
 }
 
 func (r rotationRow) rotation() Rotation { return Rotation(r) }

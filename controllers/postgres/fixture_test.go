@@ -236,7 +236,7 @@ func (f *fixture) rotateEnding(id string, revision int64, policy string) credent
 	}
 	password := credential.NewPassword()
 	require.NoError(f.t, f.server.InTransaction(f.t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
-		if err := tx.Stage(ctx, Staging{Revision: revision, Verifier: f.verifier(password), SessionPolicy: policy}); err != nil {
+		if err := tx.Stage(ctx, Staging{Revision: revision, Verifier: f.verifier(password), SessionPolicy: policy, LoginChecked: true}); err != nil {
 			return err
 		}
 		return tx.Commit(ctx, FlyWrite{})

@@ -21,6 +21,7 @@ var violations = []struct{ name, sql, says, undo string }{
 	{"replication", "alter role {R} replication", "Role {R} has the attribute REPLICATION: ALTER ROLE {R} NOREPLICATION", ""},
 	{"bypassrls", "alter role {R} bypassrls", "Role {R} has the attribute BYPASSRLS: ALTER ROLE {R} NOBYPASSRLS", ""},
 	{"nologin", "alter role {R} nologin", "Role {R} may not log in: ALTER ROLE {R} LOGIN", ""},
+	{"no connection", "alter role {R} connection limit 0", "Role {R} may have no connection: ALTER ROLE {R} CONNECTION LIMIT -1", ""},
 	{"expired", "alter role {R} valid until '2001-01-01'", "Role {R} has expired: ALTER ROLE {R} VALID UNTIL 'infinity'", ""},
 	{"connect", "revoke connect on database {D} from public", "Role {R} may not connect to its database: GRANT CONNECT ON DATABASE {D} TO {R}",
 		"grant connect on database {D} to public"},
@@ -70,6 +71,28 @@ func TestRoleGuard(t *testing.T) {
 				require.Empty(t, after.RoleViolation+after.LoginViolation, "what the guard says is enough")
 			})
 		}
+	})
+}
+
+func TestDatabaseThatAcceptsNoConnection(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		id, role := f.adoptedTenant()
+		database := "site_" + role[7:]
+		f.exec("create database " + database)
+		defer f.exec("drop database " + database)
+		f.exec("update management.tenants set db_name = $2 where id = $1", id, database)
+		for sql, says := range map[string]string{
+			"alter database " + database + " allow_connections false": "accepts no connections: ALTER DATABASE " + database + " ALLOW_CONNECTIONS true",
+			"alter database " + database + " connection limit 0":      "may have no connection: ALTER DATABASE " + database + " CONNECTION LIMIT -1",
+		} {
+			require.Empty(t, f.observe(id).LoginViolation)
+			f.exec(sql)
+			violation := f.observe(id).LoginViolation
+			require.Equal(t, "Role "+role+" has a database that "+says, violation)
+			f.exec(violation[strings.LastIndex(violation, ": ")+2:])
+		}
+		f.exec("update pg_database set datconnlimit = -2 where datname = $1", database) // as DROP DATABASE leaves it that was cut short
+		require.Contains(t, f.observe(id).LoginViolation, "DROP DATABASE "+database)
 	})
 }
 

@@ -1,16 +1,20 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
@@ -29,8 +33,9 @@ type Login struct {
 }
 
 // VerifyLogin logs in once as the tenant, by SCRAM, at the host of the operator's URL and with its TLS settings, sees that the session acts
-// as the tenant's role, and leaves again. Retry/VerificationFailed: the server answered and refused, the session acts as another role, or the
-// tenant's settings make the server send too much. Retry/ConnectionFailed: it did not answer, which proves nothing.
+// as the tenant's role, and leaves again. nil: that works, or the server had let the login in and then had no connection left for it.
+// Retry/VerificationFailed: the server, or a pooler before it, answered and refused, the session acts as another role, or the tenant's
+// settings make the server send too much. Retry/ConnectionFailed: it could not be asked, which proves nothing.
 //
 // The session is the tenant's: whatever it looks up by a name that is not qualified may be the tenant's own, and so are its settings. So
 // nothing but a keyword is asked of it, and what it sends is bounded.
@@ -38,10 +43,10 @@ func (s *Server) VerifyLogin(ctx context.Context, l Login) error {
 	var a attempt
 	err := a.logIn(ctx, s.pool.Config().ConnConfig.Config.Copy(), l)
 	a.end()
-	if err == nil {
+	refusal := a.judge(err, l)
+	if refusal == nil {
 		return nil
 	}
-	refusal := translateLogin(err)
 	if a.answered() && !refusedBeforeSettings(err) {
 		refusal.Detail += s.describeSettings(ctx, l)
 	}
@@ -50,9 +55,10 @@ func (s *Server) VerifyLogin(ctx context.Context, l Login) error {
 
 // attempt is what an attempt to log in has opened.
 type attempt struct {
-	mu     sync.Mutex
-	ended  bool
-	meters []*meter
+	mu       sync.Mutex
+	ended    bool
+	meters   []*meter
+	accepted atomic.Bool // the password
 }
 
 func (a *attempt) logIn(ctx context.Context, config *pgconn.Config, l Login) error {
@@ -65,6 +71,7 @@ func (a *attempt) logIn(ctx context.Context, config *pgconn.Config, l Login) err
 	config.ConnectTimeout = min(config.ConnectTimeout, loginTimeout)
 	config.DialFunc = a.dial(config.DialFunc)
 	config.MaxProtocolMessageBodyLen = loginBytes
+	config.BuildFrontend = a.frontend
 	config.ValidateConnect = refuseStandby
 	connection, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
@@ -103,6 +110,11 @@ func (a *attempt) dial(dial pgconn.DialFunc) pgconn.DialFunc {
 	}
 }
 
+// frontend is one that notices when the server accepts the password: what it refuses after that is not the password.
+func (a *attempt) frontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
+	return pgproto3.NewFrontend(&statusReader{r: r, accepted: func() { a.accepted.Store(true) }}, w)
+}
+
 // answered says whether the server has sent anything.
 func (a *attempt) answered() bool {
 	a.mu.Lock()
@@ -134,34 +146,58 @@ func refuseStandby(_ context.Context, connection *pgconn.PgConn) error {
 	return nil
 }
 
-// loginRefusals are the SQLSTATEs by which a server turns down the tenant, and not the operator.
+// loginRefusals are what a server turns down of the tenant, and not of the operator, by SQLSTATE.
 var loginRefusals = map[string]string{
 	"28P01": "PostgreSQL refused the tenant's new password.",
 	"28000": "PostgreSQL (pg_hba.conf) does not accept the tenant's login from here, or the role may not log in.",
 	"3D000": "The tenant's database does not exist.",
 	"42501": "The tenant may not connect to its database.",
+	"55000": "The tenant's database accepts no connections.",
+	"08P01": "A pooler before PostgreSQL (PgBouncer answers so) refused the tenant's login: it may still have the previous verifier.",
 }
 
-func translateLogin(err error) *failure.Error {
-	if refusal := failure.As(err); refusal != nil {
-		return refusal
-	}
-	if errors.Is(err, errNoAnswer) {
-		return failure.New(failure.Retry, failure.VerificationFailed, "The server's answer at the tenant's login cannot be read.")
-	}
-	if tooMuch(err) {
-		return failure.New(failure.Retry, failure.VerificationFailed, "The server sends more than 256 KiB at the tenant's login.")
-	}
+// judge classes how the attempt ended; nil = the login is proved.
+func (a *attempt) judge(err error, l Login) *failure.Error {
 	var answer *pgconn.PgError
-	if errors.As(err, &answer) {
-		if detail, known := loginRefusals[answer.Code]; known {
-			return failure.New(failure.Retry, failure.VerificationFailed, detail)
-		}
-		if strings.HasPrefix(answer.Code, "TC") { // of the ledger's functions, which no login calls
-			return failure.New(failure.Retry, failure.Unexpected, "PostgreSQL answered with SQLSTATE "+printable(answer.Code)+".")
-		}
+	switch {
+	case err == nil:
+		return nil
+	case failure.As(err) != nil:
+		return failure.As(err)
+	case errors.Is(err, errNoAnswer):
+		return failure.New(failure.Retry, failure.VerificationFailed, "The server's answer at the tenant's login cannot be read.")
+	case tooMuch(err):
+		return failure.New(failure.Retry, failure.VerificationFailed, "The server sends more than 256 KiB at the tenant's login.")
+	case !errors.As(err, &answer):
+		return translate(err)
+	case answer.Code == "53300" && a.accepted.Load() && l.Name == l.Role: // too_many_connections: of the role, of the database, or those not reserved
+		return nil
+	case strings.HasPrefix(answer.Code, "53") || strings.HasPrefix(answer.Code, "57"): // insufficient resources, operator intervention
+		return failure.New(failure.Retry, failure.ConnectionFailed, "The tenant's login could not be tried: "+described(answer.Code)+".")
+	default:
+		return failure.New(failure.Retry, failure.VerificationFailed, a.refusal(answer.Code))
 	}
-	return translate(err)
+}
+
+// refusal says what the server answered, and after what.
+func (a *attempt) refusal(code string) string {
+	if detail, known := loginRefusals[code]; known {
+		return detail
+	}
+	if a.accepted.Load() {
+		return "The tenant's password is accepted, and then its session ends: " + described(code) + "."
+	}
+	return "PostgreSQL, or a pooler before it, refused the tenant's login: " + described(code) + "."
+}
+
+// described names an SQLSTATE's class (PostgreSQL documentation, appendix A), because only the server's log has the rest.
+func described(code string) string {
+	class := map[string]string{
+		"08": "connection exception", "0A": "feature not supported", "22": "data exception", "28": "invalid authorization", "3D": "invalid catalog name",
+		"42": "access rule violation", "53": "insufficient resources", "54": "program limit exceeded", "55": "object not in prerequisite state",
+		"57": "operator intervention", "58": "system error", "F0": "configuration file error", "P0": "PL/pgSQL error", "XX": "internal error",
+	}[code[:min(len(code), 2)]]
+	return "SQLSTATE " + cmp.Or(printable(code), "unknown") + " (" + cmp.Or(class, "of another class") + ")"
 }
 
 // refusedBeforeSettings says whether the server refused before it looked at any setting of the login's.

@@ -42,7 +42,7 @@ func (f *fixture) deliver(id string, revision int64, policy string) error {
 	f.t.Helper()
 	verifierOf := one[string](f, "select rolpassword from pg_authid a join tenant_credentials.rotations r on r.login = a.rolname where tenant_id = $1 and revision = $2", id, revision)
 	return f.server.InTransaction(f.t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
-		if err := tx.Stage(ctx, Staging{Revision: revision, Verifier: verifierOf, SessionPolicy: policy}); err != nil {
+		if err := tx.Stage(ctx, Staging{Revision: revision, Verifier: verifierOf, SessionPolicy: policy, LoginChecked: true}); err != nil {
 			return err
 		}
 		return tx.Commit(ctx, FlyWrite{})

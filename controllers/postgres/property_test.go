@@ -111,7 +111,7 @@ func (m *machine) rotate(r *rapid.T) {
 	gaveUp := errors.New("gave up")
 	verifier := m.f.verifier(credential.NewPassword())
 	err := m.f.server.InTransaction(m.f.t.Context(), m.id, uid, func(ctx context.Context, tx Transaction) error {
-		if err := tx.Stage(ctx, Staging{Revision: revision, Verifier: verifier}); err != nil {
+		if err := tx.Stage(ctx, Staging{Revision: revision, Verifier: verifier, LoginChecked: true}); err != nil {
 			return err
 		}
 		if err := tx.Commit(ctx, FlyWrite{App: "a", Version: 1}); err != nil || !givesUp {
@@ -164,7 +164,7 @@ func (m *machine) issue(r *rapid.T) {
 	require.NotEqual(r, before.Login, issued.Login, "the login in use was issued")
 	if rapid.Bool().Draw(r, "delivers") {
 		require.NoError(r, m.f.server.InTransaction(m.f.t.Context(), m.id, uid, func(ctx context.Context, tx Transaction) error {
-			if err := tx.Stage(ctx, Staging{Revision: revision, Verifier: verifier}); err != nil {
+			if err := tx.Stage(ctx, Staging{Revision: revision, Verifier: verifier, LoginChecked: true}); err != nil {
 				return err
 			}
 			return tx.Commit(ctx, FlyWrite{App: "a", Version: 1})
@@ -259,6 +259,7 @@ func (m *machine) jumble(r *rapid.T) {
 			"select tenant_credentials.commit($1, 'a', $2, null, null, null, null)",
 			"select tenant_credentials.rolled($1, 'a', $2)",
 			"select tenant_credentials.retire($1, 'a', $2, interval '0', true, false)",
+			"select tenant_credentials.login_checked($1, 'a', $2)",
 			"select tenant_credentials.complete($1, 'a', $2)",
 			"select tenant_credentials.discard($1, 'a', $2)",
 		}).Draw(r, "call")

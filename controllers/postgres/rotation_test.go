@@ -45,7 +45,7 @@ func TestRotationEndToEnd(t *testing.T) {
 		write := FlyWrite{App: "sp-" + id[:8], Version: math.MaxUint64, Digest: "digest"}
 		require.NoError(t, f.server.InTransaction(ctx, id, "uid", func(ctx context.Context, tx Transaction) error {
 			require.Equal(t, opened, *tx.Tenant().Open)
-			if err := tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(password), DeliveryDigest: delivery}); err != nil {
+			if err := tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(password), DeliveryDigest: delivery, LoginChecked: true}); err != nil {
 				return err
 			}
 			return tx.Commit(ctx, write)

@@ -171,7 +171,7 @@ func (f *fixture) rotateOnce(id string) error {
 		return err
 	}
 	return f.server.InTransaction(f.t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
-		if err := tx.Stage(ctx, Staging{Revision: opened.Revision, Verifier: f.verifier(credential.NewPassword())}); err != nil {
+		if err := tx.Stage(ctx, Staging{Revision: opened.Revision, Verifier: f.verifier(credential.NewPassword()), LoginChecked: true}); err != nil {
 			return err
 		}
 		return tx.Commit(ctx, FlyWrite{})
@@ -198,7 +198,7 @@ func TestVerifierStaysOutOfLogsAndErrors(t *testing.T) {
 			verifiers = append(verifiers, verifier)
 			f.open(id, 1)
 			return f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
-				if err := tx.Stage(ctx, Staging{Revision: tx.Tenant().Open.Revision, Verifier: verifier}); err != nil {
+				if err := tx.Stage(ctx, Staging{Revision: tx.Tenant().Open.Revision, Verifier: verifier, LoginChecked: true}); err != nil {
 					return err
 				}
 				return tx.Commit(ctx, FlyWrite{})

@@ -137,8 +137,8 @@ func (t *transaction) Stage(ctx context.Context, staging Staging) error {
 	}
 	finish := t.endBlockers(ctx)
 	defer finish()
-	if _, err := t.tx.Exec(ctx, "select tenant_credentials.stage($1::text::uuid, $2, $3, $4, $5, $6)",
-		t.tenant.ID, t.uid, staging.Revision, staging.Verifier, digest, cmp.Or(staging.SessionPolicy, SessionsKept)); err != nil {
+	if _, err := t.tx.Exec(ctx, "select tenant_credentials.stage($1::text::uuid, $2, $3, $4, $5, $6, $7)",
+		t.tenant.ID, t.uid, staging.Revision, staging.Verifier, digest, cmp.Or(staging.SessionPolicy, SessionsKept), staging.LoginChecked); err != nil {
 		return translate(err)
 	}
 	t.staged = staging.Revision

@@ -32,6 +32,7 @@ func TestOnlyReadCommittedIsAccepted(t *testing.T) {
 				"select tenant_credentials.open($1, 'uid', 1, 'r', 'm', 0, 0)",
 				"select tenant_credentials.stage($1, 'uid', 1, 'v', null)",
 				"select tenant_credentials.commit($1, 'uid', 1, null, null, null)",
+				"select tenant_credentials.login_checked($1, 'uid', 1)",
 				"select tenant_credentials.complete($1, 'uid', 1)",
 			} {
 				tx, err := operator.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.TxIsoLevel(isolation)})
@@ -70,7 +71,7 @@ func TestRolledBackTransactionChangesNothing(t *testing.T) {
 		before := f.observe(id)
 		mine := errors.New("the caller's own error")
 		err := f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
-			require.NoError(t, tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(credential.NewPassword())}))
+			require.NoError(t, tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(credential.NewPassword()), LoginChecked: true}))
 			require.NoError(t, tx.Commit(ctx, FlyWrite{App: "a", Version: 1}))
 			return mine
 		})
@@ -127,7 +128,7 @@ func TestTransactionsOnOneTenantFollowEachOther(t *testing.T) {
 				})
 			}()
 			f.waitForLockWaiter()
-			require.NoError(t, tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(credential.NewPassword())}))
+			require.NoError(t, tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(credential.NewPassword()), LoginChecked: true}))
 			return tx.Commit(ctx, FlyWrite{})
 		}))
 		require.ErrorIs(t, <-second, errLooked)
@@ -180,7 +181,7 @@ func TestLostAnswerToCommitIsUnknown(t *testing.T) {
 		require.NoError(t, err)
 		defer server.Close()
 		err = server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
-			require.NoError(t, tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(credential.NewPassword())}))
+			require.NoError(t, tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(credential.NewPassword()), LoginChecked: true}))
 			require.NoError(t, tx.Commit(ctx, FlyWrite{}))
 			relay.dropAnswerTo("commit")
 			return nil
@@ -199,7 +200,7 @@ func TestCommitIsSentWhenTheCallerIsShuttingDown(t *testing.T) {
 		f.open(id, 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		require.NoError(t, f.server.InTransaction(ctx, id, "uid", func(_ context.Context, tx Transaction) error {
-			require.NoError(t, tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(credential.NewPassword())}))
+			require.NoError(t, tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(credential.NewPassword()), LoginChecked: true}))
 			require.NoError(t, tx.Commit(ctx, FlyWrite{}))
 			cancel()
 			return nil

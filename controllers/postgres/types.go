@@ -116,6 +116,8 @@ type Rotation struct {
 	// ClosedAt is since when no login of the tenant can log in, after a compromise; of an open rotation it is so still. QuietAt is when
 	// neither a session was left, nor a login in progress. Zero where neither has happened.
 	ClosedAt, QuietAt time.Time
+	// LoginCheckedAt is when a login with the new password had succeeded; zero where none has, or where nobody knows.
+	LoginCheckedAt time.Time
 }
 
 // What becomes of sessions that were opened with a former password.
@@ -134,6 +136,8 @@ type Staging struct {
 	DeliveryDigest string
 	// SessionPolicy is one of the Sessions constants; "" = SessionsKept. What a rotation that is superseded owed is owed by its successor.
 	SessionPolicy string
+	// LoginChecked says that a login with Verifier's password has succeeded already.
+	LoginChecked bool
 }
 
 // Adoption asks to hold a tenant.

@@ -25,8 +25,8 @@ const (
 	OpenAttempt Cause = "OpenAttempt"
 	// LedgerRegressed: Postgres has lost rotations that it had committed, so that the apps may have a password that it does not know.
 	LedgerRegressed Cause = "LedgerRegressed"
-	// VerificationFailed: Postgres refused the password that the last rotation set.
-	VerificationFailed Cause = "VerificationFailed"
+	// LoginUnproved: no login with the password that the last rotation set has succeeded, and nobody who could try it has it any more.
+	LoginUnproved Cause = "LoginUnproved"
 	// DriftDetected: after a compromise a login of the tenant has another password than the one that was set, or can be used and should not be.
 	// The intruder may have left something behind.
 	DriftDetected Cause = "DriftDetected"
@@ -111,8 +111,9 @@ type Last struct {
 	DeliveryDigest string
 	// Rolled: every Machine has moved, and the former login is being closed.
 	Rolled bool
-	// LoginRefused: Postgres refused its password when it was checked.
-	LoginRefused bool
+	// Unproved: no login with its password has succeeded, and nobody who could try it has it any more: it was refused, or the process that
+	// had it has ended.
+	Unproved bool
 	// Drifted: it was because of a compromise, and a login of the tenant is not as it left it.
 	Drifted bool
 	// Superseded: the digest at Fly is not the one of its write. Never true where Fly could not be asked.
@@ -175,8 +176,8 @@ func underWay(f Facts) Decision {
 	switch {
 	case f.Regressed:
 		return Decision{Start, LedgerRegressed}
-	case f.Last.LoginRefused:
-		return Decision{Start, VerificationFailed}
+	case f.Last.Unproved:
+		return Decision{Start, LoginUnproved}
 	case f.Last.Drifted:
 		return Decision{Start, DriftDetected}
 	case f.Last.Superseded:

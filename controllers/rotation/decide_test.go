@@ -77,7 +77,7 @@ func TestDecide(t *testing.T) {
 		{"compromised, and the rotation since has left the sessions", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(), Request: &Request{Replaces: 3, Compromised: true}}, Decision{Start, Requested}},
 		{"compromised, and done before the last rotation", Facts{Asked: 1, Completed: 1, Compromised: 3, DeliveryDigest: "d", Last: done(), Request: &Request{Replaces: 2, Compromised: true}}, Decision{Step: Nothing}},
 		{"compromised, during the roll-out that answers it", Facts{Asked: 1, Compromised: 4, Last: done(rolling), Request: &Request{Replaces: 3, Compromised: true}}, Decision{Step: Finish}},
-		{"login refused", Facts{Asked: 1, Suspended: true, Last: done(rolling, func(l *Last) { l.LoginRefused = true })}, Decision{Start, VerificationFailed}},
+		{"login unproved", Facts{Asked: 1, Suspended: true, Last: done(rolling, func(l *Last) { l.Unproved = true })}, Decision{Start, LoginUnproved}},
 		{"the Secret is gone", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(func(l *Last) { l.Gone = true })}, Decision{Start, DeliveryChanged}},
 		{"the Secret is gone, suspended", Facts{Asked: 1, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done(func(l *Last) { l.Gone = true })}, Decision{Hold, DeliveryChanged}},
 		{"the Secret is gone while the former login is closed, waits", Facts{Asked: 1, DeliveryDigest: "d", Last: done(rolling, func(l *Last) { l.Rolled, l.Gone = true, true })}, Decision{Step: Finish}},
@@ -101,7 +101,7 @@ func TestDecideInvariants(t *testing.T) {
 		}
 		if flag.Draw(t, "rotated before") {
 			f.Last = &Last{Revision: 1 + generation.Draw(t, "revision"), Completed: flag.Draw(t, "done"), Generation: generation.Draw(t, "last"), DeliveryDigest: digest.Draw(t, "last digest"),
-				Rolled: flag.Draw(t, "rolled"), LoginRefused: flag.Draw(t, "refused"), Superseded: flag.Draw(t, "superseded"), Halted: flag.Draw(t, "halted"), Gone: flag.Draw(t, "gone")}
+				Rolled: flag.Draw(t, "rolled"), Unproved: flag.Draw(t, "unproved"), Superseded: flag.Draw(t, "superseded"), Halted: flag.Draw(t, "halted"), Gone: flag.Draw(t, "gone")}
 		}
 		return f
 	})

@@ -3,10 +3,10 @@ package tenantcredential
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
@@ -76,10 +76,14 @@ func TestFinishUnbound(t *testing.T) {
 			committed(s)
 			s.tenant.Last.FlyApp, s.object.Spec.Delivery.Fly = "sp-7dd06cd6", nil
 		}, rotation.Nothing, 0},
-		"committed, and the login was refused": {func(s *scope) {
+		"committed, and nobody can prove the login": {func(s *scope) {
 			committed(s)
-			s.before.Status.Revision = 1
-			s.before.Status.Conditions = []metav1.Condition{{Type: v1alpha1.PostgresSyncedCondition, Reason: v1alpha1.ReasonVerificationFailed}}
+			s.tenant.Last.LoginCheckedAt = time.Time{}
+		}, rotation.Start, 0},
+		"committed for the Secret alone, and nobody can prove the login": {func(s *scope) {
+			s.object.Spec.Delivery = v1alpha1.Delivery{ConnectionSecret: &v1alpha1.ConnectionSecretDelivery{Name: "acme-db"}}
+			committed(s)
+			s.tenant.Last.LoginCheckedAt = time.Time{}
 		}, rotation.Nothing, 0},
 		"committed, and asked for another after a compromise": {func(s *scope) {
 			committed(s)

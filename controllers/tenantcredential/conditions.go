@@ -66,6 +66,8 @@ func (s *scope) postgresSynced(m messages) metav1.Condition {
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, m.drift("The password of "+m.login()))
 	case loginDrifted(s.tenant):
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, m.openLogin())
+	case unproved(s.tenant):
+		return condition(kind, metav1.ConditionUnknown, v1alpha1.ReasonLoginUnproved, m.unproved())
 	case s.tenant.Last == nil:
 		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAdopted, fmt.Sprintf("Role %s has the password that it was adopted with.", s.tenant.Role))
 	default:

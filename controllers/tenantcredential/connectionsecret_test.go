@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -77,7 +78,8 @@ func (w *secretWorld) stage(revision int64, next password) {
 
 func (w *secretWorld) commit(revision int64, opened *postgres.Rotation) {
 	w.s.tenant.Open = nil
-	w.s.tenant.Last = &postgres.Rotation{Revision: revision, State: postgres.StateCommitted, VerifierDigest: opened.VerifierDigest, DeliveryDigest: opened.DeliveryDigest}
+	w.s.tenant.Last = &postgres.Rotation{Revision: revision, State: postgres.StateCommitted, VerifierDigest: opened.VerifierDigest, DeliveryDigest: opened.DeliveryDigest,
+		LoginCheckedAt: time.Now()}
 	w.s.tenant.VerifierDigest = opened.VerifierDigest
 }
 
@@ -145,7 +147,7 @@ func TestPromotionGivesWayToANewerRevision(t *testing.T) {
 	t.Run("which is committed", func(t *testing.T) {
 		w := newSecretWorld(t)
 		newer := *w.s.tenant
-		newer.Last = &postgres.Rotation{Revision: 3, State: postgres.StateCommitted}
+		newer.Last = &postgres.Rotation{Revision: 3, State: postgres.StateCommitted, LoginCheckedAt: time.Now()}
 		w.s.connection.Postgres = ledgerOf{observe: func() postgres.Tenant { return newer }}
 		requireSuperseded(t, w)
 		require.Equal(t, "1", w.annotation("acme-db"))

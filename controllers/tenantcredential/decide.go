@@ -65,7 +65,7 @@ func (s *scope) facts(tenant *postgres.Tenant) rotation.Facts {
 			Rolled:         rolled(tenant),
 			Generation:     tenant.Last.Generation,
 			DeliveryDigest: tenant.Last.DeliveryDigest,
-			LoginRefused:   s.shows(tenant.Last.Revision, v1alpha1.PostgresSyncedCondition, v1alpha1.ReasonVerificationFailed),
+			Unproved:       unproved(tenant) && !s.knows(tenant.Last.Revision) && !passwordDrifted(tenant),
 			Drifted:        tenant.Last.SessionPolicy == postgres.SessionsCompromised && (passwordDrifted(tenant) || loginDrifted(tenant)),
 			Superseded:     s.secretDrifted(),
 			Gone:           s.secretGone(tenant) || s.flyDropped(tenant),

@@ -114,6 +114,11 @@ func (m messages) refused() string {
 	return m.login()
 }
 
+// unproved is said while no login with the new password has succeeded.
+func (m messages) unproved() string {
+	return fmt.Sprintf("The password of %s is the one of revision %d; no login with it has succeeded yet, and no Machine is moved before.", m.login(), m.tenant.Last.Revision)
+}
+
 // leaving is said while the login that the Machines have left is still there, or sessions of it.
 func (m messages) leaving() string {
 	text := m.everybodyMoved()
@@ -167,7 +172,7 @@ func (m messages) consequence() string {
 		return m.withoutSecret()
 	case rolling(m.tenant) && !m.deliversToFly():
 		return m.inForce(m.tenant.Last.Revision) + "."
-	case rolling(m.tenant) && m.failed().Reason == failure.VerificationFailed:
+	case unproved(m.tenant):
 		return m.inForce(m.tenant.Last.Revision) + ", and no Machine was touched."
 	case rolling(m.tenant):
 		return m.inForce(m.tenant.Last.Revision) + ", and not every Machine runs with it."
@@ -264,7 +269,7 @@ func (m messages) postgres() (fact, command string) {
 	case failure.NameConflict:
 		return detail, "With a name of its own the operator goes on by itself."
 	case failure.VerificationFailed:
-		return fmt.Sprintf("PostgreSQL refuses %s with the password that was just set: %s", m.refused(), detail),
+		return fmt.Sprintf("Logging in as %s with the password that was just set fails: %s", m.refused(), detail),
 			"Check pg_hba.conf and any pooler between the operator and the server; a new password is tried by itself."
 	case failure.ConnectionFailed:
 		return detail,

@@ -184,7 +184,10 @@ func (s *session) Stage(ctx context.Context, staging postgres.Staging) error {
 		}
 		s.f.verifiers[row.Login], s.f.hash, s.staged = verifier, verifier, staging.Revision
 		row.VerifierDigest, row.HashDigest, row.DeliveryDigest = digest(verifier), digest(verifier), staging.DeliveryDigest
-		row.SessionPolicy = staging.SessionPolicy
+		row.SessionPolicy, row.LoginCheckedAt = staging.SessionPolicy, time.Time{}
+		if staging.LoginChecked {
+			row.LoginCheckedAt = time.Now()
+		}
 		if former := s.f.find(postgres.StateCommitted, postgres.StateRolled); former != nil && former.SessionsEndedAt.IsZero() {
 			row.SessionPolicy = stronger(row.SessionPolicy, former.SessionPolicy)
 		}
@@ -220,6 +223,17 @@ func (c postgresOf) VerifyLogin(ctx context.Context, l postgres.Login) error {
 		if c.p.w.pooled || !matches(c.p.w.ledger.now.verifiers[l.Name], l.Password) {
 			return failure.New(failure.Retry, failure.VerificationFailed, "refused")
 		}
+		return nil
+	})
+}
+
+func (c postgresOf) LoginChecked(ctx context.Context, _, uid string, revision int64) error {
+	return c.changeHeld(ctx, "login checked", uid, func(f *facts) error {
+		row := f.at(revision)
+		if row == nil || row.State != postgres.StateCommitted && row.State != postgres.StateRolled {
+			return superseded
+		}
+		row.LoginCheckedAt = time.Now()
 		return nil
 	})
 }
@@ -304,6 +318,9 @@ func (c postgresOf) Complete(ctx context.Context, _, uid string, revision int64)
 		row := f.at(revision)
 		if row != nil && row.State == postgres.StateCompleted {
 			return nil
+		}
+		if row != nil && row.LoginCheckedAt.IsZero() {
+			return superseded
 		}
 		if row != nil && row.SessionPolicy != postgres.SessionsKept && row.SessionsEndedAt.IsZero() {
 			return superseded

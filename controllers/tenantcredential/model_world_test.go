@@ -128,7 +128,7 @@ func (w *world) setPassword(text string, role, hash bool) {
 
 // rotationOpened judges the moment at which a rotation begins.
 func (w *world) rotationOpened(p *process, f *facts, row *postgres.Rotation) {
-	if p.unbound {
+	if p.unbound && row.Reason != string(rotation.LoginUnproved) {
 		w.violated("a rotation (%s) has been started for an object in a namespace that is not bound", row.Reason)
 	}
 	asked := row.Reason == string(rotation.GenerationRaised) || row.Reason == string(rotation.Requested) ||

@@ -28,8 +28,9 @@ func (r *Reconciler) overlap(ctx context.Context, s *scope, next password) error
 		return err
 	}
 	if err := r.checkLogin(ctx, s, next); err != nil {
-		return err
+		return postgresObstacle(err)
 	}
+	next.checked = true
 	return r.commit(ctx, s, next)
 }
 

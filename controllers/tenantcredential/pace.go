@@ -19,7 +19,7 @@ import (
 // that a restarted process does not try everything at once. A changed spec, login or token is tried at once.
 func (s *scope) mayTry() bool {
 	last := s.before.Status.Failure
-	if last == nil || s.tenant.Open == nil && s.decision.Cause != rotation.VerificationFailed {
+	if last == nil || s.tenant.Open == nil && s.decision.Cause != rotation.LoginUnproved {
 		return true
 	}
 	return !s.now.Before(last.RetryTime.Time) || s.before.Status.ObservedGeneration != s.object.Generation ||

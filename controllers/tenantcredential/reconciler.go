@@ -36,6 +36,8 @@ type Reconciler struct {
 	slots sync.Map
 	// waiting holds, per object, the version of it that has found no free slot.
 	waiting sync.Map
+	// untried holds, per object, the password that is committed, or may be, until a login with it has succeeded.
+	untried sync.Map
 }
 
 // +kubebuilder:rbac:groups=credentials.systemprompt.io,resources=tenantcredentials,verbs=get;list;watch;patch
@@ -105,10 +107,11 @@ func (r *Reconciler) begin(ctx context.Context, req ctrl.Request) (*scope, error
 		if apierrors.IsNotFound(err) {
 			r.releaseSlot(req.NamespacedName)
 			r.waiting.Delete(req.NamespacedName)
+			r.untried.Delete(req.NamespacedName)
 		}
 		return nil, client.IgnoreNotFound(err)
 	}
-	s := &scope{object: &object, before: object.DeepCopy(), now: time.Now(), cluster: r.Cluster}
+	s := &scope{object: &object, before: object.DeepCopy(), now: time.Now(), cluster: r.Cluster, untried: r.untriedOf(&object)}
 	if s.deleted() && !hasFinalizer(&object) {
 		return nil, nil
 	}
@@ -130,6 +133,7 @@ func (r *Reconciler) wait(ctx context.Context, s *scope) (ctrl.Result, error) {
 // end reports, lets go of what is done, and says when to look again. Status comes last: whoever waits for Ready finds nothing moving.
 func (r *Reconciler) end(ctx context.Context, s *scope) (ctrl.Result, error) {
 	r.giveSlotBack(s)
+	r.forgetPassword(s)
 	s.doubtEnvironment()
 	report(s, r.Namespace)
 	s.remember(ctx)

@@ -45,7 +45,7 @@ func resting() *scope {
 			VerifierDigest: "v1", HashDigest: "h1",
 			Claim: &postgres.Claim{UID: "uid-1", Generation: 1},
 			Last: &postgres.Rotation{Revision: 1, State: postgres.StateCompleted, Generation: 1, VerifierDigest: "v1", HashDigest: "h1",
-				FlyDigest: "f1", FlyVersion: 1 << 60, CommittedAt: now.Add(-time.Hour), CompletedAt: now.Add(-time.Minute)},
+				FlyDigest: "f1", FlyVersion: 1 << 60, CommittedAt: now.Add(-time.Hour), LoginCheckedAt: now.Add(-time.Hour), CompletedAt: now.Add(-time.Minute)},
 		},
 		flySeen: true, flyDigest: "f1",
 		decision: rotation.Decision{Step: rotation.Nothing},
@@ -103,6 +103,18 @@ func TestReport(t *testing.T) {
 			s.tenant = nil
 			s.obstacle = obstacleOf(postgresObstacle(failure.New(failure.Retry, failure.ConnectionFailed, "Connection refused.")))
 		}, "False/EnvironmentNotReady", "Reconciling/RetryingAfterFailure", "Connection refused. Nothing was changed.", status.InProgressStatus},
+		{"the new login fails", func(s *scope) {
+			unprovedSince(s)
+			s.obstacle = obstacleOf(postgresObstacle(failure.New(failure.Retry, failure.VerificationFailed, "SQLSTATE 58P01 (system error).")))
+		}, "False/VerificationFailed", "Reconciling/RetryingAfterFailure", "fails: SQLSTATE 58P01 (system error). Revision 1 is in force in Postgres and at Fly, and no Machine was touched.", status.InProgressStatus},
+		{"the new login could not be tried", func(s *scope) {
+			unprovedSince(s)
+			s.obstacle = obstacleOf(postgresObstacle(failure.New(failure.Retry, failure.ConnectionFailed, "The tenant's login could not be tried.")))
+		}, "False/EnvironmentNotReady", "Reconciling/RetryingAfterFailure", "The tenant's login could not be tried. Revision 1 is in force in Postgres and at Fly, and no Machine was touched.", status.InProgressStatus},
+		{"the new login is not tried, as Fly does not answer", func(s *scope) {
+			unprovedSince(s)
+			s.obstacle = obstacleOf(flyObstacle(v1alpha1.FlySecretSyncedCondition, failure.New(failure.Retry, failure.ConnectionFailed, "no answer")))
+		}, "False/ConnectionFailed", "Reconciling/RetryingAfterFailure", "Revision 1 is in force in Postgres and at Fly, and no Machine was touched.", status.InProgressStatus},
 		{"Machine does not come up", func(s *scope) {
 			s.tenant.Last.State = postgres.StateCommitted
 			s.obstacle = obstacleOf(flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, failure.New(failure.Stall, failure.MachineUnhealthy, "Machine 42 exits again and again")))
@@ -155,6 +167,10 @@ func TestStatusKeepsWhatTheLedgerLost(t *testing.T) {
 	}
 }
 
+func unprovedSince(s *scope) {
+	s.tenant.Last.State, s.tenant.Last.LoginCheckedAt = postgres.StateCommitted, time.Time{}
+}
+
 func driftedDuringRollOut(s *scope) {
 	s.tenant.Last.State, s.tenant.VerifierDigest = postgres.StateCommitted, "v9"
 	s.obstacle = obstacleOf(postgresObstacle(failure.New(failure.Stall, v1alpha1.ReasonDriftDetected, "")))
@@ -190,6 +206,9 @@ func TestReportInvariants(t *testing.T) {
 		if flag.Draw(t, "rolling") {
 			s.tenant.Last.State = postgres.StateCommitted
 		}
+		if flag.Draw(t, "unproved") {
+			s.tenant.Last.LoginCheckedAt = time.Time{}
+		}
 		if flag.Draw(t, "obstacle") {
 			f := failure.New(classes.Draw(t, "class"), reasons.Draw(t, "reason"), "detail")
 			s.obstacle = obstacleOf(flyObstacle(v1alpha1.FlySecretSyncedCondition, f))
@@ -200,6 +219,9 @@ func TestReportInvariants(t *testing.T) {
 		agrees := s.obstacle == nil && !unfinished(s.tenant) && !passwordDrifted(s.tenant) && !hashDrifted(s.tenant) && !s.secretDrifted()
 		report(s, "system")
 		requireWellFormed(t, s)
+		if s.tenant.Last.State == postgres.StateCommitted && s.tenant.Last.LoginCheckedAt.IsZero() && meta.IsStatusConditionTrue(s.object.Status.Conditions, v1alpha1.PostgresSyncedCondition) {
+			t.Fatal("the login is called verified, and nothing has proved it")
+		}
 		if meta.IsStatusConditionTrue(s.object.Status.Conditions, v1alpha1.ReadyCondition) != agrees {
 			t.Fatalf("Ready does not say what is so: %+v", s.object.Status.Conditions)
 		}

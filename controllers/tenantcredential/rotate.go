@@ -5,12 +5,9 @@ import (
 	"encoding/json"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
-	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
@@ -22,9 +19,6 @@ const (
 	// transactionDeadline bounds the whole transaction: a lock_timeout, Fly, and COMMIT.
 	transactionDeadline = flyDeadline + 10*time.Second
 )
-
-// loginChecks is how the new password is tried: a fresh connection each, because a pooler may still hold the old verifier.
-var loginChecks = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Steps: 6}
 
 // rotate carries out one attempt, from the open row to the commit.
 func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
@@ -57,7 +51,7 @@ func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
 	if err := r.commit(ctx, s, next); err != nil {
 		return err
 	}
-	return r.checkLogin(ctx, s, next)
+	return r.proveLogin(ctx, s)
 }
 
 // mayStart says why an attempt may not begin, or not now; nil = it may, and has a slot.
@@ -81,19 +75,6 @@ func (r *Reconciler) mayStart(ctx context.Context, s *scope) error {
 		return errLater
 	}
 	return nil
-}
-
-// password is a new password: whose it is, and the verifier that it is set with.
-type password struct {
-	login    string
-	value    credential.Secret
-	verifier string
-}
-
-func newPassword(login string) (password, error) {
-	value := credential.NewPassword()
-	verifier, err := credential.Verifier(value)
-	return password{login: login, value: value, verifier: verifier}, err
 }
 
 // readLive makes sure that the attempt answers what is asked for now: the cache may lag behind, and spec.suspend, or the loss of the
@@ -143,6 +124,7 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 
 // commit is the one transaction, and what is so after it.
 func (r *Reconciler) commit(ctx context.Context, s *scope, next password) error {
+	r.keepPassword(s, next)
 	if err := r.transact(ctx, s, next); err != nil {
 		s.lookAgain(ctx)
 		return err
@@ -168,7 +150,8 @@ func (r *Reconciler) transact(ctx context.Context, s *scope, next password) erro
 		if err := s.stillDue(&locked); err != nil {
 			return err
 		}
-		staging := postgres.Staging{Revision: s.tenant.Open.Revision, Verifier: next.verifier, DeliveryDigest: s.destination.Digest(), SessionPolicy: s.sessionPolicy(&locked)}
+		staging := postgres.Staging{Revision: s.tenant.Open.Revision, Verifier: next.verifier, DeliveryDigest: s.destination.Digest(), SessionPolicy: s.sessionPolicy(&locked),
+			LoginChecked: next.checked}
 		if err := tx.Stage(ctx, staging); err != nil {
 			return err
 		}
@@ -214,22 +197,6 @@ func (s *scope) lookAgain(ctx context.Context) {
 	if digest, err := s.connection.Fly.SecretDigest(ctx, s.tenant.FlyApp, s.destination.Variable); err == nil {
 		s.flySeen, s.flyDigest = true, digest
 	}
-}
-
-// checkLogin logs in with the new password. Refused again and again means that something stands between; then no Machine is touched. A
-// server that can not be reached proves nothing either way.
-func (r *Reconciler) checkLogin(ctx context.Context, s *scope, next password) error {
-	login := postgres.Login{TenantID: s.id(), UID: s.uid(), Name: next.login, Role: s.tenant.Role, Database: s.tenant.Database, Password: next.value.Reveal()}
-	var last error
-	_ = wait.ExponentialBackoffWithContext(ctx, loginChecks, func(ctx context.Context) (bool, error) {
-		last = s.connection.Postgres.VerifyLogin(ctx, login)
-		return last == nil, nil
-	})
-	if last == nil {
-		return nil
-	}
-	ctrl.LoggerFrom(ctx).Error(last, "the tenant's login with the new password failed", "login", next.login)
-	return postgresObstacle(last)
 }
 
 // statedManager is the field manager that wrote a field of spec last, for the ledger; "" where the field was never written. It is the

@@ -22,6 +22,7 @@ type Postgres interface {
 	OpenRotation(ctx context.Context, opening postgres.Opening) (postgres.Rotation, error)
 	InTransaction(ctx context.Context, tenantID, uid string, f func(context.Context, postgres.Transaction) error) error
 	VerifyLogin(ctx context.Context, login postgres.Login) error
+	LoginChecked(ctx context.Context, tenantID, uid string, revision int64) error
 	Rolled(ctx context.Context, tenantID, uid string, revision int64) error
 	Retire(ctx context.Context, tenantID, uid string, revision int64, retirement postgres.Retirement) (bool, error)
 	EndSessions(ctx context.Context, tenantID, uid string, revision int64, sweep bool) (bool, error)
@@ -78,6 +79,8 @@ type scope struct {
 	now    time.Time
 	// cluster is the Reconciler's.
 	cluster string
+	// untried is the password that this process has committed, or may have, and that no login has proved; nil = none. Anew by commit.
+	untried *password
 
 	// By findEnvironment.
 	environment *v1alpha1.TenantEnvironment
@@ -186,6 +189,11 @@ func unfinished(tenant *postgres.Tenant) bool { return tenant.Open != nil || rol
 // rolling says that the newest committed rotation is not completed.
 func rolling(tenant *postgres.Tenant) bool {
 	return tenant.Last != nil && tenant.Last.State != postgres.StateCompleted
+}
+
+// unproved says that no login with the password of the newest committed rotation has succeeded.
+func unproved(tenant *postgres.Tenant) bool {
+	return rolling(tenant) && tenant.Last.LoginCheckedAt.IsZero()
 }
 
 // rolled says that the newest committed rotation has moved every Machine, and only the former login is left to be closed.

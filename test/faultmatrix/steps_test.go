@@ -45,6 +45,7 @@ var steps = []step{
 	{name: "COMMIT", is: first("COMMIT"), begun: true, locked: true},
 	{name: "observe commit", is: first("observe", "COMMIT"), begun: true},
 	{name: "verify", is: first("login", "COMMIT"), begun: true},
+	{name: "login checked", is: first("login_checked"), begun: true},
 	{name: "status: committed", is: first("patch status", "COMMIT"), begun: true},
 	{name: "close", is: first("close"), begun: true, compromised: true, locked: true},
 	{name: "close: COMMIT", is: first("COMMIT", "close"), begun: true, compromised: true, locked: true},

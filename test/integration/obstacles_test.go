@@ -42,6 +42,11 @@ func TestObstacles(t *testing.T) {
 			x.SQL("ALTER ROLE " + x.Role() + " CREATEDB")
 			return x, nil, func() { x.SQL("ALTER ROLE " + x.Role() + " NOCREATEDB") }
 		}},
+		{"RoleNotAllowed", []string{"has a database that accepts no connections: ALTER DATABASE site_", "Nothing was changed."}, func(t *testing.T) (tenant, []string, func()) {
+			x := newTenant(t, "stopped")
+			x.SQL("ALTER DATABASE site_" + x.Short + " ALLOW_CONNECTIONS false")
+			return x, nil, func() { x.SQL("ALTER DATABASE site_" + x.Short + " ALLOW_CONNECTIONS true") }
+		}},
 		{"TenantNotBound", []string{"Namespace tenants-sandbox is not bound to tenant", "Nothing was changed.", "kubectl label namespace tenants-sandbox tenant.credentials"}, func(t *testing.T) (tenant, []string, func()) {
 			x := newTenant(t, "stopped")
 			kubectl(t, "", "label", "namespace", "tenants-sandbox", "tenant.credentials.systemprompt.io/"+x.ID+"-")

@@ -96,6 +96,7 @@ create table tenant_credentials.rotations (
   closings integer,
   logins_in_progress text[],
   quiet_at timestamptz,
+  login_checked_at timestamptz,   -- a login with the new password has succeeded; null = not, or nobody knows
   primary key (tenant_id, revision)
 );
 create unique index rotations_one_before_commit on tenant_credentials.rotations (tenant_id) where state in ('open', 'issued', 'staged');
@@ -121,7 +122,8 @@ begin
       raise exception using errcode = 'TC002', message = 'What a rotation was begun with can not be changed.';
     end if;
     same := old;
-    if new.state in ('committed', 'rolled') then -- notes what has become of sessions
+    if new.state in ('committed', 'rolled') then -- notes what has become of sessions, and of the login
+      same.login_checked_at := new.login_checked_at;
       same.sessions_before := new.sessions_before;
       same.sessions_ended_at := new.sessions_ended_at;
     elsif new.state in ('open', 'issued') then -- notes how far its logins are closed

@@ -49,7 +49,7 @@ language plpgsql stable security definer set search_path = pg_catalog, tenant_cr
 declare
   s tenant_credentials.settings;
 begin
-  if has_function_privilege(candidate, 'tenant_credentials.stage(uuid, text, bigint, text, bytea, text)', 'EXECUTE') then
+  if has_function_privilege(candidate, 'tenant_credentials.stage(uuid, text, bigint, text, bytea, text, boolean)', 'EXECUTE') then
     return 'may call the operator''s functions';
   end if;
   select * into s from settings;
@@ -85,7 +85,7 @@ begin
     select g.rolname as group_name, t.rolname as through, case
         when attribute_violation(g.oid) is not null then 'which ' || split_part(attribute_violation(g.oid), ':', 1)
         when g.rolname in ('tenant_credentials_owner', 'tenant_credentials_hash')
-          or has_function_privilege(g.oid, 'tenant_credentials.stage(uuid, text, bigint, text, bytea, text)', 'EXECUTE') then 'which belongs to the operator'
+          or has_function_privilege(g.oid, 'tenant_credentials.stage(uuid, text, bigint, text, bytea, text, boolean)', 'EXECUTE') then 'which belongs to the operator'
         when starts_with(g.rolname, 'pg_') and g.rolname <> all (s.allowed_predefined_roles)
           then 'a predefined role that is not in tenant_credentials.settings.allowed_predefined_roles'
         when exists (select from claims c where c.role = g.rolname)
@@ -109,8 +109,12 @@ begin
   return (
     select case
         when not r.rolcanlogin then format('may not log in: ALTER ROLE %I LOGIN', r.rolname)
+        when r.rolconnlimit = 0 then format('may have no connection: ALTER ROLE %I CONNECTION LIMIT -1', r.rolname)
         when r.rolvaliduntil <= clock_timestamp() then format('has expired: ALTER ROLE %I VALID UNTIL ''infinity''', r.rolname)
         when d.oid is null then format('has no database %I: CREATE DATABASE %1$I OWNER %I', candidate_database, r.rolname)
+        when not d.datallowconn then format('has a database that accepts no connections: ALTER DATABASE %I ALLOW_CONNECTIONS true', d.datname)
+        when d.datconnlimit < -1 then format('has a database that was dropped halfway: DROP DATABASE %I', d.datname)
+        when d.datconnlimit = 0 then format('has a database that may have no connection: ALTER DATABASE %I CONNECTION LIMIT -1', d.datname)
         when not has_database_privilege(r.oid, d.oid, 'CONNECT')
           then format('may not connect to its database: GRANT CONNECT ON DATABASE %I TO %I', candidate_database, r.rolname)
       end
@@ -200,6 +204,7 @@ begin
   select g.rolname into other from pg_auth_members m join pg_authid g on g.oid = m.roleid where m.member = b.oid and g.rolname <> role limit 1;
   problem := coalesce(attribute_violation(b.oid), privileged_login(b.oid),
     case when other is not null then format('is a member of %I, and not of %I alone: REVOKE %1$I FROM %3$I', other, role, b.rolname) end,
+    case when b.rolconnlimit = 0 then format('may have no connection: ALTER ROLE %I CONNECTION LIMIT -1', b.rolname) end,
     case when exists (select from pg_database d where d.datname = candidate_database and not has_database_privilege(b.oid, d.oid, 'CONNECT'))
       then format('may not connect to its database: GRANT CONNECT ON DATABASE %I TO %I', candidate_database, b.rolname) end,
     admin_violation(b.oid));

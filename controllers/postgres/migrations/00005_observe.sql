@@ -26,7 +26,8 @@ begin
       'deliveryDigest', encode(r.delivery_digest, 'hex'),
       'flyApp', r.fly_app, 'flyVersion', r.fly_secret_version, 'flyDigest', r.fly_secret_digest, 'flyInstances', r.fly_instances,
       'openedAt', r.opened_at, 'committedAt', r.committed_at, 'rolledAt', r.rolled_at, 'completedAt', r.completed_at,
-      'sessionPolicy', r.session_policy, 'sessionsEndedAt', r.sessions_ended_at, 'closedAt', r.closed_at, 'quietAt', r.quiet_at)
+      'sessionPolicy', r.session_policy, 'sessionsEndedAt', r.sessions_ended_at, 'closedAt', r.closed_at, 'quietAt', r.quiet_at,
+      'loginCheckedAt', r.login_checked_at)
      where r.tenant_id is not null
   );
 end

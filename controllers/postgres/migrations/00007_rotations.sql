@@ -195,9 +195,9 @@ $$;
 -- Changes the verifier and the stored hash; where the idle login was issued the password already, the hash alone. The row is staged: a
 -- transaction that ends here can not be committed. Where a former rotation has sessions still to be ended, this one takes that over. After a
 -- compromise the new password goes to the login in use, and only once close has found that nothing is left of before: a session of the tenant
--- can set a password of its own, at any moment.
-create function tenant_credentials.stage(tenant uuid, uid text, revision bigint, verifier text, delivery_digest bytea, session_policy text default 'Keep')
-returns void
+-- can set a password of its own, at any moment. login_checked says that a login with the password has succeeded already.
+create function tenant_credentials.stage(tenant uuid, uid text, revision bigint, verifier text, delivery_digest bytea, session_policy text default 'Keep',
+                                         login_checked boolean default false) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -232,6 +232,7 @@ begin
          session_policy = case when opened.closed_at is not null then 'Compromised' when 'Terminate' = any (policies) then 'Terminate'
                                else stage.session_policy end,
          sessions_before = opened.quiet_at, sessions_ended_at = opened.quiet_at,
+         login_checked_at = case when stage.login_checked then clock_timestamp() end,
          verifier_digest = (select sha256(convert_to(a.rolpassword, 'UTF8')) from pg_authid a where a.rolname = opened.login)
    where r.tenant_id = tenant and r.revision = opened.revision;
 end
@@ -251,6 +252,18 @@ begin
          fly_secret_version = commit.fly_version, fly_secret_digest = nullif(commit.fly_digest, ''), fly_instances = commit.fly_instances
    where r.tenant_id = tenant and r.revision = staged.revision;
   perform seal();
+end
+$$;
+
+-- A login with the password of a committed rotation has succeeded.
+create function tenant_credentials.login_checked(tenant uuid, uid text, revision bigint) returns void
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+#variable_conflict use_column
+declare
+  held claims := hold(tenant, uid);
+  r rotations := expect(tenant, revision, 'committed', 'rolled');
+begin
+  update rotations t set login_checked_at = clock_timestamp() where t.tenant_id = tenant and t.revision = r.revision and t.login_checked_at is null;
 end
 $$;
 
@@ -293,7 +306,7 @@ begin
 end
 $$;
 
--- Every consumer has the new value, and no other login can be used. The claim's generation is the highest that was completed.
+-- Every consumer has the new value, with which a login has succeeded, and no other login can be used. The claim's generation is the highest that was completed.
 create function tenant_credentials.complete(tenant uuid, uid text, revision bigint) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
@@ -306,6 +319,9 @@ begin
     return;
   end if;
   r := expect(tenant, revision, 'committed', 'rolled');
+  if r.login_checked_at is null then
+    raise exception using errcode = 'TC017', message = format('No login with the password of revision %s has succeeded: login_checked says when.', revision);
+  end if;
   if (other_login(r.role, r.login)).rolcanlogin then
     raise exception using errcode = 'TC017', message = format('The former login of revision %s can still be used: retire says when not.', revision);
   end if;

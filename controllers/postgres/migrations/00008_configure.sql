@@ -132,10 +132,10 @@ begin
   execute format('grant execute on function tenant_credentials.survey(), tenant_credentials.observe(uuid[]), '
     'tenant_credentials.adopt(uuid, text, text, text, text, text, bigint, text, text), '
     'tenant_credentials.open(uuid, text, bigint, text, text, bigint, bigint, text, text), tenant_credentials.lock(uuid, text), '
-    'tenant_credentials.stage(uuid, text, bigint, text, bytea, text), tenant_credentials.commit(uuid, text, bigint, text, numeric, text, text[]), '
+    'tenant_credentials.stage(uuid, text, bigint, text, bytea, text, boolean), tenant_credentials.commit(uuid, text, bigint, text, numeric, text, text[]), '
     'tenant_credentials.issue(uuid, text, bigint, text), tenant_credentials.close(uuid, text, bigint), tenant_credentials.rolled(uuid, text, bigint), '
     'tenant_credentials.retire(uuid, text, bigint, interval, boolean, boolean), '
-    'tenant_credentials.complete(uuid, text, bigint), tenant_credentials.discard(uuid, text, bigint), '
+    'tenant_credentials.login_checked(uuid, text, bigint), tenant_credentials.complete(uuid, text, bigint), tenant_credentials.discard(uuid, text, bigint), '
     'tenant_credentials.terminate(uuid, text, integer), tenant_credentials.end_sessions(uuid, text, bigint, boolean), '
     'tenant_credentials.login_settings(uuid, text) to %I', operator_login);
 

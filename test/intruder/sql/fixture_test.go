@@ -322,7 +322,7 @@ func (f *fixture) rotate(id string, revision int64) credential.Secret {
 // stage stages and commits a revision with a verifier.
 func (f *fixture) stage(id string, revision int64, verifier, policy string) error {
 	return f.server.InTransaction(f.t.Context(), id, holder, func(ctx context.Context, tx postgres.Transaction) error {
-		if err := tx.Stage(ctx, postgres.Staging{Revision: revision, Verifier: verifier, SessionPolicy: policy}); err != nil {
+		if err := tx.Stage(ctx, postgres.Staging{Revision: revision, Verifier: verifier, SessionPolicy: policy, LoginChecked: true}); err != nil {
 			return err
 		}
 		return tx.Commit(ctx, postgres.FlyWrite{})

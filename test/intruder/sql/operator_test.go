@@ -48,6 +48,7 @@ var calls = []struct{ name, sql, code, says string }{
 	{"uid NULL commits", "select tenant_credentials.commit('{T}', null, {N}, null, null, null)", "TC014", "The tenant is held by"},
 	{"uid NULL issues", "select tenant_credentials.issue('{T}', null, {N}, '{V}')", "TC014", "The tenant is held by"},
 	{"uid NULL discards", "select tenant_credentials.discard('{T}', null, {N})", "TC014", "The tenant is held by"},
+	{"uid NULL says that a login was checked", "select tenant_credentials.login_checked('{T}', null, {N})", "TC014", "The tenant is held by"},
 	{"uid NULL completes", "select tenant_credentials.complete('{T}', null, {N})", "TC014", "The tenant is held by"},
 	{"uid NULL closes", "select tenant_credentials.close('{T}', null, {N})", "TC014", "The tenant is held by"},
 	{"uid NULL ends sessions", "select tenant_credentials.end_sessions('{T}', null, {N}, true)", "TC014", "The tenant is held by"},
@@ -125,7 +126,7 @@ func TestIntruderRolesThatAreNotATenants(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		suffix := f.database[len("platform_"):]
 		f.exec("create role tenant_gateway_" + suffix + " login password 'x'; grant usage on schema tenant_credentials to tenant_gateway_" + suffix +
-			"; grant execute on function tenant_credentials.stage(uuid, text, bigint, text, bytea, text) to tenant_gateway_" + suffix)
+			"; grant execute on function tenant_credentials.stage(uuid, text, bigint, text, bytea, text, boolean) to tenant_gateway_" + suffix)
 		f.exec("create role tenant_api_" + suffix + " login password 'x'")
 		f.exec("create role tenant_root_" + suffix + " login superuser password 'x'")
 		t.Cleanup(func() {
