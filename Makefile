@@ -106,7 +106,7 @@ $(BIN)/k8s/.built: hack/tools/kubernetes/go.mod hack/tools/kubernetes/go.sum
 	touch $@
 
 .PHONY: packages
-packages: # curl, jq and psql
+packages: # curl, jq, psql and PgBouncer
 	@SUDO="$(SUDO)" hack/packages.sh
 
 .PHONY: postgres
