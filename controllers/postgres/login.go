@@ -172,10 +172,23 @@ func (a *attempt) judge(err error, l Login) *failure.Error {
 		return translate(err)
 	case answer.Code == "53300" && a.accepted.Load() && l.Name == l.Role: // too_many_connections: of the role, of the database, or those not reserved
 		return nil
-	case strings.HasPrefix(answer.Code, "53") || strings.HasPrefix(answer.Code, "57"): // insufficient resources, operator intervention
+	case a.unasked(answer.Code):
 		return failure.New(failure.Retry, failure.ConnectionFailed, "The tenant's login could not be tried: "+described(answer.Code)+".")
 	default:
 		return failure.New(failure.Retry, failure.VerificationFailed, a.refusal(answer.Code))
+	}
+}
+
+// unasked says that the server has not looked at the login: it lacks resources (class 53), is starting, stopping or recovering (57P01 to 57P03),
+// or has given up before it had the password (57014, after authentication_timeout). After that, 57014 is the tenant's own statement_timeout.
+func (a *attempt) unasked(code string) bool {
+	switch code {
+	case "57P01", "57P02", "57P03":
+		return true
+	case "57014":
+		return !a.accepted.Load()
+	default:
+		return strings.HasPrefix(code, "53")
 	}
 }
 

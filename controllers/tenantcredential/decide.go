@@ -65,7 +65,7 @@ func (s *scope) facts(tenant *postgres.Tenant) rotation.Facts {
 			Rolled:         rolled(tenant),
 			Generation:     tenant.Last.Generation,
 			DeliveryDigest: tenant.Last.DeliveryDigest,
-			Unproved:       unproved(tenant) && !s.knows(tenant.Last.Revision) && !passwordDrifted(tenant),
+			Unproved:       unproved(tenant) && !s.knows(tenant.Last) && !passwordDrifted(tenant),
 			Drifted:        tenant.Last.SessionPolicy == postgres.SessionsCompromised && (passwordDrifted(tenant) || loginDrifted(tenant)),
 			Superseded:     s.secretDrifted(),
 			Gone:           s.secretGone(tenant) || s.flyDropped(tenant),

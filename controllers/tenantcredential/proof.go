@@ -23,10 +23,6 @@ type password struct {
 	value    credential.Secret
 	verifier string
 	checked  bool // a login with it has succeeded
-
-	// Once it is committed, or may be: which revision of which object it is.
-	uid      string
-	revision int64
 }
 
 func newPassword(login string) (password, error) {
@@ -42,8 +38,7 @@ func (r *Reconciler) proveLogin(ctx context.Context, s *scope) error {
 	if !unproved(s.tenant) {
 		return nil
 	}
-	revision := s.tenant.Last.Revision
-	if !s.knows(revision) {
+	if !s.knows(s.tenant.Last) {
 		return errLater
 	}
 	if err := r.checkLogin(ctx, s, *s.untried); err != nil {
@@ -52,10 +47,11 @@ func (r *Reconciler) proveLogin(ctx context.Context, s *scope) error {
 		}
 		return postgresObstacle(err)
 	}
-	if err := s.connection.Postgres.LoginChecked(ctx, s.id(), s.uid(), revision); err != nil {
+	if err := s.connection.Postgres.LoginChecked(ctx, s.id(), s.uid(), s.tenant.Last.Revision); err != nil {
 		return postgresObstacle(err)
 	}
-	return r.observeAgain(ctx, s, revision)
+	s.tenant.Last.LoginCheckedAt = s.now
+	return nil
 }
 
 // checkLogin tries the password some times, and returns how the last one failed.
@@ -74,9 +70,10 @@ func (r *Reconciler) checkLogin(ctx context.Context, s *scope, next password) er
 
 // keepPassword remembers what is about to be committed, until a login with it has succeeded.
 func (r *Reconciler) keepPassword(s *scope, next password) {
-	next.uid, next.revision = s.uid(), s.tenant.Open.Revision
-	s.untried = &next
-	r.untried.Store(client.ObjectKeyFromObject(s.object), s.untried)
+	if !next.checked {
+		s.untried = &next
+		r.untried.Store(client.ObjectKeyFromObject(s.object), s.untried)
+	}
 }
 
 func (r *Reconciler) untriedOf(object *v1alpha1.TenantCredential) *password {
@@ -92,7 +89,7 @@ func (r *Reconciler) forgetPassword(s *scope) {
 	}
 }
 
-// knows says whether this process has the password of a revision.
-func (s *scope) knows(revision int64) bool {
-	return s.untried != nil && s.untried.uid == s.uid() && s.untried.revision == revision
+// knows says whether this process has the password of a rotation.
+func (s *scope) knows(last *postgres.Rotation) bool {
+	return s.untried != nil && credential.VerifierDigest(s.untried.verifier) == last.VerifierDigest
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // rollOut moves the Machines onto a committed rotation, one step a pass, and completes it when all have moved. Before each step the
-// facts are checked that the step rests on: the role has our password, with which a login has succeeded, and Fly our value. A pass that has just committed ends here: its
-// report comes first, so that no status says Ready while Machines are being moved.
+// facts are checked that the step rests on: the role has our password, with which a login has succeeded, and Fly our value. A pass that has
+// just committed ends here: its report comes first, so that no status says Ready while Machines are being moved.
 func (r *Reconciler) rollOut(ctx context.Context, s *scope) error {
 	if s.decision.Step != rotation.Finish || s.attempted {
 		return nil
