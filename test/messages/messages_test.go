@@ -264,8 +264,9 @@ func (r *messageReader) block(language, text string) {
 
 // notProvoked are the reasons that no command brings about, and why.
 var notProvoked = map[string]string{
-	"ReasonSuperseded": "two processes have to meet within milliseconds; it is settled by the next pass",
-	"ReasonUnexpected": "stands for answers that the operator does not know",
+	"ReasonSuperseded":    "two processes have to meet within milliseconds; it is settled by the next pass",
+	"ReasonLoginUnproved": "stands for the instant between a commit and the login that proves it",
+	"ReasonUnexpected":    "stands for answers that the operator does not know",
 }
 
 // A reason that a user can meet is explained on the page.
