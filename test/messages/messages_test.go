@@ -51,7 +51,7 @@ type (
 const (
 	ready = "Ready=True"
 	// patience is how long a message may take: some backoffs, and the roll-out of a Machine.
-	patience = 60 * time.Second
+	patience = 120 * time.Second
 )
 
 var (
