@@ -179,11 +179,12 @@ func (a *attempt) judge(err error, l Login) *failure.Error {
 	}
 }
 
-// unasked says that the server has not looked at the login: it lacks resources (class 53), is starting, stopping or recovering (57P01 to 57P03),
-// or has given up before it had the password (57014, after authentication_timeout). After that, 57014 is the tenant's own statement_timeout.
+// unasked says that the server has not looked at the login: it lacks resources (class 53), is starting, stopping or recovering (57P01 to 57P03), has
+// ended a session that was idle (57P05), or has given up before it had the password (57014, after authentication_timeout). After that, 57014 is
+// the tenant's own statement_timeout.
 func (a *attempt) unasked(code string) bool {
 	switch code {
-	case "57P01", "57P02", "57P03":
+	case "57P01", "57P02", "57P03", "57P05":
 		return true
 	case "57014":
 		return !a.accepted.Load()

@@ -269,11 +269,11 @@ var beforeLogin = []scripted{
 	{"an error of the ledger's own class, with 100 KB of terminal sequences", func(h hostile) {
 		h.send(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "TC017", Message: strings.Repeat("\x1b[2J\u202e", 12000)})
 		h.wait()
-	}, failure.Unexpected, "PostgreSQL answered with SQLSTATE TC017.", ""},
+	}, failure.VerificationFailed, "PostgreSQL, or a pooler before it, refused the tenant's login: SQLSTATE TC017 (of another class).", ""},
 	{"an SQLSTATE of 100 KB", func(h hostile) {
 		h.send(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: strings.Repeat("XX000", 20000)})
 		h.wait()
-	}, failure.Unexpected, "PostgreSQL answered with SQLSTATE XX000.", ""},
+	}, failure.VerificationFailed, "PostgreSQL, or a pooler before it, refused the tenant's login: SQLSTATE XX000 (internal error).", ""},
 	{"a standby", func(h hostile) {
 		if h.authenticate() {
 			h.send(&pgproto3.ParameterStatus{Name: "in_hot_standby", Value: "on"}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
