@@ -134,7 +134,7 @@ func boundedFrontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
 // documentation, 54.2).
 type statusReader struct {
 	r        io.Reader
-	accepted func() // nil = nobody asks
+	accepted func() // nil = the caller does not ask
 	header   [5]byte
 	have     int // bytes of the header
 	body     int // bytes of the body that are still to come

@@ -30,7 +30,7 @@ func (f *fixture) pooled(t *testing.T, mode string, users ...string) *Server {
 	port := listener.Addr().(*net.TCPAddr).Port
 	require.NoError(t, listener.Close())
 
-	folder, err := os.MkdirTemp("", "pooler") // nobody's, where root runs the tests
+	folder, err := os.MkdirTemp("", "pooler") // readable for the user nobody, as whom root runs PgBouncer
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	require.NoError(t, os.Chmod(folder, 0o755)) //nolint:gosec // as above

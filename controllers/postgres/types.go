@@ -116,7 +116,7 @@ type Rotation struct {
 	// ClosedAt is since when no login of the tenant can log in, after a compromise; of an open rotation it is so still. QuietAt is when
 	// neither a session was left, nor a login in progress. Zero where neither has happened.
 	ClosedAt, QuietAt time.Time
-	// LoginCheckedAt is when a login with the new password had succeeded; zero where none has, or where nobody knows.
+	// LoginCheckedAt is when a login with the new password had succeeded; zero where none has, or it is not known.
 	LoginCheckedAt time.Time
 }
 

@@ -25,7 +25,7 @@ const (
 	OpenAttempt Cause = "OpenAttempt"
 	// LedgerRegressed: Postgres has lost rotations that it had committed, so that the apps may have a password that it does not know.
 	LedgerRegressed Cause = "LedgerRegressed"
-	// LoginUnproved: no login with the password that the last rotation set has succeeded, and nobody who could try it has it any more.
+	// LoginUnproved: no login with the password that the last rotation set has succeeded, and no process that could try one has it any more.
 	LoginUnproved Cause = "LoginUnproved"
 	// DriftDetected: after a compromise a login of the tenant has another password than the one that was set, or can be used and should not be.
 	// The intruder may have left something behind.
@@ -111,8 +111,8 @@ type Last struct {
 	DeliveryDigest string
 	// Rolled: every Machine has moved, and the former login is being closed.
 	Rolled bool
-	// Unproved: no login with its password has succeeded, and nobody who could try it has it any more: it was refused, or the process that
-	// had it has ended.
+	// Unproved: no login with its password has succeeded, and no process that could try one has it any more: it was refused, or that
+	// process has ended.
 	Unproved bool
 	// Drifted: it was because of a compromise, and a login of the tenant is not as it left it.
 	Drifted bool

@@ -87,7 +87,7 @@ func (r *Reconciler) admit(_ context.Context, s *scope) error {
 }
 
 // finishUnbound leaves of the decision what an unbound object may do: make the open attempt again, to Fly alone, and finish what is
-// committed, with another password where nobody can prove the present one. Nothing new starts: an editor could make one rotation due after the
+// committed, with another password where the present one cannot be proved. Nothing new starts: an editor could make one rotation due after the
 // other. An open attempt for the Secret alone has changed nothing outside PostgreSQL, and is given up.
 func (r *Reconciler) finishUnbound(ctx context.Context, s *scope) error {
 	decided := s.decision

@@ -96,7 +96,7 @@ create table tenant_credentials.rotations (
   closings integer,
   logins_in_progress text[],
   quiet_at timestamptz,
-  login_checked_at timestamptz,   -- a login with the new password has succeeded; null = not, or nobody knows
+  login_checked_at timestamptz,   -- a login with the new password has succeeded; null = not, or it is not known
   primary key (tenant_id, revision)
 );
 create unique index rotations_one_before_commit on tenant_credentials.rotations (tenant_id) where state in ('open', 'issued', 'staged');

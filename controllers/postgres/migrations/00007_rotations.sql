@@ -306,7 +306,8 @@ begin
 end
 $$;
 
--- Every consumer has the new value, with which a login has succeeded, and no other login can be used. The claim's generation is the highest that was completed.
+-- Every consumer has the new value, with which a login has succeeded, and no other login can be used. The claim's generation is the highest
+-- that was completed.
 create function tenant_credentials.complete(tenant uuid, uid text, revision bigint) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
