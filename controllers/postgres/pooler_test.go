@@ -16,6 +16,7 @@ import (
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
 )
 
 // pooled starts PgBouncer before the fixture's server. It looks verifiers up at the server, but for the users that it is given. The Server that is
@@ -25,10 +26,8 @@ func (f *fixture) pooled(t *testing.T, mode string, users ...string) *Server {
 	superuser, err := url.Parse(f.pg.SuperuserURL())
 	require.NoError(t, err)
 	password, _ := superuser.User.Password()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := pgserver.FreePort()
 	require.NoError(t, err)
-	port := listener.Addr().(*net.TCPAddr).Port
-	require.NoError(t, listener.Close())
 
 	folder, err := os.MkdirTemp("", "pooler") // readable for the user nobody, as whom root runs PgBouncer
 	require.NoError(t, err)
