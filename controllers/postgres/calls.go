@@ -16,16 +16,31 @@ type queries interface {
 	Query(ctx context.Context, sql string, arguments ...any) (pgx.Rows, error)
 }
 
-// Survey reads what the server says about itself. A server without a ledger is Wait/LedgerOutdated.
+// Survey reads what the server says about itself. A server without a ledger is Wait/LedgerOutdated. It notices a pooler, so it comes before
+// every other call.
 func (s *Server) Survey(ctx context.Context) (Survey, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	answer, err := s.survey(ctx)
+	if s.notices(err) {
+		answer, err = s.survey(ctx)
+	}
+	if failure.As(err) != nil {
+		return Survey{}, err
+	}
+	if err != nil {
+		return Survey{}, translate(err)
+	}
+	return answer, nil
+}
+
+func (s *Server) survey(ctx context.Context) (Survey, error) {
 	var answer Survey
 	var settings []byte
 	err := s.pool.QueryRow(ctx, "select server_version, system_identifier, started, clock, ledger_version, settings, exposures from tenant_credentials.survey()").
 		Scan(&answer.ServerVersion, &answer.SystemIdentifier, &answer.Started, &answer.Clock, &answer.LedgerVersion, &settings, &answer.Exposures)
 	if err != nil {
-		return Survey{}, translate(err)
+		return Survey{}, err
 	}
 	if settings == nil {
 		return Survey{}, failure.New(failure.Wait, failure.LedgerOutdated, "The ledger is not configured: "+installHint+".")
@@ -79,7 +94,8 @@ func (s *Server) Adopt(ctx context.Context, a Adoption) (Claim, error) {
 	return row.claim(), nil
 }
 
-// OpenRotation records the intent to rotate, before anything changes. It returns the open row that exists already.
+// OpenRotation records the intent to rotate, before anything changes. It returns the open row that exists already, and begins one again that was
+// discarded where none is newer.
 // Retry/Superseded: nobody has adopted the tenant. Stall/OwnershipConflict: somebody else has.
 func (s *Server) OpenRotation(ctx context.Context, o Opening) (Rotation, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
@@ -159,7 +175,7 @@ func (s *Server) unblocked(ctx context.Context, tenantID, uid string, f func(con
 		return translate(err)
 	}
 	defer connection.Release()
-	finish := s.endBlockers(ctx, tenantID, uid, connection.Conn().PgConn().PID())
+	finish := s.endBlockers(ctx, tenantID, uid)
 	defer finish()
 	if err := f(ctx, connection); err != nil {
 		return translate(err)
@@ -268,6 +284,7 @@ type rotationRow struct {
 	ClosedAt        time.Time `json:"closedAt"`
 	QuietAt         time.Time `json:"quietAt"`
 	LoginCheckedAt  time.Time `json:"loginCheckedAt"`
+	Made            bool      `json:"made"`
 }
 
 func (r rotationRow) rotation() Rotation { return Rotation(r) }

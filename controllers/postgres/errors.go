@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -45,6 +46,7 @@ var verdicts = map[string]verdict{
 	"TC026": {failure.Retry, failure.Rejected, ""},          // a revision that cannot be
 	"TC021": {failure.Stall, failure.RoleNotAllowed, ""},    // installation: the operator's login can not be used
 	"08":    {failure.Retry, failure.ConnectionFailed, "The connection to PostgreSQL failed."},
+	"08P01": {failure.Retry, failure.ConnectionFailed, "A pooler before PostgreSQL (PgBouncer answers so) refused the operator's login or its settings."},
 	"08007": {failure.Unknown, failure.OutcomeUnknown, "PostgreSQL did not say whether the transaction was committed."},
 	"22":    {failure.Retry, failure.Rejected, "PostgreSQL refused a value."},
 	"23":    {failure.Retry, failure.Rejected, "A constraint of the database refused the change."},
@@ -82,9 +84,24 @@ func translate(err error) *failure.Error {
 	}
 	var connecting *pgconn.ConnectError
 	if errors.As(err, &connecting) {
-		return failure.New(failure.Retry, failure.ConnectionFailed, "PostgreSQL can not be reached (address, TLS, or an authentication other than SCRAM).")
+		return failure.New(failure.Retry, failure.ConnectionFailed, unreached(connecting))
 	}
 	return failure.New(failure.Retry, failure.ConnectionFailed, "The connection to PostgreSQL was lost.")
+}
+
+// otherMethod is what the driver says where the server asks for another authentication than the one that is accepted; it has no type for it.
+var otherMethod = regexp.MustCompile(`server requested ([a-z0-9-]+) authentication`)
+
+// unreached says why there is no connection, where no server has answered with an SQLSTATE.
+func unreached(err error) string {
+	const accepted = ", and only scram-sha-256 is accepted: it alone proves the password, and does not tell it to the server."
+	if asked := otherMethod.FindStringSubmatch(err.Error()); asked != nil {
+		return "PostgreSQL (pg_hba.conf), or a pooler before it, asks for the authentication " + asked[1] + accepted
+	}
+	if strings.Contains(err.Error(), "server did not complete authentication") {
+		return "PostgreSQL (pg_hba.conf), or a pooler before it, lets the login in without its password (trust, or a certificate)" + accepted
+	}
+	return "PostgreSQL can not be reached (address or TLS)."
 }
 
 func judge(answer *pgconn.PgError) *failure.Error {

@@ -1,17 +1,12 @@
 package postgres
 
 import (
-	"fmt"
-	"net"
+	"context"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
-	"syscall"
+	"strconv"
 	"testing"
-	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
@@ -19,49 +14,17 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
 )
 
-// pooled starts PgBouncer before the fixture's server. It looks verifiers up at the server, but for the users that it is given. The Server that is
-// returned leads through it.
-func (f *fixture) pooled(t *testing.T, mode string, users ...string) *Server {
+// pooled starts PgBouncer before the fixture's server. The Server that is returned leads through it.
+func (f *fixture) pooled(t *testing.T, o pgserver.PoolerOptions) *Server {
 	t.Helper()
-	superuser, err := url.Parse(f.pg.SuperuserURL())
+	o.SuperuserURL = f.pg.SuperuserURL()
+	pooler, err := pgserver.StartPooler(t.Context(), o)
 	require.NoError(t, err)
-	password, _ := superuser.User.Password()
-	port, err := pgserver.FreePort()
+	t.Cleanup(pooler.Stop)
+	u, err := url.Parse(f.operatorURL())
 	require.NoError(t, err)
-
-	folder, err := os.MkdirTemp("", "pooler") // readable for the user nobody, as whom root runs PgBouncer
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	require.NoError(t, os.Chmod(folder, 0o755)) //nolint:gosec // as above
-	write := func(name, content string) string {
-		path := filepath.Join(folder, name)
-		require.NoError(t, os.WriteFile(path, []byte(content), 0o644)) //nolint:gosec // as above
-		return path
-	}
-	list := write("users.txt", strings.Join(append(users, fmt.Sprintf("%q %q", "postgres", password)), "\n")+"\n")
-	command := exec.Command("pgbouncer", write("pgbouncer.ini", fmt.Sprintf(`[databases]
-* = host=127.0.0.1 port=%s
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = %d
-unix_socket_dir =
-pool_mode = %s
-auth_type = scram-sha-256
-auth_file = %s
-auth_user = postgres
-auth_query = SELECT usename, passwd FROM pg_shadow WHERE usename = $1
-`, superuser.Port(), port, mode, list)))
-	if os.Getuid() == 0 { // it refuses to run as root
-		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	}
-	require.NoError(t, command.Start())
-	t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
-	require.Eventually(t, func() bool {
-		connection, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		return err == nil && connection.Close() == nil
-	}, 20*time.Second, 20*time.Millisecond, "PgBouncer does not listen")
-
-	server, err := Connect(t.Context(), Config{URL: strings.Replace(f.operatorURL(), ":"+superuser.Port()+"/", fmt.Sprintf(":%d/", port), 1), MaxConnections: 1})
+	u.Host = u.Hostname() + ":" + strconv.Itoa(pooler.Port)
+	server, err := Connect(t.Context(), Config{URL: u.String(), MaxConnections: 2})
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	return server
@@ -74,7 +37,8 @@ func TestVerifyLoginThroughPgBouncer(t *testing.T) {
 			t.Run(mode, func(t *testing.T) {
 				l := newLogin(t, f)
 				former := one[string](f, "select rolpassword from pg_authid where rolname = $1", l.Role)
-				asking, remembering := f.pooled(t, mode), f.pooled(t, mode, fmt.Sprintf("%q %q", l.Role, former))
+				asking := f.pooled(t, pgserver.PoolerOptions{Mode: mode})
+				remembering := f.pooled(t, pgserver.PoolerOptions{Mode: mode, Verifiers: map[string]string{l.Role: former}})
 				require.NoError(t, asking.VerifyLogin(t.Context(), l))
 				require.NoError(t, remembering.VerifyLogin(t.Context(), l))
 
@@ -87,5 +51,66 @@ func TestVerifyLoginThroughPgBouncer(t *testing.T) {
 				require.Equal(t, "A pooler before PostgreSQL (PgBouncer answers so) refused the tenant's login: it may still have the previous verifier.", e.Detail)
 			})
 		}
+	})
+}
+
+// everySetting has PgBouncer take the settings that a session of the operator's begins with, and do nothing.
+func everySetting() string {
+	names := "ignore_startup_parameters = extra_float_digits"
+	for name := range session {
+		names += ", " + name
+	}
+	return names
+}
+
+// The operator's own sessions may go through PgBouncer as it is installed, and where it ignores their settings: whatever the settings of the
+// login are, a tenant is rotated, and a session of the tenant's that is in the way is ended.
+func TestOperatorThroughPgBouncer(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		f.exec("alter role " + f.operator + " set transform_null_equals = on")
+		f.exec("alter role " + f.operator + " set default_transaction_read_only = on")
+		for _, mode := range []string{"session", "transaction"} {
+			for name, settings := range map[string][]string{"as installed": nil, "ignoring settings": {everySetting()}} {
+				t.Run(mode+" "+name, func(t *testing.T) {
+					pooled := *f
+					pooled.t = t
+					pooled.server = f.pooled(t, pgserver.PoolerOptions{Mode: mode, Settings: settings})
+					pooled.requireRotation(t)
+				})
+			}
+		}
+	})
+}
+
+// requireRotation rotates and completes a tenant, while a session of its own holds its role.
+func (f *fixture) requireRotation(t *testing.T) {
+	t.Helper()
+	survey, err := f.server.Survey(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, LedgerVersion, survey.LedgerVersion)
+	id, role := f.adoptedTenant()
+	f.exec("alter role " + role + " password 'known'")
+	own, err := pgx.Connect(t.Context(), f.pg.URL(role, "known", f.database))
+	require.NoError(t, err)
+	defer func() { _ = own.Close(context.Background()) }()
+	_, err = own.Exec(t.Context(), "begin; alter role "+role+" password 'held'")
+	require.NoError(t, err)
+
+	password := f.rotate(id, f.open(id, 1).Revision)
+	require.NoError(t, f.server.VerifyLogin(t.Context(), Login{TenantID: id, UID: "uid", Name: role, Role: role, Database: f.database, Password: password.Reveal()}))
+	require.NoError(t, f.server.Complete(t.Context(), id, "uid", 1))
+	require.Equal(t, StateCompleted, f.observe(id).Last.State)
+	require.Error(t, own.Ping(t.Context()))
+}
+
+// A pooler that refuses the operator's own login is named as one.
+func TestPgBouncerThatRefusesTheOperator(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		verifier, err := credential.Verifier(credential.NewPassword())
+		require.NoError(t, err)
+		server := f.pooled(t, pgserver.PoolerOptions{Mode: "session", Verifiers: map[string]string{f.operator: verifier}})
+		_, err = server.Survey(t.Context())
+		e := requireFailure(t, err, failure.Retry, failure.ConnectionFailed)
+		require.Equal(t, "A pooler before PostgreSQL (PgBouncer answers so) refused the operator's login or its settings.", e.Detail)
 	})
 }

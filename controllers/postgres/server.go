@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -38,6 +39,8 @@ type Config struct {
 // Server is one environment's PostgreSQL server. It is safe for concurrent use.
 type Server struct {
 	pool *pgxpool.Pool
+	// pooled: a pooler stands before the server, for all that is known.
+	pooled atomic.Bool
 }
 
 // Connect prepares a pool; it dials nothing yet. A URL that can not be used is Stall/AuthenticationFailed, and is not repeated in
@@ -58,11 +61,13 @@ func Connect(ctx context.Context, c Config) (*Server, error) {
 	config.MinConns, config.MinIdleConns = 0, 0
 	config.PrepareConn = reuse
 	secure(config.ConnConfig)
-	pool, poolErr := pgxpool.NewWithConfig(ctx, config)
-	if poolErr != nil {
+	s := &Server{}
+	config.BeforeConnect = s.adaptToPooler
+	var poolErr error
+	if s.pool, poolErr = pgxpool.NewWithConfig(ctx, config); poolErr != nil {
 		return nil, unusableURL()
 	}
-	return &Server{pool: pool}, nil
+	return s, nil
 }
 
 // Close ends the pool's connections; it waits for those in use.
@@ -119,16 +124,21 @@ var session = map[string]string{
 }
 
 // requirePrimary refuses a standby, which may be behind: after a failover the old address may lead to one, and what it says would look like
-// lost rotations. The driver's own check calls a function by a name that is not qualified.
+// lost rotations. The driver's own check calls a function by a name that is not qualified. A session that lacks one of its settings has been
+// begun by a pooler.
 func requirePrimary(ctx context.Context, connection *pgconn.PgConn) error {
-	recovering, err := askOne(ctx, connection, "select pg_catalog.pg_is_in_recovery()")
-	if err != nil {
+	answer, err := askOne(ctx, connection, "select case when pg_catalog.current_setting('plan_cache_mode') operator(pg_catalog.<>) '"+
+		session["plan_cache_mode"]+"' then 'pooled' else pg_catalog.pg_is_in_recovery()::pg_catalog.text end")
+	switch {
+	case err != nil:
 		return err
-	}
-	if recovering != "f" {
+	case answer == "pooled":
+		return errSettingsIgnored
+	case answer != "false":
 		return pgconn.ErrStandbyConnection
+	default:
+		return nil
 	}
-	return nil
 }
 
 // withDefaultTLS adds sslmode=verify-full where the URL says nothing about it (the environment's PGSSLMODE does not count).

@@ -73,7 +73,7 @@ func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func
 	}
 	defer connection.Release()
 	defer discard(ctx, connection)
-	tx, err := connection.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+	tx, err := connection.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginQuery})
 	if err != nil {
 		return translate(err)
 	}
@@ -146,18 +146,18 @@ func (t *transaction) Stage(ctx context.Context, staging Staging) error {
 }
 
 func (t *transaction) endBlockers(ctx context.Context) func() {
-	return t.server.endBlockers(ctx, t.tenant.ID, t.uid, t.tx.Conn().PgConn().PID())
+	return t.server.endBlockers(ctx, t.tenant.ID, t.uid)
 }
 
-// endBlockers ends the sessions of the tenant's logins that the backend pid waits for, should it still wait after a second. The function that
-// it returns stops that.
-func (s *Server) endBlockers(ctx context.Context, tenantID, uid string, pid uint32) func() {
+// endBlockers ends the sessions of the tenant's logins that a session of the operator's waits for after a second. The function that it returns
+// stops that.
+func (s *Server) endBlockers(ctx context.Context, tenantID, uid string) func() {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	timer := time.AfterFunc(terminateAfter, func() {
 		defer close(done)
 		// Should it fail, then the one that waits fails by its lock_timeout and says so.
-		_, _ = s.pool.Exec(ctx, "select tenant_credentials.terminate($1::text::uuid, $2, $3)", tenantID, uid, int32(pid)) //nolint:gosec // a process ID
+		_, _ = s.pool.Exec(ctx, "select tenant_credentials.terminate($1::text::uuid, $2)", tenantID, uid)
 	})
 	return func() {
 		cancel()

@@ -46,6 +46,7 @@ var transitions = []transition{
 	{StateRolled, StateSuperseded, "commit", "A newer rotation was committed before the former login was retired; it does that."},
 	{StateOpen, StateDiscarded, "discard", "The rotation is given up. Nothing had changed."},
 	{StateIssued, StateDiscarded, "discard", "The rotation is given up, and the login that was issued is closed again."},
+	{StateDiscarded, StateOpen, "open", "What was given up is begun again, where no newer rotation was begun: revisions count rotations, not attempts."},
 }
 
 // Allowed says whether a rotation may go from one state to another; "" is before it is there. It is what the trigger on the ledger goes

@@ -118,6 +118,8 @@ type Rotation struct {
 	ClosedAt, QuietAt time.Time
 	// LoginCheckedAt is when a login with the new password had succeeded; zero where none has, or it is not known.
 	LoginCheckedAt time.Time
+	// Made: this very call has begun it; false where the row is only read.
+	Made bool
 }
 
 // What becomes of sessions that were opened with a former password.

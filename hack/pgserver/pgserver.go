@@ -138,7 +138,7 @@ func (s *Server) Up(ctx context.Context) error {
 		return err
 	}
 	if err := s.waitUntilReady(ctx, p); err != nil {
-		p.stop()
+		p.stop(endPostgres)
 		return err
 	}
 	s.process = p
@@ -194,7 +194,7 @@ func (s *Server) Down() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.process != nil {
-		s.process.stop()
+		s.process.stop(endPostgres)
 		s.process = nil
 	}
 }

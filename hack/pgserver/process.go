@@ -144,8 +144,13 @@ func startProcess(a account, logFile, name string, arguments []string) (*process
 	return p, nil
 }
 
-// stop ends the server with a fast shutdown (SIGINT).
-func (p *process) stop() {
-	_ = p.command.Process.Signal(syscall.SIGINT) // fails only where it has ended
+// A signal that ends a program without waiting for its clients: PostgreSQL's fast shutdown, and PgBouncer's immediate one.
+const (
+	endPostgres = syscall.SIGINT
+	endPooler   = syscall.SIGTERM
+)
+
+func (p *process) stop(signal syscall.Signal) {
+	_ = p.command.Process.Signal(signal) // fails only where it has ended
 	<-p.ended
 }

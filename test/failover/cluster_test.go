@@ -71,10 +71,10 @@ func TestLoginLeadsToAnotherServer(t *testing.T) {
 			"-n", "tcred-system", "patch", "secret", e.Name, "--patch-file=/dev/stdin")
 	}
 	login(other)
-	require.Contains(t, e.waitFor("RotationsPaused", "True"), "it is another server")
+	require.Contains(t, e.WaitFor(e.t, "RotationsPaused", "True"), "it is another server")
 	x.WaitReason("EnvironmentNotReady")
 	login(e)
-	e.waitFor("Ready", "True")
+	e.WaitFor(e.t, "Ready", "True")
 	x.WaitReady()
 	require.Equal(t, writes, x.Writes())
 	require.Equal(t, value, x.URL())

@@ -3,10 +3,7 @@ package failover
 import (
 	"context"
 	"encoding/json"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,44 +24,14 @@ type environment struct {
 	server *pgserver.Server
 }
 
-// newEnvironment does what the README tells people to do: a login for the operator, the ledger, the Secret, the environment. A failover
-// may catch one rotation under way, and no more.
+// newEnvironment has an environment in which a failover may catch one rotation under way, and no more.
 func newEnvironment(t *testing.T) *environment {
 	t.Helper()
-	server, err := pgserver.Start(t.Context(), pgserver.Options{Version: "15"})
-	require.NoError(t, err)
-	e := &environment{t: t, server: server}
+	named, server := platform.NewServer(t, "failover")
+	e := &environment{Environment: named, t: t, server: server}
 	t.Cleanup(func() { e.server.Stop() })
-	e.Name, e.Port = "failover-"+uuid.NewString()[:8], strconv.Itoa(server.Port)
-	e.URL = server.SuperuserURL()
-	e.sql("CREATE DATABASE platform")
-	e.URL = strings.Replace(e.URL, "/postgres?", "/platform?", 1)
-	e.sql("CREATE ROLE tcred_operator LOGIN PASSWORD 'operator'")
-	e.sql("CREATE SCHEMA management")
-	e.sql("CREATE TABLE management.tenants (id uuid PRIMARY KEY, name text NOT NULL, password_hash text NOT NULL, db_role text, db_name text, fly_app text)")
-
-	sample, err := os.ReadFile(filepath.Join(os.Getenv("PLAYGROUND_DIR"), "environment-sandbox.yaml"))
-	require.NoError(t, err)
-	manifest := strings.NewReplacer("name: sandbox\n", "name: "+e.Name+"\n", "name: postgres-sandbox", "name: "+e.Name,
-		"port: "+os.Getenv("PGPORT"), "port: "+e.Port, "spec:\n", "spec:\n  maxConcurrent: 1\n").Replace(string(sample))
-	install := exec.Command(filepath.Join(harness.Repository, "bin", "manager"), "install-sql", "--environment", "-", "--operator-login", "tcred_operator")
-	install.Env = append(os.Environ(), "DATABASE_URL="+e.URL)
-	install.Stdin = strings.NewReader(manifest)
-	output, err := install.CombinedOutput()
-	require.NoError(t, err, "%s", output)
-	harness.Kubectl(t, "", "-n", "tcred-system", "create", "secret", "generic", e.Name, "--from-literal=url="+server.URL("tcred_operator", "operator", "platform"))
-	harness.Kubectl(t, manifest, "apply", "-f", "-")
-	t.Cleanup(func() { harness.Kubectl(t, "", "delete", "tenv", e.Name) })
-	e.waitFor("Ready", "True")
+	e.Install(t, server, "maxConcurrent: 1")
 	return e
-}
-
-func (e *environment) sql(statement string) {
-	e.t.Helper()
-	connection := e.Connect(e.t)
-	defer connection.Close(context.Background())
-	_, err := connection.Exec(context.Background(), statement)
-	require.NoError(e.t, err)
 }
 
 // rotated makes a tenant with a stopped Machine and rotates it once.
@@ -87,14 +54,6 @@ func (e *environment) replaceServer(other *pgserver.Server) {
 	former := e.server
 	e.t.Cleanup(former.Stop)
 	e.server = other
-}
-
-// waitFor waits until a condition of the environment has a status, and returns its message.
-func (e *environment) waitFor(condition, status string) string {
-	e.t.Helper()
-	output, err := harness.Try("", "wait", "tenv", e.Name, "--for=condition="+condition+"="+status, "--timeout=60s")
-	require.NoError(e.t, err, output)
-	return harness.Kubectl(e.t, "", "get", "tenv", e.Name, "-o", `jsonpath={.status.conditions[?(@.type=="`+condition+`")].message}`)
 }
 
 // look has the operator look at the environment now.

@@ -79,7 +79,7 @@ func TestRestoredBackupWaitsForAcknowledgement(t *testing.T) {
 		platform.RequireRefused(t, x.URL())
 		x.WaitReason("RotationsPaused")
 	}
-	message := e.waitFor("RotationsPaused", "True")
+	message := e.WaitFor(e.t, "RotationsPaused", "True")
 	require.Contains(t, message, "has lost rotations of 3 tenants")
 	bystander.Poke()
 	is, reason := ready(bystander)
@@ -103,7 +103,7 @@ func TestRestoredBackupWaitsForAcknowledgement(t *testing.T) {
 	}
 	bystander.WaitReady()
 	e.look()
-	e.waitFor("RotationsPaused", "False")
+	e.WaitFor(e.t, "RotationsPaused", "False")
 	e.requireSound()
 }
 
@@ -112,10 +112,10 @@ func TestManagementTableRestoredAlone(t *testing.T) {
 	t.Parallel()
 	e := newEnvironment(t)
 	x := e.rotated()
-	e.sql("CREATE TABLE public.backup AS SELECT * FROM management.tenants")
+	e.Exec(e.t, "CREATE TABLE public.backup AS SELECT * FROM management.tenants")
 	x.Apply("rotationGeneration: 2")
 	x.WaitReady()
-	e.sql("UPDATE management.tenants t SET password_hash = b.password_hash FROM public.backup b WHERE b.id = t.id")
+	e.Exec(e.t, "UPDATE management.tenants t SET password_hash = b.password_hash FROM public.backup b WHERE b.id = t.id")
 	x.Poke()
 	x.WaitReason("DriftDetected")
 	require.Equal(t, "False", x.Get().Condition("HashSynced").Status)

@@ -15,7 +15,7 @@ func (e *environment) standby() *pgserver.Server {
 	require.NoError(e.t, e.server.Up(e.t.Context()))
 	require.NoError(e.t, standby.Follow(e.server))
 	require.NoError(e.t, standby.Up(e.t.Context()))
-	e.waitFor("Ready", "True")
+	e.WaitFor(e.t, "Ready", "True")
 	eventually(e.t, "the standby does not stream", func() bool {
 		return e.one("SELECT count(*) = 1 FROM pg_stat_replication WHERE state = 'streaming' AND replay_lsn = pg_current_wal_lsn()")
 	})
@@ -27,8 +27,8 @@ func (e *environment) cutOff(standby *pgserver.Server) {
 	e.t.Helper()
 	at := *e
 	at.URL = standby.SuperuserURL()
-	at.sql("ALTER SYSTEM SET primary_conninfo = ''")
-	at.sql("SELECT pg_reload_conf()")
+	at.Exec(e.t, "ALTER SYSTEM SET primary_conninfo = ''")
+	at.Exec(e.t, "SELECT pg_reload_conf()")
 	eventually(e.t, "the standby is still connected", func() bool { return e.one("SELECT count(*) = 0 FROM pg_stat_replication") })
 }
 
@@ -38,7 +38,7 @@ func (e *environment) promote(standby *pgserver.Server) {
 	e.server.Down()
 	at := *e
 	at.URL = standby.SuperuserURL()
-	at.sql("SELECT pg_promote()")
+	at.Exec(e.t, "SELECT pg_promote()")
 	e.replaceServer(standby)
 }
 

@@ -117,6 +117,9 @@ declare
 begin
   if tg_op = 'UPDATE' then
     before := old.state;
+    if before = 'discarded' and new.state = 'open' and (new.tenant_id, new.revision) = (old.tenant_id, old.revision) then
+      return new; -- begun again
+    end if;
     if (new.tenant_id, new.revision, new.generation, new.reason, new.request_reason, new.requested_by, new.stated_manager, new.opened_at)
        is distinct from (old.tenant_id, old.revision, old.generation, old.reason, old.request_reason, old.requested_by, old.stated_manager, old.opened_at) then
       raise exception using errcode = 'TC002', message = 'What a rotation was begun with can not be changed.';

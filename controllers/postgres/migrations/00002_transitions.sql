@@ -13,4 +13,5 @@ insert into tenant_credentials.transitions (from_state, to_state) values
   ('committed', 'superseded'),
   ('rolled', 'superseded'),
   ('open', 'discarded'),
-  ('issued', 'discarded');
+  ('issued', 'discarded'),
+  ('discarded', 'open');

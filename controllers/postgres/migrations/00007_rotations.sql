@@ -2,7 +2,8 @@
 set local role tenant_credentials_owner;
 
 -- +goose StatementBegin
--- Records the intent to rotate. It answers with the open row that exists already. Who has not seen the newest rotation that is
+-- Records the intent to rotate. It answers with the open row that exists already, and says whether this call has made it: an attempt that was
+-- given up is begun again under its own revision, so that revisions count rotations. Who has not seen the newest rotation that is
 -- committed decided on what is no longer so, and is refused: he would rotate once more for what is done. The new revision is above every
 -- one that was ever seen, also above those that a failover has lost; above is bounded, because a revision at the end of its type could have no
 -- successor.
@@ -13,21 +14,40 @@ language plpgsql security definer set search_path = pg_catalog, tenant_credentia
 declare
   held claims := hold(tenant, uid);
   opened rotations;
+  newest rotations;
 begin
   if above is null or above not between 0 and 1000000000 then
     raise exception using errcode = 'TC026', message = format('Revision %s is not one that a status can have seen: 0 to 1000000000.', coalesce(above::text, 'NULL'));
   end if;
   select * into opened from rotations r where r.tenant_id = tenant and r.state in ('open', 'issued');
-  if opened.tenant_id is null then
-    if after <> coalesce((select max(r.revision) from rotations r where r.tenant_id = tenant and r.state in ('committed', 'rolled', 'completed')), 0) then
-      raise exception using errcode = 'TC017', message = 'Another rotation was committed in between.';
-    end if;
-    insert into rotations (tenant_id, revision, state, generation, reason, request_reason, requested_by, stated_manager, role, opened_at)
-      values (tenant, greatest((select max(r.revision) from rotations r where r.tenant_id = tenant), above, 0) + 1,
-              'open', open.generation, open.reason, open.request_reason, open.requested_by, open.stated_manager, held.role, clock_timestamp())
-      returning * into opened;
+  if opened.tenant_id is not null then
+    return rotation_json(opened);
   end if;
-  return rotation_json(opened);
+  if after <> coalesce((select max(r.revision) from rotations r where r.tenant_id = tenant and r.state in ('committed', 'rolled', 'completed')), 0) then
+    raise exception using errcode = 'TC017', message = 'Another rotation was committed in between.';
+  end if;
+  select * into newest from rotations r where r.tenant_id = tenant order by r.revision desc limit 1;
+  opened.tenant_id := tenant;
+  opened.revision := greatest(newest.revision, above, 0) + 1;
+  opened.state := 'open';
+  opened.generation := open.generation;
+  opened.reason := open.reason;
+  opened.request_reason := open.request_reason;
+  opened.requested_by := open.requested_by;
+  opened.stated_manager := open.stated_manager;
+  opened.role := held.role;
+  opened.opened_at := clock_timestamp();
+  opened.session_policy := 'Keep';
+  if newest.state = 'discarded' and newest.revision > above then
+    opened.revision := newest.revision;
+    update rotations r
+       set (state, generation, reason, request_reason, requested_by, stated_manager, role, login, verifier_digest, opened_at, session_policy, closed_at, closings, logins_in_progress, quiet_at)
+         = (opened.state, opened.generation, opened.reason, opened.request_reason, opened.requested_by, opened.stated_manager, opened.role, null, null, opened.opened_at, opened.session_policy, null, null, null, null)
+     where r.tenant_id = tenant and r.revision = opened.revision;
+  else
+    insert into rotations select opened.*;
+  end if;
+  return rotation_json(opened) || jsonb_build_object('made', true);
 end
 $$;
 
@@ -471,8 +491,9 @@ end
 $$;
 
 -- Ends the sessions of the tenant's own logins that one of the caller's sessions waits for, and answers how many: a tenant that keeps
--- a transaction open on its own role must not be able to keep its password from being changed.
-create function tenant_credentials.terminate(tenant uuid, uid text, blocked_pid integer) returns integer
+-- a transaction open on its own role must not be able to keep its password from being changed. Which of the caller's sessions is not asked: a
+-- pooler gives none of them a process ID that the server knows.
+create function tenant_credentials.terminate(tenant uuid, uid text) returns integer
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -482,8 +503,9 @@ begin
   select count(*) filter (where pg_terminate_backend(a.pid)) into ended
     from claims c
     join pg_stat_activity a on a.usename in (c.role, (second_login(c.role)).rolname)
-   where c.tenant_id = tenant and c.uid = terminate.uid and a.pid = any (pg_blocking_pids(blocked_pid))
-     and exists (select from pg_stat_activity b where b.pid = blocked_pid and b.usename = session_user);
+   where c.tenant_id = tenant and c.uid = terminate.uid
+     and exists (select from pg_locks l join pg_stat_activity b on b.pid = l.pid
+                  where not l.granted and b.usename = session_user and a.pid = any (pg_blocking_pids(l.pid)));
   return ended;
 end
 $$;

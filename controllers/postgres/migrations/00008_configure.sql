@@ -136,7 +136,7 @@ begin
     'tenant_credentials.issue(uuid, text, bigint, text), tenant_credentials.close(uuid, text, bigint), tenant_credentials.rolled(uuid, text, bigint), '
     'tenant_credentials.retire(uuid, text, bigint, interval, boolean, boolean), '
     'tenant_credentials.login_checked(uuid, text, bigint), tenant_credentials.complete(uuid, text, bigint), tenant_credentials.discard(uuid, text, bigint), '
-    'tenant_credentials.terminate(uuid, text, integer), tenant_credentials.end_sessions(uuid, text, bigint, boolean), '
+    'tenant_credentials.terminate(uuid, text), tenant_credentials.end_sessions(uuid, text, bigint, boolean), '
     'tenant_credentials.login_settings(uuid, text) to %I', operator_login);
 
   -- From PostgreSQL 16 on CREATEROLE does not reach roles of others. INHERIT and SET stay off: the owner gets none of the tenant's rights.

@@ -201,7 +201,7 @@ const (
 	loginTooMuch = "The server sends more than 256 KiB at the tenant's login."
 	callTooMuch  = "PostgreSQL sent more than this program accepts in answer to one call."
 	noAnswer     = "PostgreSQL did not answer in time, or the call was given up."
-	notReached   = "PostgreSQL can not be reached (address, TLS, or an authentication other than SCRAM)."
+	notReached   = "PostgreSQL can not be reached (address or TLS)."
 )
 
 // scripted is a hostile server's script, and what comes of it: reason and detail of the login check, and of a call with the operator's login.
