@@ -83,6 +83,7 @@ const (
 	ReasonFlyAppNotFound       = "FlyAppNotFound"
 	ReasonRateLimited          = "RateLimited"
 	ReasonOutcomeUnknown       = "OutcomeUnknown" // Fly's answer was lost: do not deploy the app until it is settled
+	ReasonSecretHidden         = "SecretHidden"   // a Machine's own config keeps the secret from its processes
 	ReasonMachineUnhealthy     = "MachineUnhealthy"
 	ReasonLeaseHeld            = "LeaseHeld"
 	ReasonHostUnreachable      = "HostUnreachable"
@@ -94,6 +95,7 @@ const (
 
 // Events.
 const (
+	EventAdopted           = "Adopted"
 	EventRotationCommitted = "RotationCommitted"
 	EventRotationRolledOut = "RotationRolledOut"
 	EventRotationCompleted = "RotationCompleted"

@@ -55,6 +55,12 @@ type TenantCredentialSpec struct {
 	// +kubebuilder:validation:XValidation:rule="has(self.fly) || has(self.connectionSecret)",message="a password is never rotated into nowhere: write delivery: {fly: {}} (or leave delivery out) to deliver to the tenant's Fly app, or delivery: {connectionSecret: {name: <name>}} to deliver to a Secret"
 	Delivery Delivery `json:"delivery,omitzero"`
 
+	// databaseURL says how this tenant's DATABASE_URL is written, where that is not as its environment says: its scheme, and parameters
+	// besides the environment's or with other values. A change of it rotates the password, since nobody who could write the present one in
+	// another form has it.
+	// +optional
+	DatabaseURL URLForm `json:"databaseURL,omitzero"`
+
 	// suspend, when true, keeps a rotation from starting. One that has started is always finished, because half of one would
 	// lock the tenant out.
 	// +optional
@@ -170,6 +176,11 @@ type FlyDelivery struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",message="write the name of an environment variable, for example DATABASE_URL: letters, digits and underscores, not beginning with a digit"
 	Variable string `json:"variable,omitempty"`
+
+	// acceptHidden says that it is meant when a Machine's own config keeps the secret from its processes: by the variable in env, or by
+	// ignore_app_secrets. Without it a rotation does not begin there, but for one after a compromise.
+	// +optional
+	AcceptHidden bool `json:"acceptHidden,omitempty"`
 
 	// rolloutPolicy says who moves the app's Machines. Rolling: the operator does, one first and then a third at once. Staged: your next
 	// deploy does (or fly secrets deploy), and the rotation is completed when every Machine has been replaced since the value was set; until

@@ -154,7 +154,39 @@ type PostgresAddress struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
 	Port int32 `json:"port,omitempty"`
+	// The form of every DATABASE_URL of the environment. A change of it rotates every tenant that has been rotated before, since nobody who
+	// could write the present password in another form has it.
+	URLForm `json:",inline"`
 }
+
+// URLForm is how a DATABASE_URL is written, besides login, host, port and database.
+type URLForm struct {
+	// scheme of the URL: postgresql, where it is left out, or postgres.
+	// +optional
+	Scheme URLScheme `json:"scheme,omitempty"`
+	// parameters that follow the question mark in the URL, in the order of their names, for example sslmode: disable for apps whose driver
+	// asks for TLS that the server does not offer. What they mean is up to the apps' drivers, and they are no secrets.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule="self.all(name, name.matches('^[A-Za-z_][A-Za-z0-9_.-]{0,62}$'))",message="write names of parameters such as sslmode: letters, digits, underscores, dots and dashes, 63 at most"
+	// +kubebuilder:validation:XValidation:rule="self.all(name, !(name.lowerAscii() in ['user','password','host','hostaddr','port','dbname','database','service','passfile','sslpassword']))",message="the login, the password and the address are the operator's to write: leave out user, password, host, hostaddr, port, dbname, database, service, passfile and sslpassword"
+	// +kubebuilder:validation:XValidation:rule="!('sslmode' in self) || self['sslmode'] in ['disable','allow','prefer','require','verify-ca','verify-full','no-verify']",message="write sslmode as disable, allow, prefer, require, verify-ca or verify-full (or no-verify, for Node.js)"
+	Parameters map[string]URLParameter `json:"parameters,omitempty"`
+}
+
+// URLScheme is the scheme of a DATABASE_URL.
+//
+// +kubebuilder:validation:Enum=postgresql;postgres
+type URLScheme string
+
+// URLSchemePostgreSQL is the scheme where none is written: SQLAlchemy accepts no other.
+const URLSchemePostgreSQL URLScheme = "postgresql"
+
+// URLParameter is the value of a parameter of a DATABASE_URL, as it is before it is encoded for the URL.
+//
+// +kubebuilder:validation:MaxLength=512
+// +kubebuilder:validation:XValidation:rule=`!self.matches(r'[\x{0000}-\x{001F}\x{007F}-\x{009F}\x{061C}\x{200E}\x{200F}\x{2028}-\x{202E}\x{2066}-\x{2069}]')`,message="write one line of plain text: no line break, tab or other control character, and no character that changes the direction of the text"
+type URLParameter string
 
 // ManagementTable is the platform's table of tenants. The operator reads it and writes one column of it, password_hash, through
 // functions that were installed for exactly this table: after a change, run `manager install-sql` again.

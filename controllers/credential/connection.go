@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -14,7 +15,7 @@ const (
 	connectionKind = "postgresql"
 	// connectionProvider tells bindings of several operators apart.
 	connectionProvider = "tenant-credential-operator"
-	// sslMode is what libpq makes of a URL that names none, as the DATABASE_URL does: TLS where the server offers it.
+	// sslMode is what libpq makes of a URL that names none: TLS where the server offers it.
 	sslMode = "prefer"
 )
 
@@ -30,7 +31,7 @@ func (d Destination) Connection(login string, password Secret) map[string]Secret
 		"username": {login},
 		"password": password,
 		"database": {d.Database},
-		"sslmode":  {sslMode},
+		"sslmode":  {cmp.Or(d.Parameters["sslmode"], sslMode)},
 	}
 }
 

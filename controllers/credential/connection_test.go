@@ -12,7 +12,7 @@ import (
 
 // An application finds everything by the names that it expects, and each of them says the same as the URL.
 func TestConnection(t *testing.T) {
-	destination := Destination{Host: "fdaa::3", Port: 5433, Role: "tenant_7dd06cd6", Database: "site_7dd06cd6"}
+	destination := Destination{Host: "fdaa::3", Port: 5433, Role: "tenant_7dd06cd6", Database: "site_7dd06cd6", Scheme: "postgresql", Parameters: map[string]string{"sslmode": "disable"}}
 	content := map[string]string{}
 	for name, value := range destination.Connection("tenant_7dd06cd6_b", Secret{"abc"}) {
 		content[name] = value.Reveal()
@@ -24,6 +24,9 @@ func TestConnection(t *testing.T) {
 	password, _ := u.User.Password()
 	require.Equal(t, []string{u.Hostname(), u.Port(), u.User.Username(), password, u.Path},
 		[]string{content["host"], content["port"], content["username"], content["password"], "/" + content["database"]})
+	require.Equal(t, u.Query().Get("sslmode"), content["sslmode"])
+	destination.Parameters = nil
+	require.Equal(t, "prefer", destination.Connection("tenant_7dd06cd6_b", Secret{"abc"})["sslmode"].Reveal(), "what libpq makes of none")
 	require.Equal(t, "tenant_7dd06cd6_b", content["username"], "the login that is asked for, not the role")
 }
 

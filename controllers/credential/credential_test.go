@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -67,10 +68,15 @@ func TestVerifierChecksThePassword(t *testing.T) {
 }
 
 func TestDatabaseURL(t *testing.T) {
-	destination := Destination{Variable: "DATABASE_URL", Host: "db.internal", Port: 5432, Role: "tenant_7dd06cd6", Database: "site_7dd06cd6"}
-	require.Equal(t, "postgres://tenant_7dd06cd6_b:abc@db.internal:5432/site_7dd06cd6", destination.URL("tenant_7dd06cd6_b", Secret{"abc"}).Reveal())
+	destination := Destination{Variable: "DATABASE_URL", Host: "db.internal", Port: 5432, Role: "tenant_7dd06cd6", Database: "site_7dd06cd6", Scheme: "postgresql"}
+	require.Equal(t, "postgresql://tenant_7dd06cd6_b:abc@db.internal:5432/site_7dd06cd6", destination.URL("tenant_7dd06cd6_b", Secret{"abc"}).Reveal())
 	destination.Host = "fdaa::3"
-	require.Equal(t, "postgres://tenant_7dd06cd6:abc@[fdaa::3]:5432/site_7dd06cd6", destination.URL(destination.Role, Secret{"abc"}).Reveal())
+	require.Equal(t, "postgresql://tenant_7dd06cd6:abc@[fdaa::3]:5432/site_7dd06cd6", destination.URL(destination.Role, Secret{"abc"}).Reveal())
+	destination.Host, destination.Parameters = "db", map[string]string{"sslmode": "disable", "options": "-c statement_timeout=5s"}
+	require.Equal(t, "postgresql://tenant_7dd06cd6:abc@db:5432/site_7dd06cd6?options=-c%20statement_timeout%3D5s&sslmode=disable",
+		destination.URL(destination.Role, Secret{"abc"}).Reveal())
+	require.Equal(t, "postgresql://tenant_7dd06cd6:<password>@db:5432/site_7dd06cd6?options=-c%20statement_timeout%3D5s&sslmode=disable",
+		destination.Form(destination.Role))
 }
 
 // Whatever part of the destination changes, the digest does, and nothing else changes it.
@@ -78,11 +84,12 @@ func TestDigestTellsDestinationsApart(t *testing.T) {
 	draw := rapid.Custom(func(t *rapid.T) Destination {
 		name := rapid.StringMatching(`[a-z]{1,3}`)
 		secret := rapid.StringMatching(`([a-z]/[a-z])?`)
-		return Destination{name.Draw(t, "variable"), secret.Draw(t, "connection Secret"), name.Draw(t, "host"), rapid.Int32Range(1, 3).Draw(t, "port"), name.Draw(t, "role"), name.Draw(t, "database")}
+		return Destination{name.Draw(t, "variable"), secret.Draw(t, "connection Secret"), name.Draw(t, "host"), rapid.Int32Range(1, 3).Draw(t, "port"), name.Draw(t, "role"),
+			name.Draw(t, "database"), name.Draw(t, "scheme"), rapid.MapOfN(name, name, 0, 2).Draw(t, "parameters")}
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := draw.Draw(t, "a"), draw.Draw(t, "b")
-		if (a == b) != (a.Digest() == b.Digest()) {
+		if reflect.DeepEqual(a, b) != (a.Digest() == b.Digest()) {
 			t.Fatalf("%+v and %+v", a, b)
 		}
 	})

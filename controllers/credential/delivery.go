@@ -19,17 +19,37 @@ type Destination struct {
 	// Role is the tenant's, whichever of its logins has the password.
 	Role     string
 	Database string
+	// Scheme is that of the URL.
+	Scheme string
+	// Parameters follow the question mark in the URL; nil = none.
+	Parameters map[string]string
 }
 
 // URL returns the DATABASE_URL of a login with its password in it.
 func (d Destination) URL(login string, password Secret) Secret {
 	u := url.URL{
-		Scheme: "postgres",
-		User:   url.UserPassword(login, password.value),
-		Host:   d.Address(),
-		Path:   "/" + d.Database,
+		Scheme:   d.Scheme,
+		User:     url.UserPassword(login, password.value),
+		Host:     d.Address(),
+		Path:     "/" + d.Database,
+		RawQuery: d.query(),
 	}
 	return Secret{u.String()}
+}
+
+// Form is the URL as people may read it, without a password.
+func (d Destination) Form(login string) string {
+	const instead = "password"
+	return strings.Replace(d.URL(login, Secret{instead}).value, ":"+instead+"@", ":<password>@", 1)
+}
+
+// query has the parameters in the order of their names. A blank is %20: libpq takes a plus sign for one.
+func (d Destination) query() string {
+	values := url.Values{}
+	for name, value := range d.Parameters {
+		values.Set(name, value)
+	}
+	return strings.ReplaceAll(values.Encode(), "+", "%20")
 }
 
 // Address is host:port.
@@ -38,9 +58,9 @@ func (d Destination) Address() string {
 }
 
 // Digest is the hexadecimal SHA-256 of the destination. It differs from the one of the last rotation where what was delivered was
-// made for another variable, Secret or address.
+// made for another variable, Secret, address or form.
 func (d Destination) Digest() string {
-	parts := []string{d.Variable, d.Address(), d.Role, d.Database}
+	parts := []string{d.Variable, d.Address(), d.Role, d.Database, d.Scheme, d.query()}
 	if d.ConnectionSecret != "" {
 		parts = append(parts, d.ConnectionSecret)
 	}

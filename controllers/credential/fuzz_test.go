@@ -19,28 +19,30 @@ var hostNames = regexp.MustCompile(`^([A-Za-z0-9_-]{1,60}(\.[A-Za-z0-9_-]{1,60})
 // Whatever a tenant's role, database and password are: an application gets them back from its DATABASE_URL, by the standard's rules and by a
 // PostgreSQL driver's.
 func FuzzDestinationURL(f *testing.F) {
-	f.Add("db.internal", int32(5432), "tenant_7dd06cd6", "site_7dd06cd6", "abc")
-	f.Add("fdaa::3", int32(1), `te"n@n:t/`, "a/../b?x=y#z", "p@ss:w/rd?#[]%41 +&=")
-	f.Add("h", int32(65535), "%00", "site%2f", "\u202e\x1b[2J\xff")
-	f.Fuzz(func(t *testing.T, host string, port int32, login, database, password string) {
+	f.Add("db.internal", int32(5432), "tenant_7dd06cd6", "site_7dd06cd6", "abc", "-c statement_timeout=5s")
+	f.Add("fdaa::3", int32(1), `te"n@n:t/`, "a/../b?x=y#z", "p@ss:w/rd?#[]%41 +&=", "p@ss:w/rd?#[]%41 +&=")
+	f.Add("h", int32(65535), "%00", "site%2f", "\u202e\x1b[2J\xff", "\u202e")
+	f.Fuzz(func(t *testing.T, host string, port int32, login, database, password, parameter string) {
 		if !hostNames.MatchString(host) || port < 1 || port > 65535 || login == "" {
 			t.Skip()
 		}
-		text := Destination{Host: host, Port: port, Role: login, Database: database}.URL(login, Secret{password}).Reveal()
+		text := Destination{Host: host, Port: port, Role: login, Database: database, Scheme: "postgres", Parameters: map[string]string{"application_name": parameter}}.URL(login, Secret{password}).Reveal()
 		u, err := url.Parse(text)
 		require.NoError(t, err)
 		got, _ := u.User.Password()
-		require.Equal(t, []string{"postgres", host, strconv.Itoa(int(port)), login, password, "/" + database, "", ""},
-			[]string{u.Scheme, u.Hostname(), u.Port(), u.User.Username(), got, u.Path, u.RawQuery, u.Fragment})
+		require.Equal(t, []string{"postgres", host, strconv.Itoa(int(port)), login, password, "/" + database, parameter, ""},
+			[]string{u.Scheme, u.Hostname(), u.Port(), u.User.Username(), got, u.Path, u.Query().Get("application_name"), u.Fragment})
+		require.NotContains(t, u.RawQuery, "+")
 		for _, r := range text {
 			require.True(t, r > ' ' && r < 0x7f, "%q has to be quoted in a URL", r)
 		}
-		if strings.ContainsRune(login+database+password, 0) || strings.HasPrefix(database, "/") || database == "" {
+		if strings.ContainsRune(login+database+password+parameter, 0) || strings.HasPrefix(database, "/") || database == "" {
 			return // PostgreSQL has no such names
 		}
 		config, err := pgx.ParseConfig(text)
 		require.NoError(t, err)
-		require.Equal(t, []any{host, uint16(port), login, password, database}, []any{config.Host, config.Port, config.User, config.Password, config.Database})
+		require.Equal(t, []any{host, uint16(port), login, password, database, parameter},
+			[]any{config.Host, config.Port, config.User, config.Password, config.Database, config.RuntimeParams["application_name"]})
 	})
 }
 

@@ -43,6 +43,7 @@ const (
 	LeaseHeld            Reason = "LeaseHeld"
 	HostUnreachable      Reason = "HostUnreachable"
 	MachineUnhealthy     Reason = "MachineUnhealthy"
+	SecretHidden         Reason = "SecretHidden" // a Machine's own config keeps the app's secret from its processes
 	OutcomeUnknown       Reason = "OutcomeUnknown"
 	Rejected             Reason = "Rejected"   // the other side understood the request and refused it
 	Unexpected           Reason = "Unexpected" // an answer that this program does not know

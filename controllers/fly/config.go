@@ -28,7 +28,8 @@ type settings struct {
 	hides   hides
 }
 
-// hides says what in a config may keep the app secret from a process. Fly's precedence is not documented.
+// hides says what in a config keeps the app secret from a process, or may: Fly's precedence is not documented. ignored is a process that does
+// not get the app's secrets, nor this one as a secret of its own.
 type hides struct{ env, processEnv, ignored, ownSecrets bool }
 
 const (
@@ -103,18 +104,39 @@ func (s *settings) noteCheck(check []byte) error {
 }
 
 func (s *settings) noteProcess(process []byte, variable string) error {
+	var ignores, gets bool
 	_ = members(process, func(name string, value []byte, _ int) error {
 		switch name {
 		case "env":
 			s.hides.processEnv = s.hides.processEnv || has(value, variable)
 		case "ignore_app_secrets":
-			s.hides.ignored = s.hides.ignored || string(value) == "true"
+			ignores = string(value) == "true"
 		case "secrets":
-			_ = elements(value, func([]byte) error { s.hides.ownSecrets = true; return nil })
+			_ = elements(value, func(secret []byte) error {
+				s.hides.ownSecrets = true
+				gets = gets || isSecret(secret, variable)
+				return nil
+			})
 		}
 		return nil
 	})
+	s.hides.ignored = s.hides.ignored || ignores && !gets
 	return nil
+}
+
+// isSecret says whether a process's own secret is the app's of that name, under that name.
+func isSecret(secret []byte, variable string) bool {
+	var envVar, name string
+	_ = members(secret, func(member string, value []byte, _ int) error {
+		switch member {
+		case "env_var":
+			envVar = text(value)
+		case "name":
+			name = text(value)
+		}
+		return nil
+	})
+	return envVar == variable && (name == variable || name == "")
 }
 
 // has says whether an object has a member of that name.
@@ -159,6 +181,20 @@ func (h hides) shadows(id, variable string) []string {
 		found = append(found, fmt.Sprintf("Machine %s has a process with secrets of its own, which may hide %s", id, variable))
 	}
 	return found
+}
+
+// hidden names what would keep the new value from a process, "" = nothing that is known to.
+func (h hides) hidden(id, variable string) string {
+	switch {
+	case h.env:
+		return fmt.Sprintf("Machine %s sets %s in its config's env", id, variable)
+	case h.processEnv:
+		return fmt.Sprintf("Machine %s sets %s in the env of a process", id, variable)
+	case h.ignored:
+		return fmt.Sprintf("Machine %s has a process with ignore_app_secrets, which does not get %s", id, variable)
+	default:
+		return ""
+	}
 }
 
 // withMark returns config with our one metadata value set. Every other byte stays as it is: unknown members, explicit zeros,

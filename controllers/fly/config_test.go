@@ -72,16 +72,21 @@ func TestShadowsNamesWhatMayHideTheSecret(t *testing.T) {
 	tests := map[string]struct {
 		config string
 		want   string // part of the one warning; "" = none
+		hides  bool   // for certain, or as far as is known
 	}{
-		"nothing":            {`{"env":{"OTHER":"x"},"processes":[{"secrets":[]}]}`, ""},
-		"literal env":        {`{"env":{"DATABASE_URL":"x"}}`, "config's env"},
-		"env of a process":   {`{"processes":[{"env":{"DATABASE_URL":"x"}}]}`, "env of a process"},
-		"ignore_app_secrets": {`{"processes":[{"ignore_app_secrets":true}]}`, "ignore_app_secrets"},
-		"own secrets":        {`{"containers":[{"name":"c","secrets":[{"env_var":"A"}]}]}`, "secrets of its own"},
+		"nothing":            {`{"env":{"OTHER":"x"},"processes":[{"secrets":[]}]}`, "", false},
+		"literal env":        {`{"env":{"DATABASE_URL":"x"}}`, "config's env", true},
+		"env of a process":   {`{"processes":[{"env":{"DATABASE_URL":"x"}}]}`, "env of a process", true},
+		"ignore_app_secrets": {`{"processes":[{"ignore_app_secrets":true}]}`, "ignore_app_secrets", true},
+		"own secrets":        {`{"containers":[{"name":"c","secrets":[{"env_var":"A"}]}]}`, "secrets of its own", false},
+		"no others than its own": {`{"processes":[{"ignore_app_secrets":true,"secrets":[{"env_var":"DATABASE_URL","name":"DATABASE_URL"}]}]}`,
+			"secrets of its own", false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := readSettings([]byte(test.config), "DATABASE_URL").hides.shadows("m1", "DATABASE_URL")
+			hides := readSettings([]byte(test.config), "DATABASE_URL").hides
+			require.Equal(t, test.hides, hides.hidden("m1", "DATABASE_URL") != "")
+			got := hides.shadows("m1", "DATABASE_URL")
 			if test.want == "" {
 				require.Empty(t, got)
 				return

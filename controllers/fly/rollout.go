@@ -1,6 +1,7 @@
 package fly
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -15,7 +16,7 @@ const passTime = 50 * time.Second
 // Probe says, before anything is committed, whether a roll-out could begin: the Machines can be listed, agree with Fly's own
 // count, are not leased by others, and their hosts can be reached. Else the failure is Wait, with LeaseHeld, HostUnreachable
 // or Unexpected (a list shorter than the count), or that of the call. Progress has Total, OnNextStart (those that do not run)
-// and Warnings. The Machines that it finds unwell do not halt the roll-out that follows.
+// Warnings and Hidden. The Machines that it finds unwell do not halt the roll-out that follows.
 func (c *Client) Probe(ctx context.Context, app App, variable string) (Progress, error) {
 	machines, short, err := c.machines(ctx, app, variable)
 	if err != nil {
@@ -35,6 +36,7 @@ func (c *Client) Probe(ctx context.Context, app App, variable string) (Progress,
 			p.OnNextStart++
 		}
 		p.warn(m.settings.hides.shadows(m.ID, variable)...)
+		p.Hidden = cmp.Or(p.Hidden, m.settings.hides.hidden(m.ID, variable))
 	}
 	c.noteUnwell(app.Name, machines)
 	return p, nil

@@ -61,6 +61,8 @@ type Progress struct {
 	// Warnings say what may keep the value from a Machine's process: the first few, and how many more there are.
 	Warnings []string
 	more     int
+	// Hidden names a Machine whose config keeps the value from a process, and how; "" = none.
+	Hidden string
 }
 
 // Done says whether every Machine has the revision and none is unwell because of it. An app without Machines is done.

@@ -26,7 +26,7 @@ func FuzzLiteral(f *testing.F) {
 			t.Skip() // PostgreSQL has no such text
 		}
 		for _, standard := range []bool{true, false} {
-			read, rest, ok := readLiteral(literal(value), standard)
+			read, rest, ok := readLiteral(Literal(value), standard)
 			require.True(t, ok)
 			require.Equal(t, value, read)
 			require.Empty(t, rest)
@@ -70,7 +70,7 @@ func FuzzIdentifier(f *testing.F) {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		shown := identifier(name)
+		shown := Identifier(name)
 		require.LessOrEqual(t, len(shown), 2*63+2)
 		require.True(t, utf8.ValidString(shown))
 		for _, r := range shown {

@@ -108,22 +108,13 @@ func Script(w io.Writer, i Installation) error {
 	}
 	literals := make([]string, 0, len(i.arguments()))
 	for _, argument := range i.arguments() {
-		literals = append(literals, literal(fmt.Sprint(argument)))
+		literals = append(literals, Literal(fmt.Sprint(argument)))
 	}
 	fmt.Fprintf(&b, "\nselect tenant_credentials.configure(%s);\n", strings.Join(literals, ", "))
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("write the script: %w", err)
 	}
 	return nil
-}
-
-// literal quotes a value as SQL; a backslash needs the E form, which means the same whatever the server's settings are.
-func literal(value string) string {
-	quoted := "'" + strings.ReplaceAll(value, "'", "''") + "'"
-	if strings.Contains(value, `\`) {
-		return "E" + strings.ReplaceAll(quoted, `\`, `\\`)
-	}
-	return quoted
 }
 
 // versionTableSQL makes goose's own table, as its Provider would, so that Install and the script may follow each other.

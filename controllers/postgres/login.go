@@ -6,13 +6,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -86,7 +84,7 @@ func (a *attempt) logIn(ctx context.Context, config *pgconn.Config, l Login) err
 		return err
 	}
 	if actsAs != l.Role {
-		return failure.New(failure.Retry, failure.VerificationFailed, "Its sessions act as role "+identifier(actsAs)+", not as "+identifier(l.Role)+".")
+		return failure.New(failure.Retry, failure.VerificationFailed, "Its sessions act as role "+Identifier(actsAs)+", not as "+Identifier(l.Role)+".")
 	}
 	return nil
 }
@@ -234,16 +232,5 @@ func (s *Server) describeSettings(ctx context.Context, l Login) string {
 		return ""
 	}
 	return " The login has settings of its own: " + strings.Join(names, ", ") +
-		" (ALTER ROLE " + identifier(l.Role) + " RESET ALL, ALTER DATABASE " + identifier(l.Database) + " RESET ALL)."
-}
-
-var plainIdentifier = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
-
-// identifier quotes a name as SQL wants it, without what does not print.
-func identifier(name string) string {
-	const longest = 63 // bytes: NAMEDATALEN - 1
-	if plainIdentifier.MatchString(name) && len(name) <= longest {
-		return name
-	}
-	return pgx.Identifier{shown(name[:min(len(name), longest)])}.Sanitize()
+		" (ALTER ROLE " + Identifier(l.Role) + " RESET ALL, ALTER DATABASE " + Identifier(l.Database) + " RESET ALL)."
 }

@@ -101,6 +101,6 @@ func execute(ctx context.Context, url string, statements ...string) error {
 
 // url is the tenant's DATABASE_URL.
 func (d *database) url(t tenant) string {
-	destination := credential.Destination{Host: "127.0.0.1", Port: int32(d.server.Port), Role: t.role(), Database: t.database()}
+	destination := credential.Destination{Host: "127.0.0.1", Port: int32(d.server.Port), Role: t.role(), Database: t.database(), Scheme: "postgresql"}
 	return destination.URL(t.role(), d.passwords[t.name]).Reveal()
 }
