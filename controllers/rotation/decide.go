@@ -186,6 +186,8 @@ func underWay(f Facts) Decision {
 		return Decision{Start, DeliveryChanged}
 	case f.Suspended || f.Deleted:
 		return Decision{Step: Finish}
+	case f.Last.Halted && f.Last.DeliveryDigest != f.DeliveryDigest: // it was for a place that is not wanted any more
+		return Decision{Start, DeliveryChanged}
 	case f.RequestDue() && (f.Last.Halted || f.Request.Compromised):
 		return Decision{Start, Requested}
 	case f.Last.Halted && f.Asked > f.Last.Generation:

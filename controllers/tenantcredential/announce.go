@@ -12,6 +12,9 @@ import (
 // announce sends events, on transitions only.
 func (r *Reconciler) announce(s *scope) {
 	before, after := &s.before.Status, &s.object.Status
+	if reasonOf(after) == v1alpha1.ReasonAdopted && reasonOf(before) != v1alpha1.ReasonAdopted && s.deliversToFly() {
+		r.Events.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventAdopted, "Adopt", "Nothing was changed. With the first rotation, a"+messages{s, r.Namespace}.form()[1:])
+	}
 	if after.Revision > before.Revision && after.LastRotation != nil && before.ObservedGeneration >= 0 {
 		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationCommitted, "Rotate",
 			"%s (%s)", s.inForce(after.Revision), after.LastRotation.Reason)

@@ -211,6 +211,20 @@ func (r *Reconciler) stageSecret(ctx context.Context, s *scope, next password) e
 	return r.writeSecretAs(ctx, s, key, present, content)
 }
 
+// removeStaged removes what the open attempt has staged.
+func (r *Reconciler) removeStaged(ctx context.Context, s *scope) error {
+	if !s.deliversToSecret() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, stagingTimeout)
+	defer cancel()
+	staged, err := r.readOwnSecret(ctx, s, s.stagedKey(s.tenant.Open.Revision))
+	if err != nil || staged == nil {
+		return err
+	}
+	return r.removeSecret(ctx, staged)
+}
+
 // contentOf says whether a Secret has the password of that rotation, as it was written.
 func contentOf(secret *corev1.Secret, of *postgres.Rotation) bool {
 	return secret.Annotations[v1alpha1.ContentDigestAnnotation] == credential.ConnectionDigest(secret.Data, of.VerifierDigest)

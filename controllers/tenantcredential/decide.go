@@ -17,6 +17,7 @@ func (r *Reconciler) decide(ctx context.Context, s *scope) error {
 	if s.unbound != nil {
 		return r.finishUnbound(ctx, s)
 	}
+	r.noteAddress(s)
 	if s.decision.Step == rotation.Nothing && !s.deleted() && s.request() != nil && s.request().ReplacesRevision > s.newestRevision(s.tenant) {
 		return readyObstacle(failure.Stall, v1alpha1.ReasonInvalidSpec, "rotationRequest")
 	}

@@ -2,6 +2,8 @@ package tenantcredential
 
 import (
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
@@ -22,6 +24,9 @@ func (m messages) table() string {
 	}
 	return m.environment.Spec.Management.Schema + "." + m.environment.Spec.Management.Table
 }
+
+// secondLoginSuffix is what the name of a role's second login ends with.
+const secondLoginSuffix = "_b"
 
 func (m messages) secret() string {
 	return fmt.Sprintf("Secret %s of app %s", m.destination.Variable, m.tenant.FlyApp)
@@ -45,8 +50,22 @@ func (m messages) rotated() string {
 }
 
 func (m messages) adopted() string {
-	return fmt.Sprintf("The present password of role %s is recorded as it was found; nothing was changed or proved. To rotate it, raise spec.rotationGeneration to %d.",
+	text := fmt.Sprintf("The present password of role %s is recorded as it was found; nothing was changed or proved. To rotate it, raise spec.rotationGeneration to %d.",
 		m.tenant.Role, m.nextGeneration())
+	if !m.deliversToFly() {
+		return text
+	}
+	return text + " " + m.form()
+}
+
+// form is said before the first rotation, because what the app's URL has beside this cannot be read at Fly, and would be lost.
+func (m messages) form() string {
+	login := m.tenant.Role
+	if m.facts(m.tenant).Overlaps() {
+		login += secondLoginSuffix
+	}
+	return fmt.Sprintf("App %s will then have %s=%s. Compare that with what it has now; another scheme and more parameters are written in spec.databaseURL, or for all in spec.postgres.internal of TenantEnvironment %s.",
+		m.tenant.FlyApp, m.destination.Variable, m.destination.Form(login), m.environment.Name)
 }
 
 func (m messages) suspended() string {
@@ -71,6 +90,10 @@ func (m messages) next() string {
 		present = m.regressed()
 	case m.tenant.Last != nil:
 		present = m.inForceAt(m.tenant.Last.Revision, "")
+	}
+	if m.awaitsCanary {
+		return fmt.Sprintf("%s. The rotation that is due (%s) starts once another tenant of TenantEnvironment %s has proved the changed address: see kubectl get tcred -A",
+			present, m.decision.Cause, m.environment.Name)
 	}
 	return fmt.Sprintf("%s. The rotation that is due (%s) starts next; no more than %d of an environment run at once.", present, m.decision.Cause, m.environment.Spec.MaxConcurrent)
 }
@@ -108,8 +131,8 @@ func (m messages) login() string {
 
 // refused names who was not let in with a new password.
 func (m messages) refused() string {
-	if open := m.tenant.Open; open != nil && open.Login != "" {
-		return "login " + open.Login
+	if m.tried != "" && m.tried != m.tenant.Role {
+		return "login " + m.tried
 	}
 	return m.login()
 }
@@ -138,8 +161,8 @@ func (m messages) leaving() string {
 
 // openLogin is said of a login that should be closed.
 func (m messages) openLogin() string {
-	return fmt.Sprintf("Login %s can be used, and no rotation has left it open: somebody else changed it. Nothing was changed by the operator. To close it: ALTER ROLE %[1]s NOLOGIN PASSWORD NULL; or raise spec.rotationGeneration to %d.",
-		m.tenant.FormerLogin, m.nextGeneration())
+	return fmt.Sprintf("Login %s can be used, and no rotation has left it open: somebody else changed it. Nothing was changed by the operator. To close it: ALTER ROLE %s NOLOGIN PASSWORD NULL; or raise spec.rotationGeneration to %d.",
+		visible(m.tenant.FormerLogin), postgres.Identifier(m.tenant.FormerLogin), m.nextGeneration())
 }
 
 func (m messages) drift(what string) string {
@@ -185,6 +208,16 @@ func (m messages) consequence() string {
 func (m messages) closed() string {
 	return fmt.Sprintf("Because of the compromise no login of role %s can be used until the new password is in force.", m.tenant.Role)
 }
+
+// visible is a name as people read it: in quotes where it holds a blank or something else that could not be seen.
+func visible(name string) string {
+	if plainName.MatchString(name) {
+		return name
+	}
+	return strconv.Quote(name)
+}
+
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
 func (m messages) failed() *failure.Error { return m.scope.obstacle.failure }
 
@@ -262,8 +295,8 @@ func (m messages) postgres() (fact, command string) {
 		return fmt.Sprintf("Table %s of environment %s has no row for tenant %s", m.table(), environment, m.object.Spec.TenantID),
 			"Insert the row, or delete this object if the ID is wrong."
 	case failure.RoleNotFound:
-		return fmt.Sprintf("Role %s does not exist", m.tenant.Role),
-			fmt.Sprintf("In PostgreSQL: CREATE ROLE %s LOGIN; or name the tenant's role in the management table.", m.tenant.Role)
+		return fmt.Sprintf("Role %s does not exist", visible(m.tenant.Role)),
+			fmt.Sprintf("In PostgreSQL: CREATE ROLE %s LOGIN; or name the tenant's role in the management table.", postgres.Identifier(m.tenant.Role))
 	case failure.RoleNotAllowed:
 		return detail, "The operator rotates no such role; once it is mended, it goes on by itself."
 	case failure.NameConflict:
@@ -291,8 +324,8 @@ func (m messages) fly() (fact, command string) {
 	token := m.environment.Spec.Fly.TokenSecretRef
 	switch m.failed().Reason {
 	case failure.FlyAppNotFound:
-		return fmt.Sprintf("Fly app %s does not exist", app),
-			fmt.Sprintf("Create it (fly apps create %s), or name the tenant's app in the management table.", app)
+		return fmt.Sprintf("Fly app %s does not exist", visible(app)),
+			fmt.Sprintf("Create it (fly apps create %s), or name the tenant's app in the management table.", visible(app))
 	case failure.AuthenticationFailed:
 		return "Fly token rejected (401)", fmt.Sprintf("Replace key %s in Secret %s/%s.", token.Key, m.namespace, token.Name)
 	case failure.PermissionDenied:
@@ -304,6 +337,9 @@ func (m messages) fly() (fact, command string) {
 		return "Fly's answer was lost", "It is made again by itself, with a new password."
 	case failure.LeaseHeld, failure.HostUnreachable:
 		return fmt.Sprintf("The Machines of app %s can not be updated now: %s", app, detail), fmt.Sprintf("It is tried again by itself; see fly machine list -a %s", app)
+	case failure.SecretHidden:
+		return fmt.Sprintf("App %s would go on with its previous password: %s", app, detail),
+			fmt.Sprintf("Take it out of the app's configuration and deploy; or, if it is meant: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"delivery\":{\"fly\":{\"acceptHidden\":true}}}}'", m.object.Namespace, m.object.Name)
 	case failure.MachineUnhealthy:
 		return "The roll-out has halted: " + detail,
 			fmt.Sprintf("Repair the Machine, and a minute later the roll-out goes on by itself (fly logs -a %s); or raise spec.rotationGeneration to %d.", app, m.nextGeneration())

@@ -84,12 +84,16 @@ func (c postgresOf) OpenRotation(ctx context.Context, o postgres.Opening) (row p
 		for _, r := range f.rows {
 			highest = max(highest, r.Revision)
 		}
+		if last := len(f.rows) - 1; last >= 0 && f.rows[last].State == postgres.StateDiscarded && f.rows[last].Revision > o.Above {
+			highest, f.rows = f.rows[last].Revision-1, f.rows[:last]
+		}
 		row = postgres.Rotation{Revision: highest + 1, Generation: o.Generation, Reason: o.Reason, StatedManager: o.StatedManager, OpenedAt: time.Now()}
 		c.p.w.rotationOpened(c.p, f, &row)
 		if err := move(&row, postgres.StateOpen); err != nil {
 			return err
 		}
 		f.rows = append(f.rows, row)
+		row.Made = true
 		return nil
 	})
 	return row, err

@@ -333,7 +333,7 @@ func (w *world) environment() *v1alpha1.TenantEnvironment {
 
 func (w *world) destination(o *v1alpha1.TenantCredential) credential.Destination {
 	internal := w.environment().Spec.Postgres.Internal
-	destination := credential.Destination{Host: internal.Host, Port: internal.Port, Role: w.ledger.now.role, Database: w.ledger.now.database}
+	destination := credential.Destination{Host: internal.Host, Port: internal.Port, Role: w.ledger.now.role, Database: w.ledger.now.database, Scheme: "postgresql"}
 	if o.Spec.Delivery.Fly != nil {
 		destination.Variable = o.Spec.Delivery.Fly.Variable
 	}

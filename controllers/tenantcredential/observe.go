@@ -1,6 +1,7 @@
 package tenantcredential
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
 )
 
@@ -56,19 +58,33 @@ func (r *Reconciler) observePostgres(ctx context.Context, s *scope) error {
 		return postgresObstacle(err)
 	}
 	s.tenant = &tenants[0]
-	s.destination = credential.Destination{
-		Host:     s.environment.Spec.Postgres.Internal.Host,
-		Port:     s.environment.Spec.Postgres.Internal.Port,
-		Role:     s.tenant.Role,
-		Database: s.tenant.Database,
+	s.destination = s.destinationOf(s.tenant)
+	return nil
+}
+
+// destinationOf is where the password of a tenant goes, and in which form.
+func (s *scope) destinationOf(tenant *postgres.Tenant) credential.Destination {
+	internal, own := s.environment.Spec.Postgres.Internal, s.object.Spec.DatabaseURL
+	destination := credential.Destination{
+		Host:       internal.Host,
+		Port:       internal.Port,
+		Role:       tenant.Role,
+		Database:   tenant.Database,
+		Scheme:     string(cmp.Or(own.Scheme, internal.Scheme, v1alpha1.URLSchemePostgreSQL)),
+		Parameters: map[string]string{},
+	}
+	for _, parameters := range []map[string]v1alpha1.URLParameter{internal.Parameters, own.Parameters} {
+		for name, value := range parameters {
+			destination.Parameters[name] = string(value)
+		}
 	}
 	if s.deliversToFly() {
-		s.destination.Variable = s.object.Spec.Delivery.Fly.Variable
+		destination.Variable = s.object.Spec.Delivery.Fly.Variable
 	}
 	if s.object.Spec.Delivery.ConnectionSecret != nil && s.unbound == nil {
-		s.destination.ConnectionSecret = s.secretKey().String()
+		destination.ConnectionSecret = s.secretKey().String()
 	}
-	return nil
+	return destination
 }
 
 // checkTenant says what the tenant lacks in PostgreSQL.

@@ -55,8 +55,8 @@ func (r *Reconciler) issue(ctx context.Context, s *scope, next *password) error 
 	}
 	if len(issued.LeftOut) > 0 {
 		r.Events.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventSettingsLeftOut, "Rotate",
-			"Login %s does not have these settings of role %s: %s. To copy them, as a superuser: SELECT tenant_credentials.prepare_overlap('%[2]s')",
-			issued.Login, s.tenant.Role, strings.Join(issued.LeftOut, ", "))
+			"Login %s does not have these settings of role %s: %s. To copy them, as a superuser: SELECT tenant_credentials.prepare_overlap(%s)",
+			issued.Login, s.tenant.Role, strings.Join(issued.LeftOut, ", "), postgres.Literal(s.tenant.Role))
 	}
 	next.login = issued.Login
 	s.tenant.Open.State, s.tenant.Open.Login = postgres.StateIssued, next.login

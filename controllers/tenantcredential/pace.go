@@ -31,6 +31,9 @@ func (s *scope) later() time.Duration {
 	if s.tenant != nil && !s.mayTry() {
 		return max(s.before.Status.Failure.RetryTime.Sub(s.now), time.Millisecond)
 	}
+	if s.awaitsCanary {
+		return wait.Jitter(canaryPeriod, 0.5)
+	}
 	return wait.Jitter(slotPeriod, 0.5)
 }
 

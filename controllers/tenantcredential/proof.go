@@ -56,6 +56,7 @@ func (r *Reconciler) proveLogin(ctx context.Context, s *scope) error {
 
 // checkLogin tries the password some times, and returns how the last one failed.
 func (r *Reconciler) checkLogin(ctx context.Context, s *scope, next password) error {
+	s.tried = next.login
 	login := postgres.Login{TenantID: s.id(), UID: s.uid(), Name: next.login, Role: s.tenant.Role, Database: s.tenant.Database, Password: next.value.Reveal()}
 	var last error
 	_ = wait.ExponentialBackoffWithContext(ctx, loginChecks, func(ctx context.Context) (bool, error) {

@@ -36,6 +36,8 @@ type Reconciler struct {
 	slots sync.Map
 	// waiting holds, per object, the version of it that has found no free slot.
 	waiting sync.Map
+	// trying holds, per object, the trial of an address that it is in: the object may vanish meanwhile.
+	trying sync.Map
 	// untried holds, per object, the password that is committed, or may be, until a login with it has succeeded.
 	untried sync.Map
 }
@@ -50,6 +52,8 @@ const (
 	// for a free slot is.
 	rollingPeriod = time.Second
 	slotPeriod    = 500 * time.Millisecond
+	// canaryPeriod is how soon it is looked again whether another tenant has proved a changed address.
+	canaryPeriod = 10 * time.Second
 	// sweepPeriod is how soon sessions of before are looked for again, where nothing else is left to do.
 	sweepPeriod = 5 * time.Second
 	// deployPeriod is how soon the user's own deploy is noticed.
@@ -106,6 +110,7 @@ func (r *Reconciler) begin(ctx context.Context, req ctrl.Request) (*scope, error
 	if err := r.Client.Get(ctx, req.NamespacedName, &object); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.releaseSlot(req.NamespacedName)
+			r.leaveCanary(req.NamespacedName)
 			r.waiting.Delete(req.NamespacedName)
 			r.untried.Delete(req.NamespacedName)
 		}

@@ -35,12 +35,16 @@ func (r *Reconciler) rollOut(ctx context.Context, s *scope) error {
 	return r.finish(ctx, s, last)
 }
 
-// probeFly looks at the Machines before anything changes.
+// probeFly looks at the Machines before anything changes. Processes that do not see the new value would be locked out sooner or later; only
+// after a compromise that is no reason to keep the password.
 func (s *scope) probeFly(ctx context.Context) error {
 	if !s.deliversToFly() {
 		return nil
 	}
-	_, err := s.connection.Fly.Probe(ctx, s.flyApp, s.destination.Variable)
+	found, err := s.connection.Fly.Probe(ctx, s.flyApp, s.destination.Variable)
+	if err == nil && found.Hidden != "" && !s.object.Spec.Delivery.Fly.AcceptHidden && !unfinished(s.tenant) && !s.closes() {
+		err = failure.New(failure.Stall, failure.SecretHidden, found.Hidden)
+	}
 	return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
 }
 

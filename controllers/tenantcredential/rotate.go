@@ -3,12 +3,15 @@ package tenantcredential
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
 )
@@ -38,6 +41,15 @@ func (r *Reconciler) rotate(ctx context.Context, s *scope) error {
 	if err := r.open(ctx, s); err != nil {
 		return err
 	}
+	if err := r.attempt(ctx, s); err != nil {
+		r.giveUp(ctx, s, err)
+		return err
+	}
+	return nil
+}
+
+// attempt sets a new password and has it delivered.
+func (r *Reconciler) attempt(ctx context.Context, s *scope) error {
 	if err := r.closeLogins(ctx, s); err != nil {
 		return err
 	}
@@ -67,6 +79,9 @@ func (r *Reconciler) mayStart(ctx context.Context, s *scope) error {
 	}
 	if err := s.checkSecondLogin(); err != nil {
 		return err
+	}
+	if !r.acquireAddress(s) {
+		return errLater
 	}
 	if err := r.readLive(ctx, s); err != nil {
 		return err
@@ -119,6 +134,9 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 		return postgresObstacle(err)
 	}
 	s.tenant.Open = &row
+	if row.Made {
+		s.opened = row.Revision
+	}
 	return nil
 }
 
@@ -163,7 +181,7 @@ func (r *Reconciler) transact(ctx context.Context, s *scope, next password) erro
 		}
 		flyCtx, cancel := context.WithTimeout(ctx, flyDeadline)
 		defer cancel()
-		secret, err := s.connection.Fly.SetSecret(flyCtx, s.tenant.FlyApp, s.destination.Variable, s.destination.URL(next.login, next.value).Reveal())
+		secret, err := s.setSecret(flyCtx, next)
 		if err != nil {
 			return flyObstacle(v1alpha1.FlySecretSyncedCondition, err)
 		}
@@ -174,6 +192,41 @@ func (r *Reconciler) transact(ctx context.Context, s *scope, next password) erro
 		return tx.Commit(ctx, postgres.FlyWrite{App: s.tenant.FlyApp, Version: secret.Version, Digest: secret.Digest, Instances: instances})
 	})
 	return asObstacle(err)
+}
+
+// setSecret tells Fly the new value. Whatever fails without an unknown outcome, Fly has not taken.
+func (s *scope) setSecret(ctx context.Context, next password) (fly.Secret, error) {
+	secret, err := s.connection.Fly.SetSecret(ctx, s.tenant.FlyApp, s.destination.Variable, s.destination.URL(next.login, next.value).Reveal())
+	s.told = err == nil || failure.ClassOf(err) == failure.Unknown
+	return secret, err
+}
+
+// giveUp takes back an attempt that this pass has begun and that was refused for sure, before Fly or anybody else had the password: nobody has
+// to carry on what has changed nothing, once it is not asked for any more. A process that ends before that leaves it open.
+func (r *Reconciler) giveUp(ctx context.Context, s *scope, refused error) {
+	if s.opened == 0 || s.told || !definite(refused) || s.tenant.Open == nil || s.tenant.Open.Revision != s.opened || closedLogins(s.tenant) {
+		return
+	}
+	if err := r.removeStaged(ctx, s); err != nil {
+		ctrl.LoggerFrom(ctx).Info("An attempt that was refused stays open", "error", err.Error())
+		return
+	}
+	if err := r.discard(ctx, s); err != nil {
+		ctrl.LoggerFrom(ctx).Info("An attempt that was refused stays open", "error", err.Error())
+	}
+}
+
+// definite says that an attempt was refused, and not merely kept from being made.
+func definite(err error) bool {
+	var o *obstacle
+	if !errors.As(err, &o) || o.failure.Class == failure.Unknown {
+		return false
+	}
+	switch o.failure.Reason {
+	case failure.Superseded, failure.ConnectionFailed, failure.Busy:
+		return false
+	}
+	return true
 }
 
 // stillDue decides again, on what was read under the lock.

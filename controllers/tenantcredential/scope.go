@@ -58,12 +58,21 @@ type Pause interface {
 	Counted(tenantID string) bool
 }
 
+// Canary has an address that is new to an environment's apps proved by one tenant, before the others follow.
+type Canary interface {
+	Free(address, tenantID string) bool
+	Try(address, tenantID string) bool
+	Prove(address string)
+	Leave(tenantID string)
+}
+
 // Environment is what a pass needs to reach one environment.
 type Environment struct {
 	Postgres Postgres
 	Fly      Fly
 	Slots    Slots
 	Pause    Pause
+	Canary   Canary
 	// Doubt has the environment looked at, because its server did not answer.
 	Doubt func()
 	// Changed is when the login or the token was last changed while this process ran, zero if never: what failed before is tried at
@@ -112,8 +121,17 @@ type scope struct {
 	// By endSessions, and by rollOut: a session of before the rotation, which is to be ended, may be left.
 	sessionsLeft bool
 
+	// By awaitTurn and rotate: another tenant has to prove the environment's address first.
+	awaitsCanary bool
+
 	// By rotate: an attempt was made.
 	attempted bool
+	// opened is the revision that this pass has begun, 0 = none; told says that Fly may have taken its value.
+	opened int64
+	told   bool
+
+	// By checkLogin: who logs in with the new password.
+	tried string
 
 	// By rollOut. Nil where nothing rolls. retiring says that every Machine has moved, and the former login is not closed for good yet.
 	progress  *fly.Progress
@@ -150,7 +168,7 @@ func flyObstacle(condition string, err error) error {
 		return nil
 	}
 	o := &obstacle{condition: condition, status: metav1.ConditionUnknown, failure: classed(err)}
-	if o.failure.Reason == failure.FlyAppNotFound || o.failure.Reason == failure.MachineUnhealthy {
+	if o.failure.Reason == failure.FlyAppNotFound || o.failure.Reason == failure.MachineUnhealthy || o.failure.Reason == failure.SecretHidden {
 		o.status = metav1.ConditionFalse
 	}
 	return o

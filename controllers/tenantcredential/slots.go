@@ -6,21 +6,27 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// awaitTurn ends the pass before it asks anybody, where the same object has found no free slot before and there is none now: what Fly
-// allows in a second is for those who rotate.
+// awaitTurn ends the pass before it asks anybody, where the same object has found no free slot before and there is none now, or its address
+// is not proved yet: what Fly allows in a second is for those who rotate.
 func (r *Reconciler) awaitTurn(_ context.Context, s *scope) error {
 	waiting, found := r.waiting.Load(client.ObjectKeyFromObject(s.object))
-	if v, _ := waiting.(version); found && v.of(s) && s.connection.Slots.Full(v.urgent) {
+	v, _ := waiting.(version)
+	if !found || !v.of(s) {
+		return nil
+	}
+	s.awaitsCanary = v.address == s.address() && !s.connection.Canary.Free(v.address, s.id())
+	if s.awaitsCanary || v.address == "" && s.connection.Slots.Full(v.urgent) {
 		return errLater
 	}
 	return nil
 }
 
-// version is one spec of one object, and whether what it asks for is urgent.
+// version is one spec of one object, and what it waits for: a slot, or the proof of an address.
 type version struct {
 	uid        string
 	generation int64
-	urgent     bool
+	urgent     bool   // what it asks for
+	address    string // "" = it waits for a slot
 }
 
 func (v version) of(s *scope) bool { return v.uid == s.uid() && v.generation == s.object.Generation }
@@ -30,7 +36,7 @@ func (r *Reconciler) acquireSlot(s *scope) bool {
 	key, urgent := client.ObjectKeyFromObject(s.object), s.facts(s.tenant).Urgent()
 	r.keepSlot(key, slot{s.connection.Slots, s.id()})
 	if !s.connection.Slots.Acquire(s.id(), urgent) {
-		r.waiting.Store(key, version{s.uid(), s.object.Generation, urgent})
+		r.waiting.Store(key, version{uid: s.uid(), generation: s.object.Generation, urgent: urgent})
 		return false
 	}
 	r.waiting.Delete(key)
@@ -61,6 +67,9 @@ func (r *Reconciler) keepSlot(key client.ObjectKey, s slot) {
 // giveSlotBack frees the slot of a rotation that is done, or that can not go on: a stuck one, or one that only waits for the
 // user's deploy, or for somebody to leave the former login, must not keep others waiting.
 func (r *Reconciler) giveSlotBack(s *scope) {
+	if s.tenant == nil || s.obstacle != nil && !rolling(s.tenant) || !unfinished(s.tenant) {
+		r.leaveCanary(client.ObjectKeyFromObject(s.object))
+	}
 	if s.obstacle != nil || s.tenant == nil || !unfinished(s.tenant) || s.retiring || s.awaitsDeploy() {
 		r.releaseSlot(client.ObjectKeyFromObject(s.object))
 	}

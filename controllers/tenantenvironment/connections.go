@@ -19,6 +19,8 @@ type Connection struct {
 	Slots *Slots
 	// Pause says whether rotations may start. It outlives a change of login or token, too.
 	Pause *Pause
+	// Canary proves a changed address. It outlives a change of login or token, too.
+	Canary *Canary
 	// Changed is when the connection replaced another one; zero for the first.
 	Changed time.Time
 
@@ -71,7 +73,7 @@ func (c *Connections) get(environment string, want settings) (connection *Connec
 	if old != nil {
 		made.Slots = old.Slots
 		made.Slots.resize(want.maxConcurrent)
-		made.Pause, made.Changed = old.Pause, time.Now()
+		made.Pause, made.Canary, made.Changed = old.Pause, old.Canary, time.Now()
 		closeWhenIdle(old)
 	}
 	if c.byName == nil {
@@ -96,7 +98,7 @@ func open(want settings) (*Connection, error) {
 		server.Close()
 		return nil, &unusableTokenError{err}
 	}
-	return &Connection{Postgres: server, Fly: client, Slots: newSlots(want.maxConcurrent), Pause: &Pause{}, fingerprint: want.fingerprint()}, nil
+	return &Connection{Postgres: server, Fly: client, Slots: newSlots(want.maxConcurrent), Pause: &Pause{}, Canary: &Canary{}, fingerprint: want.fingerprint()}, nil
 }
 
 // setUsable says whether tenants may use the connection, and returns whether that is news.

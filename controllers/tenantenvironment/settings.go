@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -44,7 +45,7 @@ func (r *Reconciler) connectionSettings(ctx context.Context, environment *v1alph
 		return settings{}, err
 	}
 	return settings{
-		postgres:      postgres.Config{URL: login, MaxConnections: spec.Postgres.MaxConnections},
+		postgres:      postgres.Config{URL: strings.TrimSpace(login), MaxConnections: spec.Postgres.MaxConnections},
 		fly:           fly.Config{Token: token, URL: spec.Fly.APIURL, Organization: spec.Fly.Organization, Insecure: spec.Fly.Insecure},
 		maxConcurrent: int(spec.MaxConcurrent),
 	}, nil
