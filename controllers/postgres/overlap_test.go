@@ -393,3 +393,47 @@ func TestOperatorCanNotPrepareOrCarryOver(t *testing.T) {
 		}
 	})
 }
+
+// Every login that a rotation has given a password to is the tenant's, whatever it is called: renamed with its role, it is reported while it can
+// be used, no rotation is completed before it is closed, and after a compromise it is closed first.
+func TestLoginsAreKnownByTheLedgerAndNotByName(t *testing.T) {
+	for name, rotate := range map[string]func(t *testing.T, f *fixture, id string){
+		"the next rotation": func(t *testing.T, f *fixture, id string) {
+			issued, _ := f.overlap(id)
+			requireFailure(t, f.server.Complete(t.Context(), id, "uid", issued.Revision), failure.Retry, failure.Superseded)
+			f.finish(id, issued.Revision)
+		},
+		"a compromise": func(t *testing.T, f *fixture, id string) {
+			revision := f.open(id, 1).Revision
+			f.rotateEnding(id, revision, SessionsCompromised)
+			require.NoError(t, f.server.Complete(t.Context(), id, "uid", revision))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEachVersion(t, func(t *testing.T, f *fixture) {
+				id, role := f.overlapping()
+				issued, password := f.overlap(id)
+				f.finish(id, issued.Revision)
+				stray := Login{Name: role + "_b", Role: role + "_b", Database: f.database, Password: password.Reveal()}
+
+				renamed := role + "_acme"
+				f.exec("alter role " + role + " rename to " + renamed)
+				f.exec("alter role " + stray.Name + " reset role")
+				f.exec("update management.tenants set db_role = $2 where id = $1", id, renamed)
+				f.exec("alter role " + renamed + " login")
+				f.prepareOverlap(renamed)
+				t.Cleanup(func() {
+					_, _ = f.dba.Exec(context.Background(), "drop owned by "+renamed+" cascade")
+					_, _ = f.dba.Exec(context.Background(), "drop role "+stray.Name+", "+renamed)
+				})
+				require.NoError(t, f.server.VerifyLogin(t.Context(), stray))
+				require.Equal(t, stray.Name, f.observe(id).FormerLogin)
+
+				rotate(t, f, id)
+				require.Empty(t, f.observe(id).FormerLogin)
+				requireFailure(t, f.server.VerifyLogin(t.Context(), stray), failure.Retry, failure.VerificationFailed)
+				f.requireClosed(stray.Name)
+			})
+		})
+	}
+}

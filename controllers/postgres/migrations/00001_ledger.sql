@@ -75,6 +75,7 @@ create table tenant_credentials.rotations (
   stated_manager text not null check (tenant_credentials.printable(stated_manager, 256)), -- the field manager that the caller states: a claim that nothing checks
   role text not null,
   login text,                     -- whose password it is: the role, or its second login (role || '_b'); null = not decided yet
+  login_oid oid,                  -- by which it is known whatever it is called later
   verifier_digest bytea,          -- sha256 of pg_authid.rolpassword
   hash_digest bytea,              -- sha256 of the stored hash
   delivery_digest bytea check (octet_length(delivery_digest) = 32),

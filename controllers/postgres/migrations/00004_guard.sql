@@ -181,6 +181,28 @@ begin
 end
 $$;
 
+-- Every login that a tenant can have: its role, its second login, and those that a rotation of the tenant has ever given a
+-- password to, whatever they are called now. One that another tenant has since is that one's.
+create function tenant_credentials.logins(tenant uuid, role text) returns setof pg_authid
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return query
+    select a.* from pg_authid a
+     where a.rolname in (logins.role, (second_login(logins.role)).rolname)
+        or a.oid in (select r.login_oid from rotations r where r.tenant_id = logins.tenant)
+           and attribute_violation(a.oid) is null and privileged_login(a.oid) is null
+           and not exists (select from claims o where o.tenant_id <> logins.tenant and a.rolname in (o.role, o.role || '_b'));
+end
+$$;
+
+-- Whether a login of the tenant but this one can be used.
+create function tenant_credentials.others_open(tenant uuid, role text, login text) returns boolean
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return exists (select from logins(tenant, role) l where l.rolname <> login and l.rolcanlogin);
+end
+$$;
+
 -- Why the role has no second login that the operator could use; null = it has. prepare_overlap carries over from the role what only a
 -- superuser may set.
 create function tenant_credentials.second_violation(role text, candidate_database text) returns text

@@ -63,7 +63,7 @@ end
 $$;
 
 -- What the server knows of tenants, one row per ID and in its order. login is the one whose password was delivered last, and
--- verifier_digest is that login's, told of a tenant's login alone; former_login is the other one while it can log in; second_violation says
+-- verifier_digest is that login's, told of a tenant's login alone; former_login is another one of the tenant's while it can log in; second_violation says
 -- why there could be no other; ran_code, whether code of others may have run to answer this.
 create function tenant_credentials.known(tenants uuid[])
 returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text, login_violation text,
@@ -75,7 +75,7 @@ begin
   return query
     select n.tenant_id::text, n.found, n.role, n.database, n.fly_app, a.oid is not null,
            role_violation(n.role), active_login_violation(n.role, n.database, l.active),
-           l.active, (select o.rolname::text from other_login(n.role, l.active) o where o.rolcanlogin), second_violation(n.role, n.database),
+           l.active, (select min(o.rolname::text) from logins(n.tenant_id, n.role) o where o.rolname <> l.active and o.rolcanlogin), second_violation(n.role, n.database),
            case when starts_with(n.role, (select s.role_prefix from settings s)) and attribute_violation(v.oid) is null and privileged_login(v.oid) is null
              then encode(sha256(convert_to(v.rolpassword, 'UTF8')), 'hex') end,
            encode(n.hash_digest, 'hex'),

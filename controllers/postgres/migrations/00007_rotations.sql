@@ -41,8 +41,8 @@ begin
   if newest.state = 'discarded' and newest.revision > above then
     opened.revision := newest.revision;
     update rotations r
-       set (state, generation, reason, request_reason, requested_by, stated_manager, role, login, verifier_digest, opened_at, session_policy, closed_at, closings, logins_in_progress, quiet_at)
-         = (opened.state, opened.generation, opened.reason, opened.request_reason, opened.requested_by, opened.stated_manager, opened.role, null, null, opened.opened_at, opened.session_policy, null, null, null, null)
+       set (state, generation, reason, request_reason, requested_by, stated_manager, role, login, login_oid, verifier_digest, opened_at, session_policy, closed_at, closings, logins_in_progress, quiet_at)
+         = (opened.state, opened.generation, opened.reason, opened.request_reason, opened.requested_by, opened.stated_manager, opened.role, null, null, null, opened.opened_at, opened.session_policy, null, null, null, null)
      where r.tenant_id = tenant and r.revision = opened.revision;
   else
     insert into rotations select opened.*;
@@ -204,7 +204,7 @@ begin
   end if;
   perform set_verifier(idle, verifier);
   update rotations r
-     set state = 'issued', role = present.role, login = idle,
+     set state = 'issued', role = present.role, login = idle, login_oid = (select a.oid from pg_authid a where a.rolname = idle),
          verifier_digest = (select sha256(convert_to(a.rolpassword, 'UTF8')) from pg_authid a where a.rolname = idle)
    where r.tenant_id = tenant and r.revision = opened.revision;
   login := idle;
@@ -231,7 +231,7 @@ begin
   perform check_verifier(verifier);
   select * into present from guarded(tenant, opened.closed_at is not null);
   if opened.closed_at is not null or 'Compromised' = any (policies) then
-    if opened.quiet_at is null or opened.role <> present.role or not closed(present.role) then
+    if opened.quiet_at is null or opened.role <> present.role or not closed(tenant, present.role) then
       raise exception using errcode = 'TC017', message = format('Sessions or logins of before revision %s may be left: close says when not.', revision);
     end if;
     opened.login := present.login;
@@ -248,7 +248,7 @@ begin
     raise exception using errcode = 'TC019', message = 'The management table does not keep the hash that is written (a trigger, or a limit).';
   end if;
   update rotations r
-     set state = 'staged', role = present.role, login = opened.login, hash_digest = digest, delivery_digest = stage.delivery_digest,
+     set state = 'staged', role = present.role, login = opened.login, login_oid = (select a.oid from pg_authid a where a.rolname = opened.login), hash_digest = digest, delivery_digest = stage.delivery_digest,
          session_policy = case when opened.closed_at is not null then 'Compromised' when 'Terminate' = any (policies) then 'Terminate'
                                else stage.session_policy end,
          sessions_before = opened.quiet_at, sessions_ended_at = opened.quiet_at,
@@ -310,17 +310,17 @@ language plpgsql security definer set search_path = pg_catalog, tenant_credentia
 declare
   held claims := hold(tenant, uid);
   r rotations := expect(tenant, revision, 'rolled');
-  former pg_authid := other_login(r.role, r.login);
-  left_over boolean := exists (select from pg_stat_activity a where a.usename = former.rolname);
+  former name[] := array(select l.rolname from logins(tenant, r.role) l where l.rolname <> r.login);
+  left_over boolean := exists (select from pg_stat_activity a where a.usename = any (former));
 begin
-  if former.rolcanlogin then
+  if others_open(tenant, r.role, r.login) then
     if once_idle and not left_over or clock_timestamp() >= r.rolled_at + grace then
-      perform close_login(former.rolname);
+      perform close_login(f) from unnest(former) f;
     end if;
     return false;
   end if;
   if end_sessions then
-    perform pg_terminate_backend(a.pid) from pg_stat_activity a where a.usename = former.rolname;
+    perform pg_terminate_backend(a.pid) from pg_stat_activity a where a.usename = any (former);
   end if;
   return not (end_sessions and left_over);
 end
@@ -343,7 +343,7 @@ begin
   if r.login_checked_at is null then
     raise exception using errcode = 'TC017', message = format('No login with the password of revision %s has succeeded: login_checked says when.', revision);
   end if;
-  if (other_login(r.role, r.login)).rolcanlogin then
+  if others_open(tenant, r.role, r.login) then
     raise exception using errcode = 'TC017', message = format('The former login of revision %s can still be used: retire says when not.', revision);
   end if;
   if (select sha256(convert_to(a.rolpassword, 'UTF8')) from pg_authid a where a.rolname = r.login) is distinct from r.verifier_digest then
@@ -373,7 +373,7 @@ begin
   if r.sessions_ended_at is not null then
     return true;
   end if;
-  if (other_login(r.role, r.login)).rolcanlogin then
+  if others_open(tenant, r.role, r.login) then
     return false;
   end if;
   if r.sessions_before is null then
@@ -384,7 +384,7 @@ begin
     return false;
   end if;
   select count(*) filter (where pg_terminate_backend(a.pid)) into ended
-    from pg_stat_activity a where a.usename in (r.role, (second_login(r.role)).rolname) and a.backend_start < r.sessions_before;
+    from pg_stat_activity a where a.usename in (select l.rolname from logins(tenant, r.role) l) and a.backend_start < r.sessions_before;
   if ended > 0 or clock_timestamp() < r.sessions_before + current_setting('authentication_timeout')::interval + interval '5 s' then
     return false;
   end if;
@@ -409,17 +409,17 @@ end
 $$;
 
 -- Whether no login of the tenant can log in.
-create function tenant_credentials.closed(role text) returns boolean
+create function tenant_credentials.closed(tenant uuid, role text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
-  return not exists (select from pg_authid a where a.rolname in (closed.role, (second_login(closed.role)).rolname) and a.rolcanlogin);
+  return not exists (select from logins(closed.tenant, closed.role) l where l.rolcanlogin);
 end
 $$;
 
-create function tenant_credentials.close_logins(role text) returns void
+create function tenant_credentials.close_logins(tenant uuid, role text) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
-  perform close_login(a.rolname) from pg_authid a where a.rolname in (close_logins.role, (second_login(close_logins.role)).rolname);
+  perform close_login(l.rolname) from logins(close_logins.tenant, close_logins.role) l;
 end
 $$;
 
@@ -438,13 +438,13 @@ declare
 begin
   select * into present from guarded(tenant, true);
   r.quiet_at := null;
-  if r.closed_at is null or r.role <> present.role or not closed(present.role) then
+  if r.closed_at is null or r.role <> present.role or not closed(tenant, present.role) then
     r.role := present.role;
     r.closed_at := clock_timestamp();
     r.closings := 0;
   else
     in_progress := logins_in_progress();
-    perform pg_terminate_backend(a.pid) from pg_stat_activity a where a.usename in (r.role, (second_login(r.role)).rolname);
+    perform pg_terminate_backend(a.pid) from pg_stat_activity a where a.usename in (select l.rolname from logins(tenant, r.role) l);
     if found then
       r.closings := least(r.closings, 1);
       r.logins_in_progress := null; -- as they are once the sessions are gone
@@ -453,7 +453,7 @@ begin
     end if;
   end if;
   if r.closings = 0 or r.closings = 1 and r.logins_in_progress = '{}' then
-    perform close_logins(r.role);
+    perform close_logins(tenant, r.role);
     r.closings := r.closings + 1;
     r.logins_in_progress := null;
   elsif r.logins_in_progress = '{}' then
@@ -482,7 +482,7 @@ begin
   end if;
   r := expect(tenant, revision, 'open', 'issued');
   if r.closed_at is not null then
-    perform close_logins(r.role);
+    perform close_logins(tenant, r.role);
   elsif r.state = 'issued' and r.login <> active_login(tenant, r.role) then
     perform close_login(r.login);
   end if;
@@ -502,7 +502,7 @@ begin
   perform own_statement();
   select count(*) filter (where pg_terminate_backend(a.pid)) into ended
     from claims c
-    join pg_stat_activity a on a.usename in (c.role, (second_login(c.role)).rolname)
+    join pg_stat_activity a on a.usename in (select l.rolname from logins(c.tenant_id, c.role) l)
    where c.tenant_id = tenant and c.uid = terminate.uid
      and exists (select from pg_locks l join pg_stat_activity b on b.pid = l.pid
                   where not l.granted and b.usename = session_user and a.pid = any (pg_blocking_pids(l.pid)));
