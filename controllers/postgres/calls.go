@@ -37,8 +37,8 @@ func (s *Server) Survey(ctx context.Context) (Survey, error) {
 func (s *Server) survey(ctx context.Context) (Survey, error) {
 	var answer Survey
 	var settings []byte
-	err := s.pool.QueryRow(ctx, "select server_version, system_identifier, started, clock, ledger_version, settings, exposures from tenant_credentials.survey()").
-		Scan(&answer.ServerVersion, &answer.SystemIdentifier, &answer.Started, &answer.Clock, &answer.LedgerVersion, &settings, &answer.Exposures)
+	err := s.pool.QueryRow(ctx, "select server_version, system_identifier, started, clock, ledger_version, settings, exposures, coalesce(problem, '') from tenant_credentials.survey()").
+		Scan(&answer.ServerVersion, &answer.SystemIdentifier, &answer.Started, &answer.Clock, &answer.LedgerVersion, &settings, &answer.Exposures, &answer.Problem)
 	if err != nil {
 		return Survey{}, err
 	}
@@ -51,6 +51,23 @@ func (s *Server) survey(ctx context.Context) (Survey, error) {
 	}
 	answer.Settings = Settings(row)
 	return answer, nil
+}
+
+// TryManagement does to the management table what a rotation does, on one of its rows, and undoes it. It answers in one sentence why that is refused,
+// and what mends it; "" = it is not, or the table is empty. Unknown/Busy: the row is locked by another session.
+func (s *Server) TryManagement(ctx context.Context) (problem string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	connection, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return "", translate(err)
+	}
+	defer connection.Release()
+	defer discard(ctx, connection)
+	if err := connection.QueryRow(ctx, "select coalesce(tenant_credentials.try_management(), '')").Scan(&problem); err != nil {
+		return "", translate(err)
+	}
+	return shown(problem), nil
 }
 
 // Observe reads tenants, one per ID and in the order asked; an ID that the management table lacks is reported with Found false.

@@ -27,7 +27,8 @@ var migrations embed.FS
 //go:embed prelude.sql
 var prelude string
 
-// Install brings the ledger up to date and writes the settings and grants; doing it again changes nothing. dbaURL is that of a
+// Install brings the ledger up to date and writes the settings and grants; doing it again changes nothing. Then it tries the management table:
+// Stall/Rejected says what is in a rotation's way. dbaURL is that of a
 // superuser, in the database that holds the management table.
 func Install(ctx context.Context, dbaURL string, i Installation) error {
 	config, err := parseURL(dbaURL)
@@ -45,6 +46,23 @@ func Install(ctx context.Context, dbaURL string, i Installation) error {
 	if _, err := db.ExecContext(ctx, "select tenant_credentials.configure($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
 		i.arguments()...); err != nil {
 		return translateInstall(err, "the settings and grants")
+	}
+	return tryTable(ctx, db)
+}
+
+// tryTable does to the management table what a rotation does. What keeps it from that is told now, and not by the first rotation.
+func tryTable(ctx context.Context, db *sql.DB) error {
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return translateInstall(err, "a trial of the management table")
+	}
+	defer func() { _ = tx.Rollback() }() // what was tried is undone already
+	var problem string
+	if err := tx.QueryRowContext(ctx, "select coalesce(tenant_credentials.try_management(), '')").Scan(&problem); err != nil {
+		return translateInstall(err, "a trial of the management table")
+	}
+	if problem != "" {
+		return failure.New(failure.Stall, failure.Rejected, "The ledger is installed, and a rotation would fail. "+shown(problem))
 	}
 	return nil
 }

@@ -34,6 +34,9 @@ type Survey struct {
 	Settings Settings
 	// Exposures are settings of the server, such as "pg_stat_statements.track = all", that have it keep the verifiers of rotations.
 	Exposures []string
+	// Problem is what in the management table keeps every rotation from it, in one sentence with the statement that mends it; "" = nothing that
+	// the server's catalogs show.
+	Problem string
 }
 
 // Tenant is what the server knows of one tenant.

@@ -26,6 +26,7 @@ type Connection struct {
 
 	fingerprint [sha256.Size]byte
 	usable      bool
+	table       tableTrial
 }
 
 // Connections holds one connection per environment. The environments' controller fills it, the tenants' controller reads it.

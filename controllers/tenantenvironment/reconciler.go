@@ -99,6 +99,10 @@ func (r *Reconciler) inspect(ctx context.Context, environment *v1alpha1.TenantEn
 	if err := checkServer(environment, survey); err != nil {
 		return survey, remade, err
 	}
+	if err := checkTable(survey); err != nil {
+		return survey, remade, err
+	}
+	survey.Problem = connection.tryTable(ctx)
 	regressed, err := r.checkPause(ctx, environment, connection, survey)
 	return survey, remade || regressed, err
 }

@@ -22,7 +22,7 @@ func report(environment *v1alpha1.TenantEnvironment, namespace string, survey po
 		status.LedgerVersion = survey.LedgerVersion
 	}
 	ready := metav1.Condition{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonConnected,
-		Message: fmt.Sprintf("PostgreSQL %s answers, and its ledger is of version %d.", survey.ServerVersion, survey.LedgerVersion) + exposed(survey)}
+		Message: fmt.Sprintf("PostgreSQL %s answers, and its ledger is of version %d.", survey.ServerVersion, survey.LedgerVersion) + exposed(survey) + untried(survey)}
 	progress := ""
 	if err != nil {
 		ready.Status = metav1.ConditionFalse
@@ -53,6 +53,14 @@ func exposed(survey postgres.Survey) string {
 		strings.Join(survey.Exposures, " and "))
 }
 
+// untried warns of what the management table refused when one of its rows was tried.
+func untried(survey postgres.Survey) string {
+	if survey.Problem == "" {
+		return ""
+	}
+	return " Warning: a rotation would fail. " + survey.Problem
+}
+
 const waits = "No rotation of this environment starts, and the apps keep what they have."
 
 // explain turns an error into reason and message, and says which of Reconciling and Stalled it is.
@@ -62,7 +70,10 @@ func explain(environment *v1alpha1.TenantEnvironment, namespace string, survey p
 	var missing *missingSecretError
 	var invalid *invalidSpecError
 	var changed *serverChangedError
+	var table *unusableTableError
 	switch {
+	case errors.As(err, &table):
+		return v1alpha1.ReasonTableNotUsable, fmt.Sprintf("%s %s", table.problem, waits), v1alpha1.ReconcilingCondition
 	case errors.As(err, &changed):
 		return v1alpha1.ReasonServerChanged, changed.message, v1alpha1.StalledCondition
 	case errors.As(err, &missing):

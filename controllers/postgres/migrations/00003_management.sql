@@ -13,6 +13,28 @@
 set local role tenant_credentials_owner;
 
 -- +goose StatementBegin
+-- The condition that picks tenants by their IDs: $1 has them as uuid[], $2 as text[]. A column of another type than uuid has them as text, in
+-- either case of letters; an index on it serves both.
+create function tenant_credentials.managed_condition() returns text
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return (
+    select format('m.%I = any (%s)', s.column_id, case when a.atttypid = 'uuid'::regtype then '$1' else '$2' end)
+      from settings s
+      left join pg_namespace n on n.nspname = s.management_schema
+      left join pg_class c on c.relnamespace = n.oid and c.relname = s.management_table
+      left join pg_attribute a on a.attrelid = c.oid and a.attname = s.column_id
+  );
+end
+$$;
+
+create function tenant_credentials.texts(tenants uuid[]) returns text[]
+language plpgsql immutable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return array(select t::text from unnest(tenants) t union select upper(t::text) from unnest(tenants) t);
+end
+$$;
+
 create function tenant_credentials.read_managed(tenants uuid[])
 returns table (tenant_id uuid, role text, database text, fly_app text, hash_digest bytea)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
@@ -25,12 +47,12 @@ begin
   end if;
   select * into s from tenant_credentials.settings;
   return query execute format(
-    'select m.%1$I::uuid, %2$s, %3$s, %4$s, sha256(convert_to(nullif(m.%5$I::text, ''''), ''UTF8'')) from %6$I.%7$I m where m.%1$I = any ($1)',
+    'select m.%1$I::text::uuid, %2$s, %3$s, %4$s, sha256(convert_to(nullif(m.%5$I::text, ''''), ''UTF8'')) from %6$I.%7$I m where %8$s',
     s.column_id,
     case when s.column_role = '' then 'null::text' else format('nullif(m.%I::text, '''')', s.column_role) end,
     case when s.column_database = '' then 'null::text' else format('nullif(m.%I::text, '''')', s.column_database) end,
     case when s.column_fly_app = '' then 'null::text' else format('nullif(m.%I::text, '''')', s.column_fly_app) end,
-    s.column_password_hash, s.management_schema, s.management_table) using tenants;
+    s.column_password_hash, s.management_schema, s.management_table, tenant_credentials.managed_condition()) using tenants, tenant_credentials.texts(tenants);
   perform pg_catalog.set_config('search_path', 'pg_catalog, tenant_credentials, pg_temp', false);
   if exists (select from pg_cursors c where c.is_holdable) then
     raise exception using errcode = 'TC024', message = format('Code on table %I.%I has left a cursor WITH HOLD, which would run with the rights of the operator''s login.', s.management_schema, s.management_table);
@@ -47,12 +69,115 @@ begin
     raise exception using errcode = 'TC005', message = 'A function on the management table has been changed: install again.';
   end if;
   select * into s from tenant_credentials.settings;
-  execute format('select from %I.%I m where m.%I = $1 for no key update',
-                 s.management_schema, s.management_table, s.column_id) using tenant;
+  execute format('select from %I.%I m where %s for no key update',
+                 s.management_schema, s.management_table, tenant_credentials.managed_condition()) using array[tenant], tenant_credentials.texts(array[tenant]);
   perform pg_catalog.set_config('search_path', 'pg_catalog, tenant_credentials, pg_temp', false);
   if exists (select from pg_cursors c where c.is_holdable) then
     raise exception using errcode = 'TC024', message = format('Code on table %I.%I has left a cursor WITH HOLD, which would run with the rights of the operator''s login.', s.management_schema, s.management_table);
   end if;
+end
+$$;
+
+-- Why the management table refuses a hash, with the statement that mends it, from what PostgreSQL says of the error: its SQLSTATE, a constraint's
+-- name, and the functions that it went through. Never its DETAIL, which can print the row.
+create function tenant_credentials.refusal(refused text, violated text, context text) returns text
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  s settings;
+  managed text;
+  code text := left((regexp_match(context, '(?:PL/pgSQL function |SQL function ")([^"(]+)'))[1], 63);
+begin
+  select * into s from settings;
+  managed := format('%I.%I', s.management_schema, s.management_table);
+  if code like 'tenant_credentials.%' then
+    code := null;
+  end if;
+  return format('Table %s refused the new hash: ', managed) || case
+    when refused = '42501' and code is not null
+      then format('function %s, which a trigger of the table calls, lacks a right. It runs as tenant_credentials_hash: GRANT that role what the function uses', quote_literal(code))
+    when refused = '42501'
+      then format('tenant_credentials_hash may not write the row (SQLSTATE 42501). Run manager install-sql again or, where it is row security: CREATE POLICY tenant_credentials ON %s TO tenant_credentials_hash USING (true)', managed)
+    when refused like '23%' and violated <> ''
+      then format('constraint %I does not let a SCRAM-SHA-256 verifier in (SQLSTATE %s): ALTER TABLE %s DROP CONSTRAINT %1$I; or name another column in spec.management.columns.passwordHash', violated, refused, managed)
+    when refused = '22001' then format('column %I is too short for a SCRAM-SHA-256 verifier: ALTER TABLE %s ALTER COLUMN %1$I TYPE text', s.column_password_hash, managed)
+    when refused in ('42804', '22P02') then format('column %I has another type: ALTER TABLE %s ALTER COLUMN %1$I TYPE text', s.column_password_hash, managed)
+    when refused = '55000' then coalesce(management_problem(), format('it cannot be updated (SQLSTATE 55000). Where it is published: ALTER TABLE %s REPLICA IDENTITY FULL', managed))
+    else format('SQLSTATE %s', refused) || coalesce(' of function ' || quote_literal(code) || ', which a trigger of the table calls', '')
+  end || '.';
+end
+$$;
+
+-- What in the management table itself keeps the operator from its work, in one sentence with the statement that mends it; null = nothing that the
+-- catalogs show.
+create function tenant_credentials.management_problem() returns text
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  s settings;
+  managed text;
+  c pg_class;
+  missing text;
+  id pg_attribute;
+  hash pg_attribute;
+begin
+  select * into s from settings;
+  managed := format('%I.%I', s.management_schema, s.management_table);
+  select k.* into c from pg_class k join pg_namespace n on n.oid = k.relnamespace where n.nspname = s.management_schema and k.relname = s.management_table;
+  if c.oid is null then
+    return format('Table %s does not exist.', managed);
+  end if;
+  select string_agg(quote_ident(w), ', ') into missing
+    from unnest(array[s.column_id, s.column_password_hash, nullif(s.column_role, ''), nullif(s.column_database, ''), nullif(s.column_fly_app, '')]) w
+   where w is not null and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = w and a.attnum > 0 and not a.attisdropped);
+  if missing is not null then
+    return format('Table %s has no column %s: name those that it has in spec.management.columns, and run manager install-sql.', managed, missing);
+  end if;
+  select a.* into id from pg_attribute a where a.attrelid = c.oid and a.attname = s.column_id;
+  select a.* into hash from pg_attribute a where a.attrelid = c.oid and a.attname = s.column_password_hash;
+  return case
+    when id.atttypid not in ('uuid'::regtype, 'text'::regtype, 'varchar'::regtype, 'bpchar'::regtype)
+      then format('Column %I of %s is of type %s, and the tenants'' IDs are UUIDs, as uuid or text.', s.column_id, managed, format_type(id.atttypid, id.atttypmod))
+    when hash.atttypid not in ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) or hash.atttypmod between 0 and 133 + 4 - 1 -- with a header of 4
+      then format('Column %I of %s is of type %s, and a SCRAM-SHA-256 verifier is a text of 133 characters: ALTER TABLE %2$s ALTER COLUMN %1$I TYPE text.',
+                  s.column_password_hash, managed, format_type(hash.atttypid, hash.atttypmod))
+    when c.relkind <> 'f' and pg_relation_is_updatable(c.oid, true) & 4 = 0 -- CMD_UPDATE
+      then format('Relation %s cannot be updated: name the table itself in spec.management, or give the view an INSTEAD OF UPDATE trigger.', managed)
+    when c.relrowsecurity and exists (
+        select from unnest(array['r', 'w']) command where not exists (
+          select from pg_policy p where p.polrelid = c.oid and p.polpermissive and p.polcmd in (command, '*') and p.polroles && array[0, 'tenant_credentials_hash'::regrole::oid]))
+      then format('Row security hides table %s from the operator: CREATE POLICY tenant_credentials ON %1$s TO tenant_credentials_hash USING (true).', managed)
+    when c.relkind = 'f' and not exists (select from pg_foreign_table f join pg_user_mappings u on u.srvid = f.ftserver
+           where f.ftrelid = c.oid and u.umuser in (0, 'tenant_credentials_hash'::regrole))
+      then (select format('Table %s is on another server, and tenant_credentials_hash has no login there: CREATE USER MAPPING FOR tenant_credentials_hash SERVER %I OPTIONS (…).', managed, v.srvname)
+              from pg_foreign_table f join pg_foreign_server v on v.oid = f.ftserver where f.ftrelid = c.oid)
+    when c.relkind in ('r', 'p') and c.relreplident in ('d', 'n') and exists (select from pg_publication_tables p join pg_publication b on b.pubname = p.pubname
+           where b.pubupdate and p.schemaname = s.management_schema and p.tablename = s.management_table)
+         and not (c.relreplident = 'd' and exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary))
+      then format('Table %s is published and has no replica identity, so it cannot be updated: ALTER TABLE %1$s ADD PRIMARY KEY (%I), or REPLICA IDENTITY FULL.', managed, s.column_id)
+  end;
+end
+$$;
+
+-- Tries what a rotation does to the management table on one of its rows, and undoes it; answers why it is refused, null = it is not, or there is no
+-- row. It runs the table's own code, as a rotation does.
+create function tenant_credentials.try_managed() returns text
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  s tenant_credentials.settings;
+  one pg_catalog.text; -- qualified, as in write_managed
+begin
+  if current_user::pg_catalog.text operator(pg_catalog.<>) 'tenant_credentials_hash' then
+    raise exception using errcode = 'TC005', message = 'A function on the management table has been changed: install again.';
+  end if;
+  select * into s from tenant_credentials.settings;
+  execute format('select m.%I::text from %I.%I m limit 1', s.column_id, s.management_schema, s.management_table) into one;
+  perform pg_catalog.set_config('search_path', 'pg_catalog, tenant_credentials, pg_temp', false);
+  if one is null or one !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    return null;
+  end if;
+  perform tenant_credentials.lock_managed(one::uuid);
+  perform tenant_credentials.write_managed(one::uuid,
+    'SCRAM-SHA-256$4096:' || encode(decode(repeat('00', 16), 'hex'), 'base64') || '$' || encode(decode(repeat('00', 32), 'hex'), 'base64') || ':' || encode(decode(repeat('00', 32), 'hex'), 'base64'));
+  return null;
 end
 $$;
 
@@ -64,17 +189,21 @@ declare
   s tenant_credentials.settings;
   written bigint;
   refused pg_catalog.text; -- qualified: a type is looked up before the check below
+  violated pg_catalog.text;
+  context pg_catalog.text;
 begin
   if current_user::pg_catalog.text operator(pg_catalog.<>) 'tenant_credentials_hash' then
     raise exception using errcode = 'TC005', message = 'A function on the management table has been changed: install again.';
   end if;
   select * into s from tenant_credentials.settings;
   begin
-    execute format('update %I.%I m set %I = $2 where m.%I = $1',
-                   s.management_schema, s.management_table, s.column_password_hash, s.column_id) using tenant, verifier;
+    execute format('update %I.%I m set %I = $3 where %s',
+                   s.management_schema, s.management_table, s.column_password_hash, tenant_credentials.managed_condition())
+      using array[tenant], tenant_credentials.texts(array[tenant]), verifier;
     get diagnostics written = row_count;
     set constraints all immediate;
   exception when query_canceled or others then
+    get stacked diagnostics violated = constraint_name, context = pg_exception_context;
     refused := sqlstate;
   end;
   perform pg_catalog.set_config('search_path', 'pg_catalog, tenant_credentials, pg_temp', false);
@@ -86,7 +215,7 @@ begin
       raise exception using errcode = refused, message = 'The stored hash was not written.';
     end if;
     raise exception using errcode = 'TC019',
-      message = format('Table %I.%I refused the new hash with SQLSTATE %s.', s.management_schema, s.management_table, refused);
+      message = tenant_credentials.refusal(refused, violated, context);
   end if;
   -- ALL has included the ledger's own constraint, which has to wait for the end of the transaction.
   set constraints tenant_credentials.rotations_not_staged deferred;
@@ -102,6 +231,8 @@ reset role;
 alter function tenant_credentials.read_managed(uuid[]) owner to tenant_credentials_hash;
 alter function tenant_credentials.lock_managed(uuid) owner to tenant_credentials_hash;
 alter function tenant_credentials.write_managed(uuid, text) owner to tenant_credentials_hash;
+alter function tenant_credentials.try_managed() owner to tenant_credentials_hash;
 -- After the change of owner, which would hand a grant to the old owner over to the new one.
 grant execute on function tenant_credentials.read_managed(uuid[]), tenant_credentials.lock_managed(uuid),
-  tenant_credentials.write_managed(uuid, text) to tenant_credentials_owner;
+  tenant_credentials.write_managed(uuid, text), tenant_credentials.try_managed() to tenant_credentials_owner;
+grant execute on function tenant_credentials.managed_condition(), tenant_credentials.texts(uuid[]), tenant_credentials.refusal(text, text, text) to tenant_credentials_hash;

@@ -2,9 +2,10 @@
 set local role tenant_credentials_owner;
 
 -- +goose StatementBegin
--- The names of tenants: the override's value, else prefix and the first 8 hex digits of the ID. One row per ID, in its order.
+-- The names of tenants: the override's value, else prefix and the first 8 hex digits of the ID. One row per ID, in its order, also where the
+-- management table has several copies of a tenant.
 create function tenant_credentials.names(tenants uuid[])
-returns table (ordinal bigint, tenant_id uuid, found boolean, role text, database text, fly_app text, hash_digest bytea)
+returns table (ordinal bigint, tenant_id uuid, found boolean, copies bigint, role text, database text, fly_app text, hash_digest bytea)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -15,14 +16,14 @@ begin
     raise exception using errcode = 'TC020', message = 'The ledger is not configured: run manager install-sql.';
   end if;
   return query
-    select a.ordinality, a.tenant_id, m.tenant_id is not null,
+    select distinct on (a.ordinality) a.ordinality, a.tenant_id, m.tenant_id is not null, count(*) over (partition by a.ordinality),
            coalesce(m.role, s.role_prefix || left(a.tenant_id::text, 8)),
            coalesce(m.database, s.database_prefix || left(a.tenant_id::text, 8)),
            coalesce(m.fly_app, s.fly_app_prefix || left(a.tenant_id::text, 8)),
            m.hash_digest
       from unnest(tenants) with ordinality as a (tenant_id, ordinality)
       left join read_managed(tenants) m on m.tenant_id = a.tenant_id
-     order by a.ordinality;
+     order by a.ordinality, m.role, m.database, m.fly_app;
 end
 $$;
 
@@ -271,6 +272,18 @@ begin
   end if;
   problem := login_violation(login.oid, candidate_database);
   return case when problem is not null then format('Role %I %s', login.rolname, problem) end;
+end
+$$;
+
+-- Says that the management table has a tenant more than once; null = once.
+create function tenant_credentials.copies_violation(copies bigint) returns text
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return (
+    select format('Table %I.%I has %s rows for the tenant. Delete all but one, and so that it stays so: ALTER TABLE %1$I.%2$I ADD PRIMARY KEY (%4$I)',
+                  s.management_schema, s.management_table, copies, s.column_id)
+      from settings s where copies > 1
+  );
 end
 $$;
 

@@ -74,7 +74,7 @@ language plpgsql security definer set search_path = pg_catalog, tenant_credentia
 begin
   return query
     select n.tenant_id::text, n.found, n.role, n.database, n.fly_app, a.oid is not null,
-           role_violation(n.role), active_login_violation(n.role, n.database, l.active),
+           coalesce(copies_violation(n.copies), role_violation(n.role)), active_login_violation(n.role, n.database, l.active),
            l.active, (select min(o.rolname::text) from logins(n.tenant_id, n.role) o where o.rolname <> l.active and o.rolcanlogin), second_violation(n.role, n.database),
            case when starts_with(n.role, (select s.role_prefix from settings s)) and attribute_violation(v.oid) is null and privileged_login(v.oid) is null
              then encode(sha256(convert_to(v.rolpassword, 'UTF8')), 'hex') end,
@@ -123,7 +123,8 @@ $$;
 
 -- What the server says about itself.
 create function tenant_credentials.survey()
-returns table (server_version text, system_identifier text, started timestamptz, clock timestamptz, ledger_version bigint, settings jsonb, exposures text[])
+returns table (server_version text, system_identifier text, started timestamptz, clock timestamptz, ledger_version bigint, settings jsonb, exposures text[],
+               problem text)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 begin
@@ -132,7 +133,32 @@ begin
     select current_setting('server_version'), (select c.system_identifier::text from pg_control_system() c),
            pg_postmaster_start_time(), clock_timestamp(),
            (select coalesce(max(g.version_id), 0) from tenant_credentials.goose_db_version g where g.is_applied),
-           (select to_jsonb(s) from tenant_credentials.settings s), exposures();
+           (select to_jsonb(s) from tenant_credentials.settings s), exposures(), management_problem();
+end
+$$;
+
+-- Does to the management table what a rotation does, on one row, and undoes it. It answers why that is refused; null = it is not.
+create function tenant_credentials.try_management() returns text
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  problem text := management_problem();
+begin
+  perform begin_change();
+  if problem is not null then
+    return problem;
+  end if;
+  begin
+    perform try_managed();
+    raise exception using errcode = 'TC027', message = 'It works, and is undone.';
+  exception
+    when sqlstate 'TC027' then
+      return null;
+    when sqlstate 'TC019' or sqlstate 'TC024' then
+      return sqlerrm;
+    when feature_not_supported then
+      return (select format('Relation %I.%I cannot be locked row by row (SQLSTATE %s): name the table itself in spec.management.', s.management_schema, s.management_table, sqlstate)
+                from settings s);
+  end;
 end
 $$;
 -- +goose StatementEnd

@@ -114,6 +114,8 @@ begin
     from names(array[adopt.tenant]) n left join pg_authid a on a.rolname = active_login(adopt.tenant, n.role);
   if not present.found then
     raise exception using errcode = 'TC010', message = 'The management table has no row for the tenant.';
+  elsif present.copies > 1 then
+    raise exception using errcode = 'TC012', message = copies_violation(present.copies);
   end if;
   perform guard(present.role, present.database, active_login(adopt.tenant, present.role), exists (
     select from rotations r where r.tenant_id = adopt.tenant and r.state in ('open', 'issued') and r.closed_at is not null));

@@ -163,6 +163,8 @@ begin
   select n.*, c.role as claimed, active_login(tenant, n.role) as active into present from names(array[tenant]) n join claims c on c.tenant_id = n.tenant_id;
   if not present.found then
     raise exception using errcode = 'TC010', message = 'The management table has no row for the tenant.';
+  elsif present.copies > 1 then
+    raise exception using errcode = 'TC012', message = copies_violation(present.copies);
   end if;
   if present.role <> present.claimed then
     raise exception using errcode = 'TC017', message = 'The tenant''s role has changed: lock first.';
