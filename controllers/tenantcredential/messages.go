@@ -178,7 +178,7 @@ func (m messages) drift(what string) string {
 func (m messages) consequence() string {
 	switch {
 	case m.tenant == nil || m.tenant.Claim == nil:
-		return "Nothing was changed."
+		return m.asLastSeen()
 	case m.unbound != nil && unfinished(m.tenant):
 		return "The rotation in progress delivers nothing to this namespace."
 	case closedLogins(m.tenant) && m.deliversToFly() && (m.failed().Class == failure.Unknown || m.secretDrifted()):
@@ -202,6 +202,27 @@ func (m messages) consequence() string {
 	default:
 		return "Nothing was changed."
 	}
+}
+
+// asLastSeen is said where the tenant cannot be seen now.
+func (m messages) asLastSeen() string {
+	last, fly := m.before.Status.LastRotation, m.before.Status.Fly
+	switch {
+	case last != nil && last.CompletionTime == nil && fly != nil && fly.Machines != nil:
+		return fmt.Sprintf("Revision %d is in force, and %d of %d Machines have been seen to run with it; it is finished once the environment can be used.",
+			last.Revision, fly.Machines.Updated, fly.Machines.Total)
+	case last != nil && last.CompletionTime == nil:
+		return fmt.Sprintf("Revision %d is in force, and not every consumer has it; it is finished once the environment can be used.", last.Revision)
+	case hasFinalizer(m.object):
+		return "A rotation has been begun, and how far it came cannot be seen now; it is finished once the environment can be used."
+	default:
+		return "Nothing was changed."
+	}
+}
+
+// letGo is how an object that is being deleted goes without its rotation being finished.
+func (m messages) letGo() string {
+	return fmt.Sprintf("or let the object go as it is: kubectl -n %s patch tcred %s --type merge -p '{\"metadata\":{\"finalizers\":null}}'", m.object.Namespace, m.object.Name)
 }
 
 // closed is said from the moment at which the tenant's logins are closed until the new password is in force.
@@ -241,8 +262,11 @@ func (m messages) setUp() (fact, command string) {
 	object, environment := m.object, m.object.Spec.EnvironmentRef.Name
 	switch string(m.failed().Reason) {
 	case v1alpha1.ReasonEnvironmentNotFound:
-		return fmt.Sprintf("TenantEnvironment %s does not exist", environment),
-			"Create it, or write one that exists: kubectl get tenv"
+		command := "Create it, or write one that exists: kubectl get tenv"
+		if m.deleted() {
+			command = "Create it again, and the rotation is finished by itself; " + m.letGo()
+		}
+		return fmt.Sprintf("TenantEnvironment %s does not exist", environment), command
 	case v1alpha1.ReasonEnvironmentNotReady:
 		return fmt.Sprintf("TenantEnvironment %s is not ready (%s)", environment, m.failed().Detail),
 			fmt.Sprintf("It says what to do: kubectl get tenv %s -o wide", environment)
@@ -278,8 +302,7 @@ func (m messages) setUp() (fact, command string) {
 // replaceHalted is how to get on from a password that is not the revision's. Nothing starts on an object that is being deleted.
 func (m messages) replaceHalted() string {
 	if m.deleted() {
-		return fmt.Sprintf("Put the password of revision %d back, or let the object go as it is: kubectl -n %s patch tcred %s --type merge -p '{\"metadata\":{\"finalizers\":null}}'",
-			m.tenant.Last.Revision, m.object.Namespace, m.object.Name)
+		return fmt.Sprintf("Put the password of revision %d back, ", m.tenant.Last.Revision) + m.letGo()
 	}
 	return fmt.Sprintf("To set a new one everywhere, raise spec.rotationGeneration to %d.", m.nextGeneration())
 }
@@ -341,8 +364,11 @@ func (m messages) fly() (fact, command string) {
 		return fmt.Sprintf("App %s would go on with its previous password: %s", app, detail),
 			fmt.Sprintf("Take it out of the app's configuration and deploy; or, if it is meant: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"delivery\":{\"fly\":{\"acceptHidden\":true}}}}'", m.object.Namespace, m.object.Name)
 	case failure.MachineUnhealthy:
-		return "The roll-out has halted: " + detail,
-			fmt.Sprintf("Repair the Machine, and a minute later the roll-out goes on by itself (fly logs -a %s); or raise spec.rotationGeneration to %d.", app, m.nextGeneration())
+		command := fmt.Sprintf("Repair the Machine, and a minute later the roll-out goes on by itself (fly logs -a %s); ", app)
+		if m.deleted() {
+			return "The roll-out has halted: " + detail, command + m.letGo()
+		}
+		return "The roll-out has halted: " + detail, command + fmt.Sprintf("or raise spec.rotationGeneration to %d.", m.nextGeneration())
 	default:
 		return "Fly did not do it: " + detail, fmt.Sprintf("It is tried again by itself; see fly status -a %s", app)
 	}

@@ -57,12 +57,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	before := environment.DeepCopy()
 
 	survey, changed, err := r.look(ctx, &environment)
-	report(&environment, r.Namespace, survey, err)
-	again := wait.Jitter(healthyPeriod, 0.2)
+	again, unfinished := wait.Jitter(healthyPeriod, 0.2), 0
 	if err != nil {
-		again = brokenPeriod
+		again, unfinished = brokenPeriod, r.unfinished(ctx, environment.Name)
 		ctrl.LoggerFrom(ctx).Error(err, "The environment can not be used")
 	}
+	report(&environment, r.Namespace, survey, unfinished, err)
 	err = r.patchStatus(ctx, before, &environment)
 	if changed { // after the status, which the tenants repeat
 		r.tellTenants(ctx, environment.Name)
@@ -145,6 +145,22 @@ func checkLedger(environment *v1alpha1.TenantEnvironment, survey postgres.Survey
 		return errLedgerElsewhere
 	}
 	return nil
+}
+
+// unfinished counts the tenants whose status speaks of a rotation that is not completed; 0 also where they cannot be listed.
+func (r *Reconciler) unfinished(ctx context.Context, environment string) (count int) {
+	var credentials v1alpha1.TenantCredentialList
+	if err := r.Client.List(ctx, &credentials); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing the TenantCredentials")
+		return 0
+	}
+	for i := range credentials.Items {
+		last := credentials.Items[i].Status.LastRotation
+		if credentials.Items[i].Spec.EnvironmentRef.Name == environment && last != nil && last.CompletionTime == nil {
+			count++
+		}
+	}
+	return count
 }
 
 func (r *Reconciler) patchStatus(ctx context.Context, before, after *v1alpha1.TenantEnvironment) error {

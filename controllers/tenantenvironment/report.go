@@ -13,8 +13,8 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
 
-// report writes the status: Ready, and Reconciling or Stalled where it is not.
-func report(environment *v1alpha1.TenantEnvironment, namespace string, survey postgres.Survey, err error) {
+// report writes the status: Ready, and Reconciling or Stalled where it is not. Unfinished is how many rotations of its tenants are under way.
+func report(environment *v1alpha1.TenantEnvironment, namespace string, survey postgres.Survey, unfinished int, err error) {
 	status := &environment.Status
 	status.ObservedGeneration = environment.Generation
 	if survey.ServerVersion != "" {
@@ -26,7 +26,7 @@ func report(environment *v1alpha1.TenantEnvironment, namespace string, survey po
 	progress := ""
 	if err != nil {
 		ready.Status = metav1.ConditionFalse
-		ready.Reason, ready.Message, progress = explain(environment, namespace, survey, err)
+		ready.Reason, ready.Message, progress = explain(environment, namespace, survey, waits(unfinished), err)
 	}
 	ready.ObservedGeneration = environment.Generation
 	meta.SetStatusCondition(&status.Conditions, ready)
@@ -61,10 +61,20 @@ func untried(survey postgres.Survey) string {
 	return " Warning: a rotation would fail. " + survey.Problem
 }
 
-const waits = "No rotation of this environment starts, and the apps keep what they have."
+// waits says what it means for the tenants that their environment cannot be used.
+func waits(unfinished int) string {
+	switch unfinished {
+	case 0:
+		return "No rotation of this environment starts, and the apps keep what they have."
+	case 1:
+		return "No rotation of this environment starts. One is half done: a Machine of its app that has not moved may be refused until it is finished."
+	default:
+		return fmt.Sprintf("No rotation of this environment starts. %d are half done: Machines of their apps that have not moved may be refused until they are finished.", unfinished)
+	}
+}
 
 // explain turns an error into reason and message, and says which of Reconciling and Stalled it is.
-func explain(environment *v1alpha1.TenantEnvironment, namespace string, survey postgres.Survey, err error) (reason, message, kind string) {
+func explain(environment *v1alpha1.TenantEnvironment, namespace string, survey postgres.Survey, waits string, err error) (reason, message, kind string) {
 	login, name := environment.Spec.Postgres.LoginSecretRef, environment.Name
 	install := fmt.Sprintf("Let a DBA run: kubectl get tenv %s -o yaml | DATABASE_URL=<the DBA's URL> manager install-sql --environment - --operator-login <the login of Secret %s/%s>", name, namespace, login.Name)
 	var missing *missingSecretError
@@ -87,10 +97,10 @@ func explain(environment *v1alpha1.TenantEnvironment, namespace string, survey p
 	case errors.Is(err, errLedgerElsewhere):
 		return v1alpha1.ReasonLedgerOutdated, fmt.Sprintf("The ledger in PostgreSQL was installed for other names than spec.management and spec.naming have. %s %s", waits, install), v1alpha1.ReconcilingCondition
 	}
-	return explainFailure(environment, namespace, install, err)
+	return explainFailure(environment, namespace, install, waits, err)
 }
 
-func explainFailure(environment *v1alpha1.TenantEnvironment, namespace, install string, err error) (reason, message, kind string) {
+func explainFailure(environment *v1alpha1.TenantEnvironment, namespace, install, waits string, err error) (reason, message, kind string) {
 	login := environment.Spec.Postgres.LoginSecretRef
 	secret := fmt.Sprintf("key %s in Secret %s/%s", login.Key, namespace, login.Name)
 	failed := failure.As(err)
