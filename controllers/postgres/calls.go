@@ -230,15 +230,19 @@ func readTenants(ctx context.Context, q queries, asked int, sql string, argument
 func scanTenant(row pgx.Row) (Tenant, error) {
 	var t Tenant
 	var role, login, former, second, verifier, hash *string
+	var expires *time.Time
 	var claim *claimRow
 	var open, last *rotationRow
 	err := row.Scan(&t.ID, &t.Found, &t.Role, &t.Database, &t.FlyApp, &t.RoleExists, &role, &login, &t.Login, &former, &second, &verifier, &hash,
-		&claim, &open, &last, &t.CompromisedRevision, &t.Clock, &t.ranCode)
+		&claim, &open, &last, &t.CompromisedRevision, &t.Clock, &expires, &t.ranCode)
 	if err != nil {
 		return Tenant{}, err
 	}
 	t.RoleViolation, t.LoginViolation = text(role), text(login)
 	t.VerifierDigest, t.HashDigest = text(verifier), text(hash)
+	if expires != nil {
+		t.ValidUntil = *expires
+	}
 	t.FormerLogin, t.SecondViolation = text(former), text(second)
 	if claim != nil {
 		c := claim.claim()

@@ -69,6 +69,8 @@ type Tenant struct {
 	CompromisedRevision int64
 	// Clock is the server's time of the reading.
 	Clock time.Time
+	// ValidUntil is when the login in use expires (VALID UNTIL); zero = never.
+	ValidUntil time.Time
 
 	// ranCode: reading the management table may have run code of others in the connection.
 	ranCode bool

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -43,19 +44,32 @@ func (s *scope) nextGeneration() int64 {
 
 func (m messages) rotated() string {
 	if !m.deliversToFly() {
-		return m.rotatedSecret()
+		return m.rotatedSecret() + m.expiry()
 	}
 	return fmt.Sprintf("Credentials rotated (revision %d, secret digest %s). Retrieve via: fly secrets list -a %s; the value is in the app's environment as %s.",
-		m.tenant.Last.Revision, m.tenant.Last.FlyDigest, m.tenant.FlyApp, m.destination.Variable)
+		m.tenant.Last.Revision, m.tenant.Last.FlyDigest, m.tenant.FlyApp, m.destination.Variable) + m.expiry()
 }
 
 func (m messages) adopted() string {
 	text := fmt.Sprintf("The present password of role %s is recorded as it was found; nothing was changed or proved. To rotate it, raise spec.rotationGeneration to %d.",
-		m.tenant.Role, m.nextGeneration())
+		m.tenant.Role, m.nextGeneration()) + m.expiry()
 	if !m.deliversToFly() {
 		return text
 	}
 	return text + " " + m.form()
+}
+
+// nearExpiry is how long before a login expires it is warned of.
+const nearExpiry = 14 * 24 * time.Hour
+
+// expiry is a warning, with a blank before it; "" = the login does not expire soon. A new password does not change when it does.
+func (m messages) expiry() string {
+	expires := m.tenant.ValidUntil
+	if expires.IsZero() || expires.Sub(m.now) > nearExpiry {
+		return ""
+	}
+	return fmt.Sprintf(" Warning: %s expires at %s, and its app is refused then: ALTER ROLE %s VALID UNTIL 'infinity'.",
+		m.login(), expires.UTC().Format(time.RFC3339), postgres.Identifier(m.tenant.Login))
 }
 
 // form is said before the first rotation, because what the app's URL has beside this cannot be read at Fly, and would be lost.

@@ -95,8 +95,16 @@ func (s *scope) nextLook() time.Duration {
 	case s.tenant != nil && unfinished(s.tenant):
 		return rollingPeriod
 	default:
-		return wait.Jitter(restingPeriod, 0.2)
+		return s.untilExpiry(wait.Jitter(restingPeriod, 0.2))
 	}
+}
+
+// untilExpiry is when the tenant's login expires, if that is earlier: it is noticed then.
+func (s *scope) untilExpiry(otherwise time.Duration) time.Duration {
+	if s.tenant == nil || s.tenant.ValidUntil.Before(s.now) { // zero, too
+		return otherwise
+	}
+	return min(otherwise, s.tenant.ValidUntil.Sub(s.now)+time.Second)
 }
 
 // untilStalled is when waiting for the environment stops being normal; after that there is nothing to look at until it changes.

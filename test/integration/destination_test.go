@@ -50,7 +50,7 @@ func TestFormsThatAreRefused(t *testing.T) {
 		`{host: elsewhere.example.com}`: "the login, the password and the address are the operator's to write",
 		`{Password: x}`:                 "the login, the password and the address are the operator's to write",
 		`{"a b": x}`:                    "write names of parameters such as sslmode",
-		`{sslmode: off}`:                "write sslmode as disable, allow, prefer, require, verify-ca or verify-full",
+		`{sslmode: "off"}`:              "write sslmode as disable, allow, prefer, require, verify-ca or verify-full",
 		`{options: "a\nb"}`:             "write one line of plain text",
 	} {
 		x := newRow(t)

@@ -90,3 +90,21 @@ func TestAHiddenSecretKeepsNoCompromisedPassword(t *testing.T) {
 	require.Eventually(t, func() bool { return x.Rows()["completed"] == 1 }, 3*time.Minute, 200*time.Millisecond, x.Describe())
 	requireRefused(t, x.InitialURL())
 }
+
+// A login that expires soon is warned of, and it is noticed by itself when it has expired.
+func TestALoginThatExpires(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "stopped")
+	x.Apply("rotationGeneration: 1")
+	x.WaitReady()
+	require.NotContains(t, x.Get().Condition("Ready").Message, "Warning")
+	x.SQL("DO $$ BEGIN EXECUTE format('ALTER ROLE " + x.Role() + " VALID UNTIL %L', now() + interval '30 s'); END $$")
+	x.Poke()
+	require.Contains(t, x.Get().Condition("Ready").Message, "Warning: role "+x.Role()+" expires at ")
+	require.Contains(t, x.Get().Condition("Ready").Message, "ALTER ROLE "+x.Role()+" VALID UNTIL 'infinity'.")
+	x.WaitReason("RoleNotAllowed")
+	require.Contains(t, x.Get().Condition("Ready").Message, "has expired: ALTER ROLE "+x.Role()+" VALID UNTIL 'infinity'")
+	x.SQL("ALTER ROLE " + x.Role() + " VALID UNTIL 'infinity'")
+	x.Poke()
+	x.WaitReady()
+}

@@ -64,11 +64,11 @@ $$;
 
 -- What the server knows of tenants, one row per ID and in its order. login is the one whose password was delivered last, and
 -- verifier_digest is that login's, told of a tenant's login alone; former_login is another one of the tenant's while it can log in; second_violation says
--- why there could be no other; ran_code, whether code of others may have run to answer this.
+-- why there could be no other; valid_until is when that login expires, null = never; ran_code, whether code of others may have run to answer this.
 create function tenant_credentials.known(tenants uuid[])
 returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text, login_violation text,
                login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, compromised_revision bigint,
-               clock timestamptz, ran_code boolean)
+               clock timestamptz, valid_until timestamptz, ran_code boolean)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 begin
@@ -85,7 +85,7 @@ begin
              order by r.revision desc limit 1),
            (select coalesce(max(r.revision), 0) from rotations r
              where r.tenant_id = n.tenant_id and r.session_policy = 'Compromised' and r.committed_at is not null),
-           clock_timestamp(), reads_run_code()
+           clock_timestamp(), case when isfinite(v.rolvaliduntil) then v.rolvaliduntil end, reads_run_code()
       from names(tenants) n
      cross join lateral (select active_login(n.tenant_id, n.role) as active) l
       left join pg_authid a on a.rolname = n.role
@@ -98,7 +98,7 @@ $$;
 create function tenant_credentials.observe(tenants uuid[])
 returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text, login_violation text,
                login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, compromised_revision bigint,
-               clock timestamptz, ran_code boolean)
+               clock timestamptz, valid_until timestamptz, ran_code boolean)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
   perform own_statement();
