@@ -1,9 +1,7 @@
 package flyemulator
 
 import (
-	"bytes"
 	"encoding/json"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -22,9 +20,7 @@ func (e *Emulator) noteArrivals(w http.ResponseWriter, r *http.Request, t target
 	if r.Method != http.MethodPost || !strings.HasPrefix(t.Route, "POST /v1/apps/{app}/secrets") {
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
-	arrived := readArrivals(body, t.App, strings.TrimPrefix(r.URL.Path, "/v1/apps/"+t.App+"/secrets"))
+	arrived := readArrivals(peek(w, r), t.App, strings.TrimPrefix(r.URL.Path, "/v1/apps/"+t.App+"/secrets"))
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.arrivals = append(e.arrivals, arrived...)
@@ -49,16 +45,6 @@ func readArrivals(body []byte, app, name string) []Arrival {
 		}
 	}
 	return list
-}
-
-// failing ends a body as it ended when it was read first.
-type failing struct{ err error }
-
-func (f failing) Read([]byte) (int, error) {
-	if f.err != nil {
-		return 0, f.err
-	}
-	return 0, io.EOF
 }
 
 // Arrivals lists every value that a request ever meant to set through the API.

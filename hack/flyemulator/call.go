@@ -18,6 +18,7 @@ type refusal struct {
 	status  int
 	message string
 	header  map[string]string
+	body    any // nil: the message, as the Machines API sends it
 }
 
 func (r *refusal) Error() string { return r.message }
@@ -180,7 +181,10 @@ func writeRefusal(w http.ResponseWriter, err error) {
 	if !errors.As(err, &r) {
 		r = &refusal{status: http.StatusInternalServerError, message: "internal: " + err.Error()}
 	}
-	body, err := encode(map[string]string{"error": r.message})
+	if r.body == nil {
+		r = &refusal{status: r.status, header: r.header, body: map[string]string{"error": r.message}}
+	}
+	body, err := encode(r.body)
 	if err != nil {
 		w.WriteHeader(http.StatusInternalServerError)
 		return

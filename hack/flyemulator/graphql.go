@@ -1,11 +1,8 @@
 package flyemulator
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
-	"io"
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -62,10 +59,8 @@ func withInput[T any](raw json.RawMessage, mutate func(T) (answer, error)) (answ
 // graphQLRoute is where all of it is sent.
 const graphQLRoute = "POST /graphql"
 
-// appInQuery is the app that a query names; it leaves the body as it was.
-func appInQuery(w http.ResponseWriter, r *http.Request) string {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
+// appInQuery is the app that a query names.
+func appInQuery(body []byte) string {
 	var in struct {
 		Variables struct {
 			AppName, Name string

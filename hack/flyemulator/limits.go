@@ -21,7 +21,7 @@ const (
 func (e *Emulator) spend(t target) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.switches.RateLimits || t.App == "" || t.Route == graphQLRoute { // whose limits are not published
+	if !e.switches.RateLimits || t.App == "" || !t.ofMachinesAPI() { // whose limits alone are published
 		return nil
 	}
 	rate, burst := float64(actionRate), float64(actionBurst)

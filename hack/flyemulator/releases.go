@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -77,33 +76,6 @@ func (a *app) newestFirst(limit int) []*release {
 	return list
 }
 
-// listReleases is what `fly secrets list` and `fly releases` ask for.
-func (e *Emulator) listReleases(c *call) (answer, error) {
-	limit, _ := strconv.Atoi(c.URL.Query().Get("limit")) // none is all
-	list := []map[string]any{}
-	for _, r := range c.app.newestFirst(limit) {
-		list = append(list, r.view())
-	}
-	return ok(map[string]any{"releases": list})
-}
-
-// currentRelease is the newest one that is complete.
-func (e *Emulator) currentRelease(c *call) (answer, error) {
-	for _, r := range c.app.newestFirst(0) {
-		if r.status == releaseComplete {
-			return ok(r.view())
-		}
-	}
-	return answer{}, fail(http.StatusNotFound, "release not found")
-}
-
-func (r *release) view() map[string]any {
-	return map[string]any{
-		"id": r.id, "version": r.version, "stable": true, "in_progress": !finished[r.status], "status": r.status, "strategy": r.strategy,
-		"user": "emulator", "created_at": r.createdAt.UTC().Format(time.RFC3339Nano), "image_ref": r.image,
-	}
-}
-
 // node is a release in GraphQL, whose times have whole seconds.
 func (r *release) node() map[string]any {
 	if r == nil {
@@ -152,41 +124,83 @@ func (e *Emulator) graphQLCreateRelease(c *call, in createInput) (answer, error)
 	if err != nil {
 		return noSuchApp(in.AppID)
 	}
-	if !e.mayRelease(c.Request) {
-		return graphQLError("Not authorized to deploy this app.", "UNAUTHORIZED")
+	if in.PlatformVersion != "machines" {
+		return graphQLRefusal(errInvalidRelease)
 	}
-	if in.Image == "" || in.Strategy == "" || in.PlatformVersion != "machines" || len(in.Definition) == 0 || string(in.Definition) == "null" {
-		return graphQLError("Variable $input of type CreateReleaseInput! was provided invalid value", "INVALID")
+	r, refused := e.makeRelease(c, a, in.Image, in.Strategy, in.Definition)
+	if refused != nil {
+		return graphQLRefusal(refused)
 	}
-	r := e.newRelease(a, in.Image, in.Strategy, in.Definition)
 	return data("createRelease", map[string]any{"release": r.node()})
 }
 
 func (e *Emulator) graphQLUpdateRelease(c *call, in updateInput) (answer, error) {
-	for _, a := range e.apps {
-		at := slices.IndexFunc(a.releases, func(r *release) bool { return r.id == in.ReleaseID })
-		if at < 0 {
-			continue
-		}
-		if _, err := e.authorize(c.Request, a.name); err != nil {
-			break
-		}
-		r := a.releases[at]
-		switch {
-		case !e.mayRelease(c.Request):
-			return graphQLError("Not authorized to deploy this app.", "UNAUTHORIZED")
-		case finished[r.status] && in.Status != r.status:
-			return graphQLError("the release has already finished", "UNPROCESSABLE")
-		case in.Status != "":
-			r.status = in.Status
-		}
-		if len(in.Metadata) > 0 {
-			r.metadata = in.Metadata
-		}
-		e.announce()
-		return data("updateRelease", map[string]any{"release": r.node()})
+	r, refused := e.changeRelease(c, in)
+	if refused != nil {
+		return graphQLRefusal(refused)
 	}
-	return graphQLError("Could not find Release", "NOT_FOUND")
+	return data("updateRelease", map[string]any{"release": r.node()})
+}
+
+// graphQLRefusal says by a code what REST says by a status.
+func graphQLRefusal(r *refusal) (answer, error) {
+	codes := map[int]string{http.StatusForbidden: "UNAUTHORIZED", http.StatusNotFound: "NOT_FOUND", http.StatusUnprocessableEntity: "UNPROCESSABLE"}
+	return graphQLError(r.message, codes[r.status])
+}
+
+// What Fly answers where it refuses a release. The statuses are not established, but for that of a release that has finished.
+var (
+	errMayNotRelease   = &refusal{status: http.StatusForbidden, message: "Not authorized to deploy this app."}
+	errInvalidRelease  = &refusal{status: http.StatusUnprocessableEntity, message: "the release has an invalid value"}
+	errNoRelease       = &refusal{status: http.StatusNotFound, message: "Could not find Release"}
+	errReleaseFinished = &refusal{status: http.StatusUnprocessableEntity, message: "the release has already finished"}
+)
+
+// makeRelease makes a release of an app that the call may see, by whichever API it was asked for. The caller holds mu.
+func (e *Emulator) makeRelease(c *call, a *app, image, strategy string, definition json.RawMessage) (*release, *refusal) {
+	if !e.mayRelease(c.Request) {
+		return nil, errMayNotRelease
+	}
+	if image == "" || strategy == "" || len(definition) == 0 || string(definition) == "null" {
+		return nil, errInvalidRelease
+	}
+	return e.newRelease(a, image, strategy, definition), nil
+}
+
+// changeRelease is makeRelease for the status and the metadata of one that there is. The caller holds mu.
+func (e *Emulator) changeRelease(c *call, in updateInput) (*release, *refusal) {
+	a, r := e.findRelease(in.ReleaseID)
+	if r == nil {
+		return nil, errNoRelease
+	}
+	if _, err := e.authorize(c.Request, a.name); err != nil {
+		return nil, errNoRelease
+	}
+	switch {
+	case !e.mayRelease(c.Request):
+		return nil, errMayNotRelease
+	case finished[r.status] && in.Status != r.status:
+		return nil, errReleaseFinished
+	case in.Status != "":
+		r.status = in.Status
+	}
+	if len(in.Metadata) > 0 {
+		r.metadata = in.Metadata
+	}
+	e.announce()
+	return r, nil
+}
+
+// findRelease returns nil where there is none of that ID. The caller holds mu.
+func (e *Emulator) findRelease(id string) (*app, *release) {
+	for _, a := range e.apps {
+		for _, r := range a.releases {
+			if r.id == id {
+				return a, r
+			}
+		}
+	}
+	return nil, nil
 }
 
 // NewRelease is a deployment by somebody other than the client under test.

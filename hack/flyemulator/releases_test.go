@@ -183,6 +183,122 @@ func TestTheRequestsOfADeployment(t *testing.T) {
 	require.ErrorContains(t, err, "invalid value")
 }
 
+// restRelease is a release as the public CLI of August 2026 reads it.
+type restRelease struct {
+	ID         string    `json:"id"`
+	Version    int       `json:"version"`
+	Status     string    `json:"status"`
+	InProgress bool      `json:"in_progress"`
+	Strategy   string    `json:"strategy"`
+	ImageRef   string    `json:"image_ref"`
+	CreatedAt  time.Time `json:"created_at"`
+}
+
+// deploy makes a release with the request of that CLI.
+func (f *fixture) deploy() restRelease {
+	f.t.Helper()
+	var made struct{ Release restRelease }
+	f.call(201, "POST", "/api/v1/releases", releaseBody("acme")).decode(&made)
+	return made.Release
+}
+
+func releaseBody(app string) string {
+	return `{"app_name":"` + app + `","build_id":0,"definition":{"app":"acme","n":1.50},"image":"i:2","strategy":"ROLLING"}`
+}
+
+func TestTheRequestsOfADeploymentByREST(t *testing.T) {
+	f := newFixture(t)
+	made := f.deploy()
+	require.NotEmpty(t, made.ID)
+	require.False(t, made.CreatedAt.IsZero())
+	require.Equal(t, restRelease{made.ID, 1, "pending", true, "ROLLING", "i:2", made.CreatedAt}, made)
+	f.call(404, "GET", "/api/v1/apps/acme/releases/current", "")
+
+	path := "/api/v1/releases/" + made.ID
+	var read restRelease
+	f.call(200, "PATCH", path, `{"status":"complete","metadata":{"a":"b"}}`).decode(&read)
+	require.Equal(t, "complete", read.Status)
+	require.Contains(t, f.call(422, "PATCH", path, `{"status":"failed","metadata":null}`).body, "already finished")
+	f.call(200, "GET", "/api/v1/apps/acme/releases/current", "").decode(&read)
+	require.Equal(t, made.ID, read.ID)
+	state, _ := f.Inspect(t.Context(), "acme")
+	require.JSONEq(t, `{"a":"b"}`, string(state.Releases[0].Metadata))
+
+	f.call(422, "POST", "/api/v1/releases", `{"app_name":"acme","definition":null,"image":"i:2","strategy":"ROLLING"}`)
+	f.call(404, "PATCH", "/api/v1/releases/nothing", `{"status":"complete"}`)
+}
+
+// There is one list of releases, whichever API changes it.
+func TestReleasesByRESTAndByGraphQLAreTheSame(t *testing.T) {
+	f, ctx := newFixture(t), t.Context()
+	byREST := f.deploy()
+	list, err := f.graphQL().GetAppReleasesMachines(ctx, "acme", "", 5)
+	require.NoError(t, err)
+	require.Equal(t, byREST.ID, list[0].ID)
+	image, definition := f.start()
+	require.Equal(t, "i:2", image)
+	require.Equal(t, `{"app":"acme","n":1.50}`, definition, "as it was sent")
+	_, err = f.graphQL().UpdateRelease(ctx, flygo.UpdateReleaseInput{ReleaseId: byREST.ID, Status: "complete"})
+	require.NoError(t, err)
+
+	byGraphQL, err := f.graphQL().CreateRelease(ctx, flygo.CreateReleaseInput{
+		AppId: "acme", PlatformVersion: "machines", Strategy: "ROLLING", Image: "i:3", Definition: map[string]any{"app": "acme"},
+	})
+	require.NoError(t, err)
+	f.call(200, "PATCH", "/api/v1/releases/"+byGraphQL.CreateRelease.Release.Id, `{"status":"failed","metadata":null}`)
+	var read struct{ Releases []restRelease }
+	f.call(200, "GET", "/api/v1/apps/acme/releases?limit=2", "").decode(&read)
+	require.Equal(t, []string{"failed", "complete"}, []string{read.Releases[0].Status, read.Releases[1].Status})
+}
+
+func TestATokenMakesReleasesOfItsAppsAlone(t *testing.T) {
+	f := newFixture(t)
+	path := "/api/v1/releases/" + f.deploy().ID
+	as := func(want int, token, method, path, body string) {
+		t.Helper()
+		r, err := f.try(f.api.URL, method, path, body, "Authorization: Bearer "+token)
+		require.NoError(t, err)
+		require.Equal(t, want, r.status, r.body)
+	}
+	f.PutToken("of-other", flyemulator.Token{Organization: "other"})
+	f.PutToken("no-releases", flyemulator.Token{Organization: "o", NoReleases: true})
+	for token, want := range map[string][2]int{"unknown": {401, 401}, "of-other": {403, 404}, "no-releases": {403, 403}, token: {201, 200}} {
+		as(want[0], token, "POST", "/api/v1/releases", releaseBody("acme"))
+		as(want[1], token, "PATCH", path, `{"status":"running"}`)
+	}
+	as(404, token, "POST", "/api/v1/releases", releaseBody("nothing"))
+}
+
+func TestAFaultOfOneAppMeetsItsReleasesAlone(t *testing.T) {
+	f := newFixture(t)
+	f.PutApp("other", "o", "")
+	path := "/api/v1/releases/" + f.deploy().ID
+	for _, route := range []string{"POST /api/v1/releases", "PATCH /api/v1/releases/{id}", "GET /api/v1/apps/{app}/releases"} {
+		_, err := f.AddFault(flyemulator.Fault{Route: route, App: "acme", Count: -1, Status: 503})
+		require.NoError(t, err)
+	}
+	f.call(201, "POST", "/api/v1/releases", releaseBody("other"))
+	f.call(503, "POST", "/api/v1/releases", releaseBody("acme"))
+	f.call(503, "PATCH", path, `{"status":"running"}`)
+	f.call(503, "GET", "/api/v1/apps/acme/releases", "")
+	f.call(200, "GET", "/api/v1/apps/other/releases", "")
+}
+
+// Without them the answer is the one that Fly gives to a path that it does not have.
+func TestReleasesByRESTCanBeTakenAway(t *testing.T) {
+	f := newFixture(t)
+	path := "/api/v1/releases/" + f.deploy().ID
+	f.set(func(s *flyemulator.Switches) { s.RESTReleases = false })
+	for _, request := range [][2]string{
+		{"POST", "/api/v1/releases"}, {"PATCH", path}, {"GET", "/api/v1/apps/acme/releases"}, {"GET", "/api/v1/apps/acme/releases/current"},
+	} {
+		require.JSONEq(t, `{"errors":{"detail":"not found"}}`, f.call(404, request[0], request[1], releaseBody("acme")).body)
+	}
+	list, err := f.graphQL().GetAppReleasesMachines(t.Context(), "acme", "", 5)
+	require.NoError(t, err)
+	require.Len(t, list, 1, "GraphQL goes on")
+}
+
 func TestMetadataIsPatchedWithoutARestart(t *testing.T) {
 	f := newFixture(t)
 	path := f.addMachine("started")

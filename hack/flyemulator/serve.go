@@ -1,7 +1,10 @@
 package flyemulator
 
 import (
+	"bytes"
+	"io"
 	"net/http"
+	"path"
 	"strings"
 )
 
@@ -10,12 +13,18 @@ func (e *Emulator) apiRoutes() *http.ServeMux {
 	mux := http.NewServeMux()
 	onApp := func(pattern string, h handler) { mux.HandleFunc(pattern, e.locked(e.findApp, h)) }
 	onMachine := func(pattern string, h handler) { mux.HandleFunc(pattern, e.locked(e.findMachine, h)) }
+	byREST := func(pattern string, find func(*call) error, h handler) {
+		mux.HandleFunc(pattern, e.locked(e.ifRESTReleases(find), h))
+	}
 	mutation := func(pattern string, h handler) { mux.HandleFunc(pattern, e.locked(e.findMachineForMutation, h)) }
 
 	mux.HandleFunc("GET /v1/tokens/current", e.locked(e.authenticated, e.currentTokens))
 	mux.HandleFunc(graphQLRoute, e.locked(e.authenticated, e.graphQL))
-	onApp("GET /api/v1/apps/{app}/releases", e.listReleases)
-	onApp("GET /api/v1/apps/{app}/releases/current", e.currentRelease)
+	byREST("GET /api/v1/apps/{app}/releases", e.findApp, e.listReleases)
+	byREST("GET /api/v1/apps/{app}/releases/current", e.findApp, e.currentRelease)
+	byREST(createReleaseRoute, e.authenticated, e.createRelease)
+	byREST(updateReleaseRoute, e.authenticated, e.updateRelease)
+
 	onApp("GET /v1/apps/{app}", e.getApp)
 
 	onApp("GET /v1/apps/{app}/secrets", e.listSecrets)
@@ -55,13 +64,10 @@ func (e *Emulator) apiRoutes() *http.ServeMux {
 // serveAPI records the request, lets a fault act on it, and answers.
 func (e *Emulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 	_, route := e.apiMux.Handler(r)
-	target := targetOf(r, route)
-	if route == graphQLRoute {
-		target.App = appInQuery(w, r)
-	}
+	target := e.targetOf(w, r, route)
 	recorded := &recorder{ResponseWriter: w, emulator: e, request: e.record(r, target)}
 	w.Header().Set("Fly-Request-Id", newULID())
-	if target.App != "" && route != graphQLRoute {
+	if target.App != "" && target.ofMachinesAPI() {
 		http.SetCookie(w, &http.Cookie{Name: "fly_flaps_affinity", Value: "emulator", Path: "/v1/apps/" + target.App})
 	}
 	e.noteArrivals(w, r, target)
@@ -84,9 +90,42 @@ type target struct {
 	Machine string
 }
 
-func targetOf(r *http.Request, route string) target {
+// ofMachinesAPI says whether the request would go to the Machines API's own host at Fly, which alone sets cookies and has published rates.
+func (t target) ofMachinesAPI() bool { return strings.Contains(t.Route, " /v1/") }
+
+// targetOf finds the app wherever a route names it, and leaves the body as it was.
+func (e *Emulator) targetOf(w http.ResponseWriter, r *http.Request, route string) target {
+	switch route {
+	case graphQLRoute:
+		return target{Route: route, App: appInQuery(peek(w, r))}
+	case createReleaseRoute:
+		return target{Route: route, App: appInRelease(peek(w, r))}
+	case updateReleaseRoute:
+		return target{Route: route, App: e.appOfRelease(path.Base(r.URL.Path))}
+	}
+	return targetInPath(r, route)
+}
+
+// peek reads the body and puts it back, to be read and to end as it would have.
+func peek(w http.ResponseWriter, r *http.Request) []byte {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
+	return body
+}
+
+// failing ends a body as it ended when it was read first.
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) {
+	if f.err != nil {
+		return 0, f.err
+	}
+	return 0, io.EOF
+}
+
+func targetInPath(r *http.Request, route string) target {
 	t := target{Route: route}
-	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	parts := strings.Split(strings.Trim(strings.TrimPrefix(r.URL.Path, "/api"), "/"), "/")
 	if len(parts) > 2 && parts[0] == "v1" && parts[1] == "apps" {
 		t.App = parts[2]
 		if len(parts) > 4 && parts[3] == "machines" {

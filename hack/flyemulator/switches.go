@@ -25,6 +25,8 @@ type Switches struct {
 	RejectStaleNonce bool `json:"reject_stale_nonce"`
 	// LeaseBlocksMetadata makes a lease guard the metadata calls as well.
 	LeaseBlocksMetadata bool `json:"lease_blocks_metadata"`
+	// RESTReleases makes and finishes releases by REST as well as by GraphQL; otherwise Fly has no path below /api/v1.
+	RESTReleases bool `json:"rest_releases"`
 	// CompatChecks adds the bg_deployments_compat check, which says nothing, to those of a started Machine.
 	CompatChecks bool `json:"compat_checks"`
 	// RateLimits enforces Fly's published limits per action and Machine or app.
@@ -47,6 +49,7 @@ func DefaultSwitches() Switches {
 		UnreachableMinStatus: 408,
 		UpdateKeepsCordon:    true,
 		RejectStaleNonce:     true,
+		RESTReleases:         true,
 		TransitionMS:         50,
 	}
 }
