@@ -20,7 +20,7 @@ const (
 	userAgent  = "tenant-credential-operator"
 )
 
-// Client talks to the Machines API, and for releases to the GraphQL API, with one token. It is safe for concurrent use.
+// Client talks to the Machines API, and for releases to the platform's REST and GraphQL APIs, with one token. It is safe for concurrent use.
 type Client struct {
 	requests     *flaps.Client // builds requests; never sends one
 	token        *tokens.Tokens

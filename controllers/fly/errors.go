@@ -1,7 +1,9 @@
 package fly
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -47,6 +49,32 @@ func statusFailure(r request, status int) *failure.Error {
 		return failure.New(failure.Retry, failure.Rejected, "Fly refused the request"+where)
 	}
 	return failure.New(failure.Retry, failure.Unexpected, "Fly gave an answer that this program does not know"+where)
+}
+
+// errNoSuchCall is the failure of a call by REST that the API does not have. It changed nothing.
+var errNoSuchCall = failure.New(failure.Retry, failure.Rejected, "Fly's API has no such call")
+
+// lacksCall says whether an answer means that the API has no such call. A 404 can also mean that the API has no such app or release. That
+// one explains itself, as far as is known: the public CLI goes by it. The answer to an unknown path does not, and neither did a 404 for want
+// of rights on some versions [?]. An unclear 404 counts as an unknown path, because the caller then asks another API, which knows.
+func lacksCall(response *http.Response) bool {
+	switch response.StatusCode {
+	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	case http.StatusNotFound:
+		return !explained(response.Body)
+	}
+	return false
+}
+
+// maxRefusal bounds what is read of a refusal, whose text is not kept.
+const maxRefusal = 4 << 10
+
+// explained says whether a refusal is a JSON object with an error or a message.
+func explained(body io.Reader) bool {
+	var refusal struct{ Error, Message string }
+	content, err := io.ReadAll(io.LimitReader(body, maxRefusal))
+	return err == nil && json.Unmarshal(content, &refusal) == nil && refusal.Error+refusal.Message != ""
 }
 
 // transportFailure classes a call without an answer. One that never got a connection has changed nothing.

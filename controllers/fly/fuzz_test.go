@@ -225,13 +225,13 @@ func FuzzBaseURL(f *testing.F) {
 		require.True(t, base.Scheme == "https" || insecure || private(base.Hostname()), text)
 		c, err := Open(Config{Token: testToken, URL: text, Insecure: insecure})
 		require.NoError(t, err)
-		for _, r := range []request{machineRequest("app", "m1", getMachine, http.MethodGet, ""), {graphQL: true, method: http.MethodPost}} {
+		for _, r := range []request{machineRequest("app", "m1", getMachine, http.MethodGet, ""), {graphQL: true, method: http.MethodPost, path: "/graphql"}, {rest: true, method: http.MethodPost, path: releasesPath}} {
 			built, err := c.build(t.Context(), r)
 			require.NoError(t, err)
 			if host := built.URL.Host; host != base.Host {
-				require.True(t, r.graphQL && host == "api.fly.io" && built.URL.Scheme == "https", host)
+				require.True(t, (r.graphQL || r.rest) && host == "api.fly.io" && built.URL.Scheme == "https", host)
 			}
-			require.True(t, built.URL.Path == "/graphql" || built.URL.Path == "/v1/apps/app/machines/m1", built.URL.Path)
+			require.Contains(t, []string{"/graphql", "/api/v1/releases", "/v1/apps/app/machines/m1"}, built.URL.Path)
 			require.Nil(t, built.URL.User)
 		}
 	})
@@ -250,7 +250,7 @@ func FuzzToken(f *testing.F) {
 		}
 		c, err := Open(Config{Token: token})
 		require.NoError(t, err)
-		for _, header := range []string{c.token.FlapsHeader(), c.token.GraphQLHeader()} {
+		for _, header := range []string{c.token.FlapsHeader(), c.token.GraphQLHeader(), "Bearer " + c.token.GraphQL()} {
 			require.NotEmpty(t, header)
 			require.False(t, strings.ContainsFunc(header, func(r rune) bool { return r < ' ' || r > '~' }), "%q", header)
 		}

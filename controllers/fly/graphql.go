@@ -13,19 +13,21 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
-// graphQLTimeout bounds a call of the GraphQL API, which is never worth a long wait: nothing that a tenant needs depends on it.
-const graphQLTimeout = 5 * time.Second
+// platformTimeout bounds a call of GraphQL or of releases by REST, which is never worth a long wait: nothing that a tenant needs depends on it.
+const platformTimeout = 5 * time.Second
 
-// graphQLHost is where Fly's GraphQL is, for both addresses of the Machines API. Whatever else stands in for Fly serves both on one host.
-const graphQLHost = "https://api.fly.io"
+// platformHost is where Fly's GraphQL and releases are, for both addresses of the Machines API. Whatever else stands in for Fly serves all
+// of them on one host.
+const platformHost = "https://api.fly.io"
 
 var machinesHosts = map[string]bool{"api.machines.dev": true, "_api.internal": true}
 
-func graphQLURL(base *url.URL) string {
+// platformURL is a scheme and a host.
+func platformURL(base *url.URL) string {
 	if machinesHosts[base.Hostname()] {
-		return graphQLHost + "/graphql"
+		return platformHost
 	}
-	return base.Scheme + "://" + base.Host + "/graphql"
+	return base.Scheme + "://" + base.Host
 }
 
 // query is one call of the GraphQL API.
@@ -44,7 +46,7 @@ func (c *Client) ask(ctx context.Context, q query, data any) error {
 		return failure.New(failure.Retry, failure.Unexpected, "the query can not be built: "+q.action+" of "+q.app)
 	}
 	r := request{
-		action: q.action, id: q.app, method: http.MethodPost, graphQL: true, reads: q.reads, body: body, timeout: graphQLTimeout,
+		action: q.action, id: q.app, method: http.MethodPost, graphQL: true, path: "/graphql", reads: q.reads, body: body, timeout: platformTimeout,
 	}
 	var answer struct {
 		Data   json.RawMessage `json:"data"`

@@ -222,60 +222,6 @@ func parsed(raw json.RawMessage) (value any) {
 	return value
 }
 
-// releasesQuery is for the newest releases.
-const releasesQuery = `query($appName: String!, $limit: Int!) {
-	app(name: $appName) {
-		releasesUnprocessed(first: $limit) {
-			nodes { id version status imageRef deploymentStrategy configDefinition createdAt }
-		}
-	}
-}`
-
-func (c *Client) releases(ctx context.Context, app string) ([]release, error) {
-	q := query{
-		action: "list releases", app: app, text: releasesQuery, variables: map[string]any{"appName": app, "limit": maxReleases}, reads: true,
-	}
-	var data struct {
-		App struct {
-			Releases struct {
-				Nodes releases `json:"nodes"`
-			} `json:"releasesUnprocessed"`
-		} `json:"app"`
-	}
-	err := c.ask(ctx, q, &data)
-	return data.App.Releases.Nodes, err
-}
-
-// createRelease makes one that differs from base in nothing but its number and time. The definition goes out as raw JSON, whatever is in it.
-func (c *Client) createRelease(ctx context.Context, app string, base release) (*release, error) {
-	q := query{action: "create release", app: app, text: flyapi.CreateRelease_Operation, variables: map[string]any{"input": map[string]any{
-		"appId": app, "definition": base.Definition, "image": base.Image, "platformVersion": "machines", "strategy": base.Strategy,
-	}}}
-	var data struct {
-		Create struct {
-			Release release `json:"release"`
-		} `json:"createRelease"`
-	}
-	if err := c.ask(ctx, q, &data); err != nil {
-		return nil, err
-	}
-	made := data.Create.Release
-	if made.ID == "" { // there is none
-		return nil, failure.New(failure.Unknown, failure.OutcomeUnknown, "Fly gave an answer that can not be read (create release of "+app+")")
-	}
-	return &made, nil
-}
-
-// completeRelease says that the release has been carried out, for which rotation, and why.
-func (c *Client) completeRelease(ctx context.Context, r RollOut, made release, reason string) error {
-	q := query{action: "update release", app: r.App.Name, text: flyapi.UpdateRelease_Operation, variables: map[string]any{"input": map[string]any{
-		"releaseId": made.ID, "status": complete,
-		"metadata": map[string]string{metadataKey: strconv.FormatInt(r.Revision, 10), "tenant_credential_reason": reason},
-	}}}
-	var data json.RawMessage
-	return c.ask(ctx, q, &data)
-}
-
 // nameRelease writes the release on the Machines that name another one, side by side.
 func (c *Client) nameRelease(ctx context.Context, app string, machines []machine, r release) error {
 	errs := make([]error, len(machines))

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -15,7 +16,35 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/hack/flyemulator"
 )
 
-const graphQLRoute = "POST /graphql"
+const (
+	graphQLRoute = "POST /graphql"
+	createRoute  = "POST /api/v1/releases"
+	finishRoute  = "PATCH /api/v1/releases/{id}"
+)
+
+// releaseAPI is an API by which releases are made and finished. A fault of either call begins as create or finish.
+type releaseAPI struct {
+	rest           bool
+	create, finish flyemulator.Fault
+}
+
+// byEitherAPI runs a test with releases by REST, and at a Fly that has them by GraphQL alone, whose first call lists them.
+func byEitherAPI(t *testing.T, test func(*testing.T, releaseAPI)) {
+	t.Helper()
+	t.Run("by REST", func(t *testing.T) {
+		test(t, releaseAPI{true, flyemulator.Fault{Route: createRoute}, flyemulator.Fault{Route: finishRoute}})
+	})
+	t.Run("by GraphQL", func(t *testing.T) {
+		test(t, releaseAPI{false, flyemulator.Fault{Route: graphQLRoute, Skip: 1}, flyemulator.Fault{Route: graphQLRoute, Skip: 2}})
+	})
+}
+
+func (api releaseAPI) deployedWorld(t *testing.T, machines ...flyemulator.NewMachine) (*world, RollOut) {
+	t.Helper()
+	w, r := deployedWorld(t, machines...)
+	w.SetSwitches(func(s *flyemulator.Switches) { s.RESTReleases = api.rest })
+	return w, r
+}
 
 // deployedWorld is an app that was deployed an hour ago, with a roll-out that is done.
 func deployedWorld(t *testing.T, machines ...flyemulator.NewMachine) (*world, RollOut) {
@@ -52,15 +81,32 @@ func (w *world) named() (versions []string) {
 	return versions
 }
 
-// sent counts what was asked of the GraphQL API.
-func (w *world) sent() int {
-	return len(slices.DeleteFunc(w.Requests(), func(r flyemulator.Request) bool { return r.Route != graphQLRoute }))
+// asked are the calls of releases, by their routes.
+func (w *world) asked() (routes []string) {
+	for _, r := range w.Requests() {
+		if !strings.Contains(r.Route, " /v1/") {
+			routes = append(routes, r.Route)
+		}
+	}
+	return routes
 }
 
+// sent counts them.
+func (w *world) sent() int { return len(w.asked()) }
+
 func TestARollOutThatIsDoneIsRecordedAsARelease(t *testing.T) {
-	w, r := deployedWorld(t, started, stopped)
+	byEitherAPI(t, testARollOutThatIsDoneIsRecorded)
+}
+
+func testARollOutThatIsDoneIsRecorded(t *testing.T, api releaseAPI) {
+	w, r := api.deployedWorld(t, started, stopped)
 	before, running := w.releases()[0], w.state()
 	require.Empty(t, w.record(r))
+	if api.rest {
+		require.Equal(t, []string{graphQLRoute, createRoute, finishRoute}, w.asked(), "only the definition comes from GraphQL")
+	} else {
+		require.Equal(t, []string{graphQLRoute, createRoute, graphQLRoute, finishRoute, graphQLRoute}, w.asked(), "REST comes first")
+	}
 
 	require.Len(t, w.releases(), 2)
 	made := w.releases()[1]
@@ -125,27 +171,41 @@ func TestMachinesThatFlyDeployDoesNotManageAreLeftAlone(t *testing.T) {
 }
 
 func TestATokenThatMayNotMakeReleases(t *testing.T) {
-	w, r := deployedWorld(t, started, started)
-	w.PutToken(testToken, flyemulator.Token{Organization: "o", NoReleases: true})
-	require.Equal(t, "fly secrets list goes on calling DATABASE_URL staged: the Fly token may not do this (GraphQL: UNAUTHORIZED, create release of sp-acme)", w.record(r))
-	require.Equal(t, 2, w.sent(), "a look and one attempt")
-	require.Len(t, w.releases(), 1)
-	require.Equal(t, []string{"1", "1"}, w.named())
-	require.True(t, w.run(r).Done())
+	byEitherAPI(t, func(t *testing.T, api releaseAPI) {
+		w, r := api.deployedWorld(t, started, started)
+		w.PutToken(testToken, flyemulator.Token{Organization: "o", NoReleases: true})
+		fact, calls := "the Fly token may not do this, or the app is in another organization (HTTP 403, create release of sp-acme)", 2
+		if !api.rest {
+			fact, calls = "the Fly token may not do this (GraphQL: UNAUTHORIZED, create release of sp-acme)", 3
+		}
+		require.Equal(t, "fly secrets list goes on calling DATABASE_URL staged: "+fact, w.record(r))
+		require.Equal(t, calls, w.sent(), "a look and one attempt by each API that there is")
+		require.Len(t, w.releases(), 1)
+		require.Equal(t, []string{"1", "1"}, w.named())
+		require.True(t, w.run(r).Done())
+	})
 }
 
 func TestALostAnswerMakesNoSecondRelease(t *testing.T) {
-	for _, mode := range []string{flyemulator.FaultDrop, flyemulator.FaultResetAfter} {
-		w, r := deployedWorld(t, started)
-		w.fault(flyemulator.Fault{Route: graphQLRoute, Skip: 1, Mode: mode})
-		require.Empty(t, w.record(r), mode)
-		require.Len(t, w.releases(), 2)
-		require.Equal(t, "complete", w.releases()[1].Status)
-		require.Equal(t, []string{"2"}, w.named())
-	}
+	byEitherAPI(t, func(t *testing.T, api releaseAPI) {
+		for _, mode := range []string{flyemulator.FaultDrop, flyemulator.FaultResetAfter} {
+			w, r := api.deployedWorld(t, started)
+			fault := api.create
+			fault.Mode = mode
+			w.fault(fault)
+			require.Empty(t, w.record(r), mode)
+			require.Len(t, w.releases(), 2)
+			require.Equal(t, "complete", w.releases()[1].Status)
+			require.Equal(t, []string{"2"}, w.named())
+		}
+	})
 }
 
 func TestAReleaseWhoseMakerDiedIsFoundAgain(t *testing.T) {
+	byEitherAPI(t, testAReleaseWhoseMakerDied)
+}
+
+func testAReleaseWhoseMakerDied(t *testing.T, api releaseAPI) {
 	died := map[string]func(*world, RollOut){
 		"before any Machine named it": func(w *world, r RollOut) {
 			_, _, err := w.findRelease(w.t.Context(), r)
@@ -157,13 +217,15 @@ func TestAReleaseWhoseMakerDiedIsFoundAgain(t *testing.T) {
 			require.NoError(w.t, w.nameRelease(w.t.Context(), testApp, machines[:1], *made))
 		},
 		"before it was completed": func(w *world, r RollOut) {
-			w.fault(flyemulator.Fault{Route: graphQLRoute, Skip: 2, Mode: flyemulator.FaultResetBefore})
+			fault := api.finish
+			fault.Mode = flyemulator.FaultResetBefore
+			w.fault(fault)
 			require.Contains(w.t, w.record(r), "fly releases goes on calling release 2 unfinished: ")
 		},
 	}
 	for when, die := range died {
 		t.Run(when, func(t *testing.T) {
-			w, r := deployedWorld(t, started, started)
+			w, r := api.deployedWorld(t, started, started)
 			die(w, r)
 			require.Equal(t, "pending", w.releases()[1].Status)
 			require.Empty(t, w.record(r))
@@ -259,6 +321,94 @@ func TestARecordThatFailsSaysSoAndHarmsNothing(t *testing.T) {
 	}
 }
 
+// Where REST has no releases, GraphQL has them. A 404 that says nothing of its own is taken for that.
+func TestReleasesThatRESTDoesNotHaveAreMadeByGraphQL(t *testing.T) {
+	for _, answer := range []flyemulator.Fault{
+		{Status: 404, Body: "404 page not found"}, {Status: 404, Body: `{"errors":{"detail":"not found"}}`}, {Status: 404, Body: `{}`}, {Status: 404, Body: `null`},
+		{Status: 404, Body: `{"error":{}}`}, {Status: 404, Body: `{"error":"` + strings.Repeat("x", 8<<10) + `"}`}, {Status: 405}, {Status: 501},
+	} {
+		t.Run(fmt.Sprintf("%d %.40s", answer.Status, answer.Body), func(t *testing.T) {
+			w, r := deployedWorld(t, started)
+			answer.Count = -1
+			for _, route := range []string{createRoute, finishRoute} {
+				answer.Route = route
+				w.fault(answer)
+			}
+			require.Empty(t, w.record(r))
+			require.Equal(t, []string{graphQLRoute, createRoute, graphQLRoute, finishRoute, graphQLRoute}, w.asked())
+			require.Len(t, w.releases(), 2)
+			require.Equal(t, "complete", w.releases()[1].Status)
+			require.Equal(t, []string{"2"}, w.named())
+		})
+	}
+}
+
+// What REST refuses, GraphQL is not asked for. After an answer that is lost it lists, and makes none.
+func TestWhatRESTRefusesIsNotAskedOfGraphQL(t *testing.T) {
+	secret := testToken + " " + testValue
+	for _, test := range []struct {
+		answer flyemulator.Fault
+		says   string
+		lists  int
+	}{
+		{flyemulator.Fault{Status: 404, Body: `{"error":"app not found ` + secret + `"}`}, "Fly has no such app (HTTP 404, create release of sp-acme)", 1},
+		{flyemulator.Fault{Status: 404, Body: `{"message":{request}}`}, "Fly has no such app (HTTP 404, create release of sp-acme)", 1},
+		{flyemulator.Fault{Status: 401, Body: secret}, "Fly rejected the token (HTTP 401, create release of sp-acme)", 1},
+		{flyemulator.Fault{Status: 403, Body: secret}, "the Fly token may not do this", 1},
+		{flyemulator.Fault{Status: 422, Body: `{"error":{request}}`}, "Fly refused the request (HTTP 422, create release of sp-acme)", 1},
+		{flyemulator.Fault{Status: 429}, "Fly asks to come back later", 1},
+		{flyemulator.Fault{Status: 503, Body: "<html>" + secret}, "Fly gave no definite answer (HTTP 503, create release of sp-acme)", 2},
+		{flyemulator.Fault{Status: 200, Body: "<html>" + secret}, "Fly gave an answer that can not be read (create release of sp-acme)", 2},
+		{flyemulator.Fault{Status: 201, Body: `{}`}, "Fly gave an answer that can not be read (create release of sp-acme)", 2},
+		{flyemulator.Fault{Status: 201, Body: `{"release":{"id":"r","version":0}}`}, "Fly gave an answer that can not be read (create release of sp-acme)", 2},
+		{flyemulator.Fault{Status: 201, Body: `{"release":"` + strings.Repeat("x", 2<<20) + `"}`}, "Fly sent an answer of more than 1 MiB", 2},
+		{flyemulator.Fault{Mode: flyemulator.FaultResetBefore}, "the answer of Fly was lost (create release of sp-acme)", 2},
+	} {
+		t.Run(fmt.Sprintf("%d %.40s", test.answer.Status, test.answer.Body), func(t *testing.T) {
+			w, r := deployedWorld(t, started)
+			test.answer.Route = createRoute
+			w.fault(test.answer)
+			warning := w.record(r)
+			require.True(t, strings.HasPrefix(warning, "fly secrets list goes on calling DATABASE_URL staged: "+test.says), warning)
+			require.NotContains(t, warning, testValue)
+			require.NotContains(t, warning, strings.TrimPrefix(testToken, "fm2_"))
+			require.Equal(t, append([]string{graphQLRoute, createRoute}, slices.Repeat([]string{graphQLRoute}, test.lists-1)...), w.asked())
+			require.Len(t, w.releases(), 1)
+			require.True(t, w.run(r).Done())
+		})
+	}
+}
+
+// A release that REST does not know may have another ID there: GraphQL, which gave it this one, completes it.
+func TestAReleaseThatRESTDoesNotKnowIsCompletedByGraphQL(t *testing.T) {
+	w, r := deployedWorld(t, started)
+	w.fault(flyemulator.Fault{Route: finishRoute, Status: 404, Body: `{"error":"release not found"}`})
+	require.Empty(t, w.record(r))
+	require.Equal(t, []string{graphQLRoute, createRoute, finishRoute, graphQLRoute}, w.asked())
+	require.Equal(t, "complete", w.releases()[1].Status)
+
+	for _, status := range []int{401, 422, 429, 500} {
+		w, r := deployedWorld(t, started)
+		w.fault(flyemulator.Fault{Route: finishRoute, Status: status, Body: testValue})
+		warning := w.record(r)
+		require.Contains(t, warning, "fly releases goes on calling release 2 unfinished: Fly ")
+		require.Contains(t, warning, fmt.Sprintf("(HTTP %d, update release of sp-acme)", status))
+		require.NotContains(t, warning, testValue)
+		require.Equal(t, []string{graphQLRoute, createRoute, finishRoute}, w.asked())
+		require.Equal(t, []string{"2"}, w.named())
+	}
+}
+
+// An ID can hold anything that can be printed, and leads no request elsewhere.
+func TestAnIDThatIsNoNameStandsInNoPath(t *testing.T) {
+	w, r := deployedWorld(t, started)
+	for _, id := range []string{"..", "../apps/sp-acme", "a/b", "a?b", "a#b", "%2e%2e"} {
+		w.ClearRequests()
+		require.ErrorContains(t, w.completeRelease(t.Context(), r, release{ID: id}, "Drift"), "NOT_FOUND")
+		require.Equal(t, []string{graphQLRoute}, w.asked(), id)
+	}
+}
+
 // One that hangs is given up: the completion waits for it.
 func TestARecordThatHangsIsGivenUp(t *testing.T) {
 	t.Parallel()
@@ -317,12 +467,16 @@ func TestChoose(t *testing.T) {
 
 func TestWhereReleasesAreMade(t *testing.T) {
 	for machines, releases := range map[string]string{
-		"https://api.machines.dev":  "https://api.fly.io/graphql",
-		"http://_api.internal:4280": "https://api.fly.io/graphql",
-		"http://127.0.0.1:1234":     "http://127.0.0.1:1234/graphql",
+		"https://api.machines.dev":  "https://api.fly.io",
+		"http://_api.internal:4280": "https://api.fly.io",
+		"http://127.0.0.1:1234":     "http://127.0.0.1:1234",
 	} {
 		base, err := url.Parse(machines)
 		require.NoError(t, err)
-		require.Equal(t, releases, graphQLURL(base))
+		require.Equal(t, releases, platformURL(base))
+		built, err := open(t, machines).build(t.Context(), request{rest: true, method: http.MethodPost, path: releasesPath})
+		require.NoError(t, err)
+		require.Equal(t, releases+"/api/v1/releases", built.URL.String())
+		require.Equal(t, "Bearer "+testToken, built.Header.Get("Authorization"), "as the public CLI sends it")
 	}
 }

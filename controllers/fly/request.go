@@ -17,7 +17,7 @@ import (
 
 const readTimeout = 10 * time.Second
 
-// request is one call of the Machines API, or of the GraphQL API.
+// request is one call of the Machines API, or of the platform's APIs.
 type request struct {
 	// action and id are what Fly counts its rates by, and what an error names; id is an app or a Machine.
 	action, id string
@@ -25,9 +25,11 @@ type request struct {
 	method     string
 	// list: the answer is a list of Machines, and may be long.
 	list bool
-	// graphQL has no path, and says with reads whether it changes something.
+	// graphQL says with reads whether it changes something.
 	graphQL, reads bool
-	// path comes after /v1.
+	// rest is a call of releases by REST. Where Fly has no such call, the failure is errNoSuchCall.
+	rest bool
+	// path comes after /v1; that of graphQL and rest, after the host.
 	path string
 	// body is sent byte for byte; nil sends none.
 	body    []byte
@@ -86,6 +88,9 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, *failure.
 		c.limits.refused(r.action, r.id, retryAfter(response.Header.Get("Retry-After"), c.now()))
 	}
 	failed := statusFailure(r, response.StatusCode)
+	if r.rest && lacksCall(response) {
+		failed = errNoSuchCall
+	}
 	if response.StatusCode >= 200 && response.StatusCode <= 299 {
 		failed = nil
 		if encoded(response) {
@@ -121,12 +126,8 @@ func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
 
 // address builds what a request is but for its body.
 func (c *Client) address(ctx context.Context, r request) (*http.Request, error) {
-	if r.graphQL {
-		httpRequest, err := http.NewRequestWithContext(ctx, r.method, graphQLURL(c.base), nil)
-		if err == nil {
-			httpRequest.Header.Set("Authorization", c.token.GraphQLHeader())
-		}
-		return httpRequest, err
+	if r.graphQL || r.rest {
+		return c.platformAddress(ctx, r)
 	}
 	httpRequest, err := c.requests.NewRequest(ctx, r.method, r.path, nil, nil)
 	if err != nil {
@@ -134,6 +135,20 @@ func (c *Client) address(ctx context.Context, r request) (*http.Request, error) 
 	}
 	httpRequest.URL.Scheme, httpRequest.URL.Host = c.base.Scheme, c.base.Host
 	httpRequest.Host = c.base.Host
+	return httpRequest, nil
+}
+
+// platformAddress is address for what is not of the Machines API.
+func (c *Client) platformAddress(ctx context.Context, r request) (*http.Request, error) {
+	httpRequest, err := http.NewRequestWithContext(ctx, r.method, platformURL(c.base)+r.path, nil)
+	if err != nil {
+		return nil, err
+	}
+	authorization := c.token.GraphQLHeader()
+	if r.rest { // the public CLI sends it in this way, macaroons too; whether FlyV1 will do is not established [?]
+		authorization = "Bearer " + c.token.GraphQL()
+	}
+	httpRequest.Header.Set("Authorization", authorization)
 	return httpRequest, nil
 }
 
