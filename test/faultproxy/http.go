@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"regexp"
+	"strings"
 	"sync"
 )
 
@@ -108,8 +109,8 @@ func (p *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case p.kubes && r.Method == http.MethodPatch:
 		call.Body = body
-	case r.URL.Path == "/graphql":
-		call = releaseCall(body)
+	case r.URL.Path == "/graphql" || strings.HasPrefix(r.URL.Path, "/api/v1/releases"):
+		call = releaseCall(r.Method, r.URL.Path, body)
 	}
 	fault := p.rules.meet(call)
 	if fault == nil {
@@ -159,16 +160,18 @@ func flyName(r *http.Request) string {
 	return r.Method + " " + match[1] + match[2]
 }
 
-// inApp is the app's name in the variables of a GraphQL call.
-var inApp = regexp.MustCompile(`"(?:appName|appId)":"([^"]*)"`)
+// inApp is the app's name in the variables of a GraphQL call, or in a release by REST.
+var inApp = regexp.MustCompile(`"(?:appName|appId|app_name)":"([^"]*)"`)
 
-// releaseCall is what GraphQL is asked for; updating a release names no app.
-func releaseCall(body []byte) Call {
+// releaseCall is what GraphQL, or REST, is asked for; updating a release names no app.
+func releaseCall(method, path string, body []byte) Call {
 	call := Call{Name: "list releases"}
-	for _, name := range []string{"create", "update"} {
-		if bytes.Contains(body, []byte(name+"Release")) {
-			call.Name = name + " release"
-		}
+	byREST := path != "/graphql"
+	switch {
+	case byREST && method == http.MethodPost, bytes.Contains(body, []byte("createRelease")):
+		call.Name = "create release"
+	case byREST && method == http.MethodPatch, bytes.Contains(body, []byte("updateRelease")):
+		call.Name = "update release"
 	}
 	if match := inApp.FindSubmatch(body); match != nil {
 		call.About = string(match[1])

@@ -97,6 +97,9 @@ var failures = map[string]func(t *testing.T, x tenant){
 	"Fly refuses a release and repeats what it was sent": func(t *testing.T, x tenant) {
 		x.Fault(`{"route":"POST /graphql","status":200,"body":"{\"errors\":[{\"message\":{request},\"extensions\":{\"code\":{request},\"variables\":{request}}}]}","count":-1}`)
 	},
+	"Fly refuses a release by REST and repeats what it was sent": func(t *testing.T, x tenant) {
+		x.Fault(`{"route":"POST /api/v1/releases","status":422,"body":"{\"error\":{request}}","count":-1}`)
+	},
 	"Fly loses a release": func(t *testing.T, x tenant) {
 		x.Fault(`{"route":"POST /graphql","mode":"drop-response","count":-1}`)
 	},

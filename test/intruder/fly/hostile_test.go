@@ -41,6 +41,8 @@ const (
 	listSecrets   = "GET /v1/apps/{app}/secrets"
 	setSecrets    = "POST /v1/apps/{app}/secrets"
 	graphQL       = "POST /graphql"
+	createRelease = "POST /api/v1/releases"
+	finishRelease = "PATCH /api/v1/releases/{id}"
 )
 
 // machine is a Machine that runs and has nothing unusual; more are further members.

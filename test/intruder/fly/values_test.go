@@ -313,3 +313,55 @@ func TestIntruderReleases(t *testing.T) {
 		})
 	}
 }
+
+// The same of releases by REST. Only an ID with the shape of a name gets into a path.
+func TestIntruderReleasesByREST(t *testing.T) {
+	t.Parallel()
+	looked := say(`{"data":{"app":{"releasesUnprocessed":{"nodes":[{"id":"r1","version":1,"status":"complete","imageRef":"i:1",` +
+		`"deploymentStrategy":"ROLLING","createdAt":"2020-01-01T00:00:00Z","configDefinition":{"a":1}}]}}}}`)
+	managed := say(`[{"id":"m1","state":"started","instance_id":"01Im1","host_status":"ok","config":{"metadata":{"fly_platform_version":"v2"}}}]`)
+	refuse := func(status int, text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status); _, _ = io.WriteString(w, text) }
+	}
+	const read = "can not be read"
+	for name, test := range map[string]struct {
+		create http.HandlerFunc
+		says   string
+	}{
+		"a refusal that repeats what was sent": {refuse(422, `{"error":"`+value+token+`"}`), "HTTP 422"},
+		"an unknown app, in 1 MiB":             {refuse(404, `{"error":"`+strings.Repeat("x", 1<<20)+`"}`), read}, // GraphQL made nothing
+		"an unknown app, with escapes":         {refuse(404, `{"error":"`+escapes+value+`"}`), "Fly has no such app (HTTP 404, create release of acme)"},
+		"nothing":                              {say(`{"release":null}`), read},
+		"an empty object":                      {say(`{}`), read},
+		"a list":                               {say(`[]`), read},
+		"an ID with control characters":        {say(`{"release":{"id":"` + escapes + `","version":2}}`), read},
+		"an ID of 5 KB":                        {say(`{"release":{"id":"` + strings.Repeat("r", 5000) + `","version":2}}`), read},
+		"release below zero":                   {say(`{"release":{"id":"r2","version":-2}}`), read},
+		"release 2^40":                         {say(`{"release":{"id":"r2","version":1099511627776}}`), read},
+		"an answer of 2 MiB":                   {say(`{"release":{"id":"` + strings.Repeat("r", 2<<20) + `"}}`), "more than 1 MiB"},
+		"HTML":                                 {say(`<html>` + value), read},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHostile(t, map[string]http.HandlerFunc{listMachines: managed, graphQL: looked, createRelease: test.create})
+			warning, _ := record(t.Context(), open(t, h.URL))
+			require.Contains(t, warning, "fly secrets list goes on calling DATABASE_URL staged")
+			require.Contains(t, warning, test.says)
+			requireHarmless(t, warning.(string))
+			for _, line := range h.asked() {
+				require.NotContains(t, line, "/machines/m1")
+			}
+		})
+	}
+	t.Run("an ID that leads elsewhere", func(t *testing.T) {
+		t.Parallel()
+		h := newHostile(t, map[string]http.HandlerFunc{
+			listMachines: managed, graphQL: looked, createRelease: say(`{"release":{"id":"../apps/acme?x#y","version":2}}`), finishRelease: say(`{}`),
+		})
+		_, _ = record(t.Context(), open(t, h.URL))
+		require.Contains(t, h.asked(), "PATCH /v1/apps/acme/machines/m1/metadata", "it is completed after that")
+		for _, line := range h.asked() {
+			require.NotContains(t, line, "PATCH /api")
+		}
+	})
+}
