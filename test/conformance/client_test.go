@@ -22,7 +22,7 @@ import (
 // callTimeout is above what Fly itself takes for the longest call, a wait of a minute.
 const callTimeout = 90 * time.Second
 
-// request is one call of the Machines API, or of the GraphQL API.
+// request is one call of the Machines API, of the GraphQL API, or of releases by REST.
 type request struct {
 	method, path  string // path comes after the host
 	body          any    // sent as JSON; nil sends none
@@ -44,6 +44,7 @@ func (a answer) ok() bool { return a.status >= 200 && a.status <= 299 }
 type client struct {
 	base, authorization string
 	releases, ofUser    string // base and authorization of the GraphQL API
+	bearer              string // authorization of releases by REST
 	http                *http.Client
 	clock               clock
 	limits              map[string]*rate.Limiter
@@ -80,7 +81,7 @@ func newClient(base, token string, c clock) (*client, error) {
 		releases = "https://api.fly.io"
 	}
 	return &client{
-		releases: releases, ofUser: parsed.GraphQLHeader(),
+		releases: releases, ofUser: parsed.GraphQLHeader(), bearer: "Bearer " + parsed.GraphQL(),
 		base: strings.TrimSuffix(base, "/"), authorization: parsed.FlapsHeader(), clock: c, limits: map[string]*rate.Limiter{},
 		hidden: append(parsed.GetMacaroonTokens(), parsed.GetUserTokens()...),
 		http: &http.Client{Timeout: callTimeout, Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error {
@@ -154,8 +155,11 @@ func (c *client) once(ctx context.Context, r request) (answer, error) {
 		body = bytes.NewReader(content)
 	}
 	base, authorization := c.base, c.authorization
-	if r.path == "/graphql" {
+	switch {
+	case r.path == "/graphql":
 		base, authorization = c.releases, c.ofUser
+	case strings.HasPrefix(r.path, restReleases):
+		base, authorization = c.releases, c.bearer
 	}
 	out, err := http.NewRequestWithContext(ctx, r.method, base+r.path, body)
 	if err != nil {

@@ -52,6 +52,13 @@ var questionsOfReleases = []question{
 		"is a release that follows a secret no older than it, by Fly's times?", "", always("yes"), nil, askReleaseTime,
 	}, {
 		"can a release be completed, with metadata of one's own?", "", always("yes"), nil, askComplete,
+	}, {
+		"can a release be made by REST?", "rest_releases",
+		func(s switches) string { return yes(s.RESTReleases) }, func(s *switches) { s.RESTReleases = false }, askREST,
+	}, {
+		"is a release made by REST read back by GraphQL, with its definition and image?", "", always("yes"), nil, askCarriedOverByREST,
+	}, {
+		"does REST complete a release by the ID that GraphQL gives it?", "", always("yes"), nil, askCompleteByREST,
 	},
 }
 
@@ -111,8 +118,58 @@ func (f *fixture) newestRelease() release {
 	return data.App.ReleasesUnprocessed.Nodes[0]
 }
 
-func askCarriedOver(f *fixture) string {
-	made, read := f.makeRelease(), f.newestRelease()
+// restReleases is where releases are made by REST.
+const restReleases = "/api/v1/releases"
+
+// tryREST makes a release with the request that the operator sends.
+func (f *fixture) tryREST() answer {
+	f.Helper()
+	return f.try(request{method: "POST", path: restReleases, body: members{
+		"app_name": f.app, "build_id": 0, "definition": f.definition(), "image": releaseImage, "strategy": "ROLLING",
+	}})
+}
+
+// askREST goes by the answers for which the operator turns to GraphQL.
+func askREST(f *fixture) string {
+	a := f.tryREST()
+	var refusal struct{ Error, Message string }
+	switch {
+	case a.ok():
+		return "yes"
+	case a.status == 405 || a.status == 501:
+		return "no"
+	case a.status == 404 && (json.Unmarshal(a.body, &refusal) != nil || refusal.Error+refusal.Message == ""):
+		return "no"
+	}
+	return status(a)
+}
+
+func askCarriedOverByREST(f *fixture) string {
+	a := f.tryREST()
+	if !a.ok() {
+		return status(a)
+	}
+	var made struct{ Release release }
+	f.decode(a, &made)
+	return f.carriedOver(made.Release)
+}
+
+func askCompleteByREST(f *fixture) string {
+	made := f.makeRelease()
+	a := f.try(request{method: "PATCH", path: restReleases + "/" + made.ID, body: members{
+		"status": "complete", "metadata": members{"tenant_credential_revision": "7", "tenant_credential_reason": "conformance"},
+	}})
+	if !a.ok() {
+		return status(a)
+	}
+	return yes(f.newestRelease().Status == "complete")
+}
+
+func askCarriedOver(f *fixture) string { return f.carriedOver(f.makeRelease()) }
+
+// carriedOver compares the newest release with the one that was made.
+func (f *fixture) carriedOver(made release) string {
+	read := f.newestRelease()
 	var want, got any
 	f.decode(f.asAnswer(f.definition()), &want)
 	f.decode(f.asAnswer(read.ConfigDefinition), &got)
