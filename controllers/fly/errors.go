@@ -55,8 +55,8 @@ func statusFailure(r request, status int) *failure.Error {
 var errNoSuchCall = failure.New(failure.Retry, failure.Rejected, "Fly's API has no such call")
 
 // lacksCall says whether an answer means that the API has no such call. A 404 can also mean that the API has no such app or release. That
-// one explains itself, as far as is known: the public CLI goes by it. The answer to an unknown path does not, and neither did a 404 for want
-// of rights on some versions [?]. An unclear 404 counts as an unknown path, because the caller then asks another API, which knows.
+// one explains itself, and the answer to an unknown path does not: the public CLI goes by this for other calls of the same server, and it is
+// not established for releases [?]. An unclear 404 counts as an unknown path, because the caller then asks another API, which knows.
 func lacksCall(response *http.Response) bool {
 	switch response.StatusCode {
 	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
