@@ -13,7 +13,8 @@ import (
 func (r *Reconciler) announce(s *scope) {
 	before, after := &s.before.Status, &s.object.Status
 	if reasonOf(after) == v1alpha1.ReasonAdopted && reasonOf(before) != v1alpha1.ReasonAdopted && s.deliversToFly() {
-		r.Events.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventAdopted, "Adopt", "Nothing was changed. With the first rotation, a"+messages{s, r.Namespace}.form()[1:])
+		r.Events.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventAdopted, "Adopt",
+			"%s Nothing was changed.", messages{s, r.Namespace}.form())
 	}
 	if after.Revision > before.Revision && after.LastRotation != nil && before.ObservedGeneration >= 0 {
 		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationCommitted, "Rotate",

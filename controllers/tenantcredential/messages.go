@@ -78,7 +78,7 @@ func (m messages) form() string {
 	if m.facts(m.tenant).Overlaps() {
 		login += secondLoginSuffix
 	}
-	return fmt.Sprintf("App %s will then have %s=%s. Compare that with what it has now; another scheme and more parameters are written in spec.databaseURL, or for all in spec.postgres.internal of TenantEnvironment %s.",
+	return fmt.Sprintf("With its first rotation app %s will have %s=%s. Compare that with what it has now; another scheme and more parameters are written in spec.databaseURL, or for all in spec.postgres.internal of TenantEnvironment %s.",
 		m.tenant.FlyApp, m.destination.Variable, m.destination.Form(login), m.environment.Name)
 }
 
@@ -223,12 +223,12 @@ func (m messages) asLastSeen() string {
 	last, fly := m.before.Status.LastRotation, m.before.Status.Fly
 	switch {
 	case last != nil && last.CompletionTime == nil && fly != nil && fly.Machines != nil:
-		return fmt.Sprintf("Revision %d is in force, and %d of %d Machines have been seen to run with it; it is finished once the environment can be used.",
+		return fmt.Sprintf("Revision %d is in force, and %d of %d Machines have been seen to run with it; it is finished once that is mended.",
 			last.Revision, fly.Machines.Updated, fly.Machines.Total)
 	case last != nil && last.CompletionTime == nil:
-		return fmt.Sprintf("Revision %d is in force, and not every consumer has it; it is finished once the environment can be used.", last.Revision)
-	case hasFinalizer(m.object):
-		return "A rotation has been begun, and how far it came cannot be seen now; it is finished once the environment can be used."
+		return fmt.Sprintf("Revision %d is in force, and not every consumer has it; it is finished once that is mended.", last.Revision)
+	case hasFinalizer(m.object) && m.unbound == nil: // in a namespace that may not have the tenant, its editor can have written it
+		return "A rotation has been begun, and how far it came cannot be seen now; it is finished once that is mended."
 	default:
 		return "Nothing was changed."
 	}
