@@ -38,6 +38,8 @@ func TestRotationEndToEnd(t *testing.T) {
 
 		opened := f.open(id, 3)
 		require.Equal(t, int64(1), opened.Revision)
+		require.True(t, opened.Made)
+		opened.Made = false
 		require.Equal(t, opened, f.open(id, 4), "an open rotation is returned, not doubled")
 
 		password := credential.NewPassword()
@@ -100,6 +102,10 @@ func TestOpenGoesAboveWhatWasSeen(t *testing.T) {
 		require.NoError(t, f.server.Discard(t.Context(), id, "uid", 8))
 		opened, err = f.server.OpenRotation(t.Context(), Opening{TenantID: id, UID: "uid", Generation: 1, Reason: "GenerationRaised", Above: 2})
 		require.NoError(t, err)
-		require.Equal(t, int64(9), opened.Revision, "what is lower than the ledger counts for nothing")
+		require.Equal(t, int64(8), opened.Revision, "what is lower than the ledger counts for nothing, and what was given up is begun again")
+		require.NoError(t, f.server.Discard(t.Context(), id, "uid", 8))
+		opened, err = f.server.OpenRotation(t.Context(), Opening{TenantID: id, UID: "uid", Generation: 1, Reason: "LedgerRegressed", Above: 8})
+		require.NoError(t, err)
+		require.Equal(t, int64(9), opened.Revision, "one that was seen is not begun again")
 	})
 }

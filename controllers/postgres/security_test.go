@@ -60,7 +60,7 @@ func TestEveryFunctionIsSealed(t *testing.T) {
 			"only what the DBA calls runs with the caller's rights")
 		require.Zero(t, one[int](f, `select count(*) from pg_proc p
 			where p.pronamespace = 'tenant_credentials'::regnamespace and has_function_privilege('public', p.oid, 'EXECUTE')`))
-		require.Equal(t, "lock_managed, read_managed, write_managed", one[string](f, `select string_agg(p.proname, ', ' order by p.proname) from pg_proc p
+		require.Equal(t, "lock_managed, read_managed, try_managed, write_managed", one[string](f, `select string_agg(p.proname, ', ' order by p.proname) from pg_proc p
 			where p.proowner = 'tenant_credentials_hash'::regrole`))
 		require.False(t, one[bool](f, `select has_schema_privilege('tenant_credentials_hash', 'tenant_credentials', 'CREATE')
 			or has_table_privilege('tenant_credentials_hash', 'management.tenants', 'INSERT, UPDATE, DELETE, TRUNCATE')
