@@ -178,7 +178,9 @@ func TestIntruderCodeWhereTheTableIsRead(t *testing.T) {
 					f.exec("insert into evil.victim values ('" + victim + "', '" + role + "')")
 					before := one[string](f, "select rolpassword from pg_authid where rolname = $1", role)
 					f.exec(strings.ReplaceAll(shape.sql, "BODY", code.body))
-					require.NoError(t, postgres.Install(t.Context(), f.dbaURL(f.database), f.installation()))
+					if installed := postgres.Install(t.Context(), f.dbaURL(f.database), f.installation()); installed != nil { // the trial meets the code, too
+						requireFailure(t, installed, failure.Stall, failure.Rejected)
+					}
 					f.server = f.pool(1)
 					from := len(f.serverLog())
 

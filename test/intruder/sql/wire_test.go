@@ -202,6 +202,10 @@ const (
 	callTooMuch  = "PostgreSQL sent more than this program accepts in answer to one call."
 	noAnswer     = "PostgreSQL did not answer in time, or the call was given up."
 	notReached   = "PostgreSQL can not be reached (address or TLS)."
+	onlyScram    = ", and only scram-sha-256 is accepted: it alone proves the password, and does not tell it to the server."
+	inClear      = "PostgreSQL (pg_hba.conf), or a pooler before it, asks for the authentication password" + onlyScram
+	byMD5        = "PostgreSQL (pg_hba.conf), or a pooler before it, asks for the authentication md5" + onlyScram
+	trusting     = "PostgreSQL (pg_hba.conf), or a pooler before it, lets the login in without its password (trust, or a certificate)" + onlyScram
 )
 
 // scripted is a hostile server's script, and what comes of it: reason and detail of the login check, and of a call with the operator's login.
@@ -240,15 +244,15 @@ var beforeLogin = []scripted{
 	{"asks for the password in clear", func(h hostile) {
 		h.send(&pgproto3.AuthenticationCleartextPassword{})
 		h.wait()
-	}, failure.ConnectionFailed, notReached, notReached},
+	}, failure.ConnectionFailed, inClear, inClear},
 	{"asks for the password by MD5", func(h hostile) {
 		h.send(&pgproto3.AuthenticationMD5Password{})
 		h.wait()
-	}, failure.ConnectionFailed, notReached, notReached},
+	}, failure.ConnectionFailed, byMD5, byMD5},
 	{"asks for no password", func(h hostile) {
 		h.send(&pgproto3.AuthenticationOk{}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
 		h.wait()
-	}, failure.ConnectionFailed, notReached, notReached},
+	}, failure.ConnectionFailed, trusting, trusting},
 	{"is ready before the login", func(h hostile) {
 		h.send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 		h.wait()
@@ -358,7 +362,7 @@ func afterPrimary(attacks []scripted) []scripted {
 		if !h.ready() {
 			return false
 		}
-		h.answer("f")
+		h.answer("false")
 		return h.asked()
 	})
 }
