@@ -56,8 +56,8 @@ type TenantCredentialSpec struct {
 	Delivery Delivery `json:"delivery,omitzero"`
 
 	// databaseURL says how this tenant's DATABASE_URL is written, where that is not as its environment says: its scheme, and parameters
-	// besides the environment's or with other values. A change of it rotates the password, since nobody who could write the present one in
-	// another form has it.
+	// besides the environment's or with other values. A change of it rotates the password, since the present one is not kept to be
+	// written in another form.
 	// +optional
 	DatabaseURL URLForm `json:"databaseURL,omitzero"`
 

@@ -154,8 +154,8 @@ type PostgresAddress struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
 	Port int32 `json:"port,omitempty"`
-	// The form of every DATABASE_URL of the environment. A change of it rotates every tenant that has been rotated before, since nobody who
-	// could write the present password in another form has it.
+	// The form of every DATABASE_URL of the environment. A change of it rotates every tenant that has been rotated before, since the
+	// present password is not kept to be written in another form.
 	URLForm `json:",inline"`
 }
 
