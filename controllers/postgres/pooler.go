@@ -48,8 +48,15 @@ func makeSession(ctx context.Context, connection *pgconn.PgConn) error {
 	return nil
 }
 
-// beginQuery begins a transaction with the settings of the session, whichever session of the server it is.
-var beginQuery = "begin isolation level read committed read write not deferrable; " + set("set local")
+// txOptions begin a transaction. Through a pooler it makes the settings of the session anew, whichever session of the server it is.
+func (s *Server) txOptions() pgx.TxOptions {
+	if s.pooled.Load() {
+		return pgx.TxOptions{BeginQuery: beginPooled}
+	}
+	return pgx.TxOptions{IsoLevel: pgx.ReadCommitted}
+}
+
+var beginPooled = "begin isolation level read committed read write not deferrable; " + set("set local")
 
 // set makes the settings of the session, but for the one that counts only when a session begins.
 func set(keyword string) string {

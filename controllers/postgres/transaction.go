@@ -73,7 +73,7 @@ func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func
 	}
 	defer connection.Release()
 	defer discard(ctx, connection)
-	tx, err := connection.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginQuery})
+	tx, err := connection.BeginTx(ctx, s.txOptions())
 	if err != nil {
 		return translate(err)
 	}
