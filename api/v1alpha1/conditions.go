@@ -78,6 +78,7 @@ const (
 	ReasonLoginUnproved        = "LoginUnproved"      // no login with the password that was just set has succeeded yet
 	ReasonDriftDetected        = "DriftDetected"      // somebody else changed it
 	ReasonTableNotUsable       = "TableNotUsable"     // the management table cannot be read or written as a rotation needs it
+	ReasonLedgerConflict       = "LedgerConflict"     // TenantEnvironment: another ledger of the server has the same roles, or another environment this ledger
 	ReasonLedgerOutdated       = "LedgerOutdated"     // TenantEnvironment: run manager install-sql
 	ReasonSecretNotFound       = "SecretNotFound"     // the connection Secret is missing; TenantEnvironment: the login or token Secret, or its key
 	ReasonSecretNotOwned       = "SecretNotOwned"     // the connection Secret is not one that the operator has made for this object

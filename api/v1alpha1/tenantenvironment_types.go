@@ -346,6 +346,9 @@ type TenantEnvironmentStatus struct {
 	// is not the one that the tenants were rotated on: rotations are paused until that is acknowledged.
 	// +optional
 	SystemIdentifier string `json:"systemIdentifier,omitempty"`
+	// database that the ledger is in. No two environments lead to the same one, by whatever addresses.
+	// +optional
+	Database string `json:"database,omitempty"`
 }
 
 // TenantEnvironment is where tenants live: one PostgreSQL server with the management table, and one Fly.io organization.

@@ -41,6 +41,7 @@ var verdicts = map[string]verdict{
 	"TC019": {failure.Retry, failure.Rejected, ""},          // the management table refused the hash
 	"TC020": {failure.Wait, failure.LedgerOutdated, ""},     // no settings
 	"TC022": {failure.Wait, failure.Busy, ""},               // a prepared transaction holds the role
+	"TC023": {failure.Stall, failure.NameConflict, ""},      // installation: another ledger of the server has the roles
 	"TC024": {failure.Retry, failure.Rejected, ""},          // code on the management table left a cursor
 	"TC025": {failure.Retry, failure.PermissionDenied, ""},  // not a statement of the operator's own
 	"TC026": {failure.Retry, failure.Rejected, ""},          // a revision that cannot be

@@ -63,6 +63,7 @@ type fixture struct {
 	version          string
 	pg               *pgserver.Server
 	database         string
+	prefix           string // of its roles: the platforms share a server
 	operator         string
 	operatorPassword string
 	dba              *pgx.Conn
@@ -77,13 +78,16 @@ func onEachVersion(t *testing.T, test func(t *testing.T, f *fixture)) {
 	}
 }
 
+const managementTable = `create schema management;
+	create table management.tenants (id uuid primary key, name text, password_hash text not null, db_role text, db_name text, fly_app text)`
+
 func newFixture(t testing.TB, version string) *fixture {
 	t.Helper()
 	ctx := t.Context()
 	pg := sharedServer(t, version)
 	suffix := strings.ToLower(rand.Text()[:8])
 	f := &fixture{
-		t: t, version: version, pg: pg, database: "platform_" + suffix,
+		t: t, version: version, pg: pg, database: "platform_" + suffix, prefix: "tenant_" + suffix + "_",
 		operator: "operator_" + suffix, operatorPassword: rand.Text(),
 	}
 	root, err := pgx.Connect(ctx, pg.SuperuserURL())
@@ -96,8 +100,7 @@ func newFixture(t testing.TB, version string) *fixture {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = f.dba.Close(context.Background()) })
 	f.exec(fmt.Sprintf("create role %s login password '%s'; grant connect on database %s to %[1]s", f.operator, f.operatorPassword, f.database))
-	f.exec(`create schema management;
-		create table management.tenants (id uuid primary key, name text, password_hash text not null, db_role text, db_name text, fly_app text)`)
+	f.exec(managementTable)
 	require.NoError(t, Install(ctx, f.dbaURL(), f.installation()))
 
 	f.server, err = Connect(ctx, Config{URL: f.operatorURL(), MaxConnections: 16})
@@ -117,7 +120,7 @@ func (f *fixture) installation() Installation {
 	return Installation{OperatorLogin: f.operator, Settings: Settings{
 		Schema: "management", Table: "tenants", ColumnID: "id", ColumnPasswordHash: "password_hash",
 		ColumnRole: "db_role", ColumnDatabase: "db_name", ColumnFlyApp: "fly_app",
-		RolePrefix: "tenant_", DatabasePrefix: "site_", FlyAppPrefix: "sp-",
+		RolePrefix: f.prefix, DatabasePrefix: "site_", FlyAppPrefix: "sp-",
 	}}
 }
 
@@ -140,7 +143,7 @@ func one[T any](f *fixture, sql string, arguments ...any) T {
 func (f *fixture) newTenant() (id, role string) {
 	f.t.Helper()
 	id = uuid.NewString()
-	role = "tenant_" + id[:8]
+	role = f.prefix + id[:8]
 	verifier := f.verifier(credential.NewPassword())
 	f.exec(fmt.Sprintf("create role %s login password '%s'", role, verifier))
 	if f.version != "15" {

@@ -102,7 +102,7 @@ func TestRoleWithoutThePrefixIsNotATenants(t *testing.T) {
 		f.exec("update management.tenants set db_role = $2 where id = $1", id, f.operator)
 		_, err := f.server.Adopt(t.Context(), adoptionOf(id, "uid"))
 		e := requireFailure(t, err, failure.Stall, failure.RoleNotAllowed)
-		require.Contains(t, e.Detail, "does not begin with 'tenant_'")
+		require.Contains(t, e.Detail, "does not begin with '"+f.prefix+"'")
 	})
 }
 

@@ -90,7 +90,7 @@ func TestOverlapChangesLoginsAndLeavesOne(t *testing.T) {
 		f.open(id, 1)
 		first := f.rotate(id, 1)
 		require.NoError(t, f.server.Complete(t.Context(), id, "uid", 1))
-		f.exec("create schema app_" + role[len("tenant_"):] + " authorization " + role)
+		f.exec("create schema app_" + role[len(f.prefix):] + " authorization " + role)
 		former, formerLogin := first, role
 		for range 3 {
 			issued, password := f.issue(id)
@@ -106,7 +106,7 @@ func TestOverlapChangesLoginsAndLeavesOne(t *testing.T) {
 			f.finish(id, issued.Revision)
 			f.requireClosed(formerLogin)
 			session := f.login(issued.Login, password.Reveal())
-			table := "app_" + role[len("tenant_"):] + ".by_" + issued.Login
+			table := "app_" + role[len(f.prefix):] + ".by_" + issued.Login
 			_, err := session.Exec(t.Context(), "create table "+table+" ()")
 			require.NoError(t, err)
 			require.Equal(t, role, one[string](f, "select tableowner::text from pg_tables where tablename = 'by_'||$1", issued.Login))

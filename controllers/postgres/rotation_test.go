@@ -84,7 +84,7 @@ func TestObserveAnswersInOrderAlsoForUnknownTenants(t *testing.T) {
 		require.Len(t, tenants, 2)
 		require.Equal(t, unknown, tenants[0].ID)
 		require.False(t, tenants[0].Found)
-		require.Equal(t, "tenant_00000000", tenants[0].Role)
+		require.Equal(t, f.prefix+"00000000", tenants[0].Role)
 		require.Equal(t, "site_00000000", tenants[0].Database)
 		require.False(t, tenants[0].RoleExists)
 		require.Equal(t, id, tenants[1].ID)

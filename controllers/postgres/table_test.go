@@ -155,7 +155,7 @@ func TestATenantWithTwoRows(t *testing.T) {
 		id, _ := f.adoptedTenant()
 		other, _ := f.adoptedTenant()
 		f.exec("alter table management.tenants drop constraint tenants_pkey")
-		f.exec("insert into management.tenants (id, name, password_hash, db_role) values ($1, 'again', '', 'tenant_elsewhere')", id)
+		f.exec("insert into management.tenants (id, name, password_hash, db_role) values ($1, 'again', '', $2)", id, f.prefix+"elsewhere")
 		says := "Table management.tenants has 2 rows for the tenant. Delete all but one, and so that it stays so: ALTER TABLE management.tenants ADD PRIMARY KEY (id)"
 		require.Equal(t, says, f.observe(id).RoleViolation)
 		require.Empty(t, f.observe(other).RoleViolation)

@@ -24,6 +24,8 @@ type Survey struct {
 	ServerVersion string
 	// SystemIdentifier names the cluster's data for life: after a restore elsewhere it is another (pg_control_system).
 	SystemIdentifier string
+	// Database is the one that the ledger is in.
+	Database string
 	// Started is when the server was started. A server that was restarted, or that took another one's place, may have lost commits.
 	Started time.Time
 	// Clock is the server's time.
@@ -32,6 +34,10 @@ type Survey struct {
 	LedgerVersion int64
 	// Settings are those that the ledger was installed with.
 	Settings Settings
+	// Registered says that the ledger was installed in this database, and is no copy of one.
+	Registered bool
+	// OtherLedger is another database of the server whose ledger has roles with the same prefix; "" = none.
+	OtherLedger string
 	// Exposures are settings of the server, such as "pg_stat_statements.track = all", that have it keep the verifiers of rotations.
 	Exposures []string
 	// Problem is what in the management table keeps every rotation from it, in one sentence with the statement that mends it; "" = nothing that

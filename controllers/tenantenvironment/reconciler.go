@@ -4,7 +4,6 @@ package tenantenvironment
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -99,6 +98,9 @@ func (r *Reconciler) inspect(ctx context.Context, environment *v1alpha1.TenantEn
 	if err := checkServer(environment, survey); err != nil {
 		return survey, remade, err
 	}
+	if err := r.checkTwins(ctx, environment); err != nil {
+		return survey, remade, err
+	}
 	if err := checkTable(survey); err != nil {
 		return survey, remade, err
 	}
@@ -127,22 +129,6 @@ func (e *invalidSpecError) Error() string { return e.fact }
 func checkSpec(environment *v1alpha1.TenantEnvironment) error {
 	if _, err := metav1.LabelSelectorAsSelector(environment.Spec.AllowedNamespaces.Selector); err != nil {
 		return &invalidSpecError{"spec.allowedNamespaces.selector can not be used: " + err.Error()}
-	}
-	return nil
-}
-
-// errLedgerOld and errLedgerElsewhere: the ledger that is installed is not the one that this environment needs.
-var (
-	errLedgerOld       = errors.New("the installed ledger is too old")
-	errLedgerElsewhere = errors.New("the ledger was installed for other names")
-)
-
-func checkLedger(environment *v1alpha1.TenantEnvironment, survey postgres.Survey) error {
-	if survey.LedgerVersion < postgres.LedgerVersion {
-		return errLedgerOld
-	}
-	if survey.Settings != LedgerSettings(environment) {
-		return errLedgerElsewhere
 	}
 	return nil
 }

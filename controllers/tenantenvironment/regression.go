@@ -35,7 +35,7 @@ func checkServer(environment *v1alpha1.TenantEnvironment, survey postgres.Survey
 		}
 		meta.RemoveStatusCondition(&status.Conditions, condition.Type) // the server is acknowledged, and not what it may have lost
 	}
-	status.SystemIdentifier = survey.SystemIdentifier
+	status.SystemIdentifier, status.Database = survey.SystemIdentifier, survey.Database
 	return nil
 }
 

@@ -81,7 +81,10 @@ func explain(environment *v1alpha1.TenantEnvironment, namespace string, survey p
 	var invalid *invalidSpecError
 	var changed *serverChangedError
 	var table *unusableTableError
+	var conflict *ledgerConflictError
 	switch {
+	case errors.As(err, &conflict):
+		return v1alpha1.ReasonLedgerConflict, fmt.Sprintf("%s. %s %s", conflict.fact, waits, conflict.remedy), v1alpha1.StalledCondition
 	case errors.As(err, &table):
 		return v1alpha1.ReasonTableNotUsable, fmt.Sprintf("%s %s", table.problem, waits), v1alpha1.ReconcilingCondition
 	case errors.As(err, &changed):
@@ -96,6 +99,9 @@ func explain(environment *v1alpha1.TenantEnvironment, namespace string, survey p
 			survey.LedgerVersion, postgres.LedgerVersion, waits, install), v1alpha1.ReconcilingCondition
 	case errors.Is(err, errLedgerElsewhere):
 		return v1alpha1.ReasonLedgerOutdated, fmt.Sprintf("The ledger in PostgreSQL was installed for other names than spec.management and spec.naming have. %s %s", waits, install), v1alpha1.ReconcilingCondition
+	case errors.Is(err, errLedgerCopied):
+		return v1alpha1.ReasonLedgerOutdated, fmt.Sprintf("The ledger in database %s was copied there, and not installed. %s %s",
+			survey.Database, waits, install), v1alpha1.ReconcilingCondition
 	}
 	return explainFailure(environment, namespace, install, waits, err)
 }

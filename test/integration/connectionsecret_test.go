@@ -273,11 +273,10 @@ func TestDeletionWithASecretAlone(t *testing.T) {
 // of it: it is closed at the end of the grace period.
 func TestConnectionSecretUnderOverlap(t *testing.T) {
 	t.Parallel()
-	x := newTenant(t)
+	e := newEnvironment(t, "pods")
+	x := newTenantIn(t, e)
 	prepare(x)
-	environment := "pods-" + x.Short
-	copyEnvironment(t, environment, "fly-sandbox")
-	x.Apply("environmentRef: {name: "+environment+"}", deliversTo(x), overlap, "rotationGeneration: 1")
+	x.Apply(deliversTo(x), overlap, "rotationGeneration: 1")
 	require.Eventually(t, func() bool { return x.Get().Condition("Reconciling").Reason == "Retiring" }, time.Minute, 100*time.Millisecond)
 	x.Poke()
 	require.Equal(t, map[string]int{"rolled": 1}, x.Rows())
@@ -286,7 +285,7 @@ func TestConnectionSecretUnderOverlap(t *testing.T) {
 	requireAccepted(t, secretURL(t, x))
 	requireAccepted(t, x.InitialURL())
 
-	kubectl(t, "", "patch", "tenv", environment, "--type=merge", "-p", `{"spec":{"rotation":{"overlapGracePeriod":"0s"}}}`)
+	kubectl(t, "", "patch", "tenv", e.Name, "--type=merge", "-p", `{"spec":{"rotation":{"overlapGracePeriod":"0s"}}}`)
 	x.WaitReady()
 	requireAccepted(t, secretURL(t, x))
 	_, err := platform.Login(x.InitialURL())

@@ -9,8 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
-
-	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
 // What an app's URL has besides its login and its address cannot be read at Fly: before the first rotation it is said what will be written, and
@@ -71,13 +69,11 @@ func address(t *testing.T, text string) string {
 // as they are; a change that works goes on to all of them.
 func TestAChangedAddressIsProvedByOneTenant(t *testing.T) {
 	t.Parallel()
-	e, server := platform.NewServer(t, "moved")
-	e.Install(t, server)
+	e := newEnvironment(t, "moved")
 	tenants := make([]tenant, 3)
 	for i := range tenants {
-		tenants[i] = platform.NewTenantIn(t, e, "started")
+		tenants[i] = newTenantIn(t, e, "started")
 		tenants[i].Apply("rotation: {strategy: InPlace}", "rotationGeneration: 1")
-		t.Cleanup(tenants[i].Delete)
 	}
 	for _, x := range tenants {
 		x.WaitReady()

@@ -26,8 +26,9 @@ var (
 	kubectl         = harness.Kubectl
 	admin           = platform.Admin
 	newTenant       = platform.NewTenant
+	newTenantIn     = platform.NewTenantIn
 	newRow          = platform.NewRow
-	copyEnvironment = platform.CopyEnvironment
+	newEnvironment  = platform.NewEnvironment
 	requireAccepted = platform.RequireAccepted
 	requireRefused  = platform.RequireRefused
 )

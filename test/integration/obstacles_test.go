@@ -3,7 +3,6 @@ package integration
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,18 +52,14 @@ func TestObstacles(t *testing.T) {
 			return x, nil, x.Bind
 		}},
 		{"EnvironmentNotFound", []string{"TenantEnvironment nowhere-", "does not exist. Nothing was changed. Create it, or write one that exists: kubectl get tenv"}, func(t *testing.T) (tenant, []string, func()) {
-			x := newTenant(t, "stopped")
-			name := "nowhere-" + x.Short
-			return x, []string{"environmentRef: {name: " + name + "}"}, func() { copyEnvironment(t, name, "fly-sandbox") }
+			e, server := platform.NewServer(t, "nowhere")
+			manifest := e.Manifest(t)
+			e.Prepare(t, server, manifest)
+			return newTenantIn(t, e, "stopped"), nil, func() { e.Create(t, manifest) }
 		}},
 		{"AuthenticationFailed", []string{"Fly token rejected (401). Nothing was changed. Replace key token in Secret tcred-system/fly-"}, func(t *testing.T) (tenant, []string, func()) {
-			x := newTenant(t, "stopped")
-			name := "fly-" + x.Short
-			kubectl(t, "", "-n", "tcred-system", "create", "secret", "generic", name, "--from-literal=token=expiredtokenexpiredtokenexpired")
-			copyEnvironment(t, name, name)
-			return x, []string{"environmentRef: {name: " + name + "}"}, func() {
-				kubectl(t, `{"stringData":{"token":"`+os.Getenv("FLY_API_TOKEN")+`"}}`, "-n", "tcred-system", "patch", "secret", name, "--patch-file=/dev/stdin")
-			}
+			e, mend := platform.NewEnvironmentWithoutToken(t, "fly")
+			return newTenantIn(t, e, "stopped"), nil, mend
 		}},
 		{"ConnectionFailed", []string{"503", "Nothing was changed."}, func(t *testing.T) (tenant, []string, func()) {
 			x := newTenant(t, "stopped")

@@ -11,8 +11,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
-
-	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
 const (
@@ -72,7 +70,7 @@ func activeLogin(t *testing.T, x tenant) string {
 func requireOneLogin(t *testing.T, x tenant) {
 	t.Helper()
 	requireAccepted(t, x.URL())
-	connection := platform.Sandbox().Connect(t)
+	connection := x.Connect()
 	defer connection.Close(context.Background())
 	rows, err := connection.Query(context.Background(), "SELECT rolname FROM pg_authid WHERE rolname = ANY ($1) AND (rolcanlogin OR rolpassword IS NOT NULL)",
 		[]string{x.Role(), x.Role() + "_b"})
@@ -310,21 +308,19 @@ func unfinished(x tenant) map[string]int {
 // and then his session is ended.
 func TestOverlapGracePeriod(t *testing.T) {
 	t.Parallel()
-	x := newTenant(t, "stopped")
+	e := newEnvironment(t, "grace")
+	x := newTenantIn(t, e, "stopped")
 	prepare(x)
-	environment := "grace-" + x.Short
-	copyEnvironment(t, environment, "fly-sandbox")
 	grace := func(period string) {
-		kubectl(t, "", "patch", "tenv", environment, "--type=merge", "-p", `{"spec":{"rotation":{"overlapGracePeriod":"`+period+`"}}}`)
+		kubectl(t, "", "patch", "tenv", e.Name, "--type=merge", "-p", `{"spec":{"rotation":{"overlapGracePeriod":"`+period+`"}}}`)
 	}
 	grace("1h")
-	spec := []string{"environmentRef: {name: " + environment + "}", overlap}
-	x.Apply(spec...)
+	x.Apply(overlap)
 	x.WaitReady()
 	former := x.URL()
 	leaves, err := pgx.Connect(t.Context(), former)
 	require.NoError(t, err)
-	x.Apply(append(spec, "rotationGeneration: 1")...)
+	x.Apply(overlap, "rotationGeneration: 1")
 	retiring(t, x)
 	requireAccepted(t, former)
 	require.NoError(t, leaves.Close(t.Context()))
@@ -333,7 +329,7 @@ func TestOverlapGracePeriod(t *testing.T) {
 
 	former = x.URL()
 	stays := session(t, former)
-	x.Apply(append(spec, "rotationGeneration: 2")...)
+	x.Apply(overlap, "rotationGeneration: 2")
 	retiring(t, x)
 	require.Contains(t, x.Get().Condition("Ready").Message, "or 1h after the last Machine has moved")
 	requireAccepted(t, former)

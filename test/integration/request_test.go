@@ -9,8 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
-
-	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
 // A request is done once, however often it is sent, and the status says who asked and why.
@@ -45,24 +43,22 @@ func TestRequestRotatesOnce(t *testing.T) {
 // Who asks by a request gets the next slot of the environment, however many have waited for it before.
 func TestARequestIsFirstInTheQueue(t *testing.T) {
 	t.Parallel()
-	holder, requested := newTenant(t, "started", "started"), newTenant(t, "stopped")
-	narrow := "environmentRef: {name: narrow-" + holder.Short + "}"
-	copyEnvironment(t, "narrow-"+holder.Short, "fly-sandbox")
-	kubectl(t, "", "patch", "tenv", "narrow-"+holder.Short, "--type=merge", "-p", `{"spec":{"maxConcurrent":1}}`)
-	requested.Apply(narrow)
+	narrow := newEnvironment(t, "narrow", "maxConcurrent: 1")
+	holder, requested := newTenantIn(t, narrow, "started", "started"), newTenantIn(t, narrow, "stopped")
+	requested.Apply()
 	requested.WaitReady()
 
-	holder.Apply(narrow, "rotationGeneration: 1")
+	holder.Apply("rotationGeneration: 1")
 	require.Eventually(t, func() bool { return moved(holder) == 1 }, time.Minute, 20*time.Millisecond)
 	leaseMachines(t, holder, 600) // the rollout waits, and keeps its slot
 	var raised []tenant
 	for range 4 {
-		x := newTenant(t, "stopped")
-		x.Apply(narrow, "rotationGeneration: 1")
+		x := newTenantIn(t, narrow, "stopped")
+		x.Apply("rotationGeneration: 1")
 		x.WaitReason("Progressing")
 		raised = append(raised, x)
 	}
-	requested.Apply(narrow, `rotationRequest: {replacesRevision: 0, reason: "laptop lost"}`)
+	requested.Apply(`rotationRequest: {replacesRevision: 0, reason: "laptop lost"}`)
 	requested.WaitReason("Progressing")
 	require.Equal(t, map[string]int{"committed": 1}, holder.Rows(), "the only slot")
 
@@ -86,7 +82,7 @@ func leaseMachines(t *testing.T, x tenant, seconds int) {
 // committed is when the tenant's only rotation was committed.
 func committed(t *testing.T, x tenant) (at time.Time) {
 	t.Helper()
-	connection := platform.Sandbox().Connect(t)
+	connection := x.Connect()
 	defer connection.Close(context.Background())
 	require.NoError(t, connection.QueryRow(context.Background(), "SELECT committed_at FROM tenant_credentials.rotations WHERE tenant_id = $1", x.ID).Scan(&at))
 	return at
@@ -144,7 +140,7 @@ func authenticationTimePasses(t *testing.T, x tenant) {
 // closedFirst says that nothing of before was left when the tenant's newest rotation was committed.
 func closedFirst(t *testing.T, x tenant) (is bool) {
 	t.Helper()
-	connection := platform.Sandbox().Connect(t)
+	connection := x.Connect()
 	defer connection.Close(context.Background())
 	require.NoError(t, connection.QueryRow(context.Background(),
 		"SELECT closed_at < quiet_at AND quiet_at < committed_at FROM tenant_credentials.rotations WHERE tenant_id = $1 ORDER BY revision DESC LIMIT 1", x.ID).Scan(&is))

@@ -140,13 +140,11 @@ func TestChangedVariableRotates(t *testing.T) {
 // DATABASE_URL.
 func TestEditedEnvironmentReachesItsTenants(t *testing.T) {
 	t.Parallel()
-	x := newTenant(t, "stopped")
-	environment := "edited-" + x.Short
-	copyEnvironment(t, environment, "fly-sandbox")
-	edit := func(patch string) { kubectl(t, "", "patch", "tenv", environment, "--type=merge", "-p", patch) }
+	e := newEnvironment(t, "edited")
+	x := newTenantIn(t, e, "stopped")
+	edit := func(patch string) { kubectl(t, "", "patch", "tenv", e.Name, "--type=merge", "-p", patch) }
 	edit(`{"spec":{"allowedNamespaces":{"selector":{"matchLabels":{"example.com/environment":"elsewhere"}}}}}`)
-	spec := []string{"environmentRef: {name: " + environment + "}", "rotationGeneration: 1"}
-	x.Apply(spec...)
+	x.Apply("rotationGeneration: 1")
 	x.WaitReason("NamespaceNotAllowed")
 	require.Empty(t, x.Rows())
 
@@ -158,7 +156,7 @@ func TestEditedEnvironmentReachesItsTenants(t *testing.T) {
 	require.Eventually(t, delivered(2), time.Minute, 100*time.Millisecond, "the new address was not delivered")
 	require.Contains(t, x.URL(), "@localhost:")
 	requireAccepted(t, x.URL())
-	edit(`{"spec":{"postgres":{"internal":{"host":"127.0.0.1"}}}}`) // where the checker knows the server
+	edit(`{"spec":{"postgres":{"internal":{"host":"127.0.0.1"}}}}`)
 	require.Eventually(t, delivered(3), time.Minute, 100*time.Millisecond, "the former address was not delivered")
 	x.WaitReady()
 }

@@ -18,12 +18,10 @@ import (
 // closes the former login.
 func TestStagedWaitsForTheUsersDeploy(t *testing.T) {
 	t.Parallel()
-	x := newTenant(t, "started", "started", "stopped")
-	environment := "staged-" + x.Short
-	copyEnvironment(t, environment, "fly-sandbox")
-	kubectl(t, "", "patch", "tenv", environment, "--type=merge", "-p", `{"spec":{"rotation":{"overlapGracePeriod":"2s"}}}`)
+	e := newEnvironment(t, "staged", `rotation: {overlapGracePeriod: "2s"}`)
+	x := newTenantIn(t, e, "started", "started", "stopped")
 	ask := func(more ...string) {
-		x.Apply(append(more, "environmentRef: {name: "+environment+"}", "delivery: {fly: {rolloutPolicy: Staged}}")...)
+		x.Apply(append(more, "delivery: {fly: {rolloutPolicy: Staged}}")...)
 	}
 	ask("rotationGeneration: 1")
 	x.WaitReason("InvalidSpec")

@@ -32,6 +32,28 @@ func NewServer(t *testing.T, name string) (Environment, *pgserver.Server) {
 	return e, server
 }
 
+// NewEnvironment is NewServer and Install in one.
+func NewEnvironment(t *testing.T, name string, spec ...string) Environment {
+	t.Helper()
+	e, server := NewServer(t, name)
+	e.Install(t, server, spec...)
+	return e
+}
+
+// NewEnvironmentWithoutToken is NewEnvironment with a token that Fly refuses, until mend is called.
+func NewEnvironmentWithoutToken(t *testing.T, name string) (e Environment, mend func()) {
+	t.Helper()
+	e, server := NewServer(t, name)
+	secret := e.Name + "-token"
+	harness.Kubectl(t, "", "-n", "tcred-system", "create", "secret", "generic", secret, "--from-literal=token=expiredtokenexpiredtokenexpired")
+	manifest := strings.Replace(e.Manifest(t), "name: fly-sandbox", "name: "+secret, 1)
+	e.Prepare(t, server, manifest)
+	e.Create(t, manifest)
+	return e, func() {
+		harness.Kubectl(t, `{"stringData":{"token":"`+os.Getenv("FLY_API_TOKEN")+`"}}`, "-n", "tcred-system", "patch", "secret", secret, "--patch-file=/dev/stdin")
+	}
+}
+
 // Exec runs a statement as the superuser.
 func (e Environment) Exec(t *testing.T, statement string) {
 	t.Helper()
@@ -45,20 +67,44 @@ func (e Environment) Exec(t *testing.T, statement string) {
 // by e.Port. spec is what the TenantEnvironment has besides what sandbox has, a line each.
 func (e Environment) Install(t *testing.T, server *pgserver.Server, spec ...string) {
 	t.Helper()
+	manifest := e.Manifest(t, spec...)
+	e.Prepare(t, server, manifest)
+	e.Create(t, manifest)
+	e.WaitFor(t, "Ready", "True")
+}
+
+// Manifest is the TenantEnvironment; spec is as for Install.
+func (e Environment) Manifest(t *testing.T, spec ...string) string {
+	t.Helper()
 	sample, err := os.ReadFile(filepath.Join(os.Getenv("PLAYGROUND_DIR"), "environment-sandbox.yaml"))
 	require.NoError(t, err)
-	manifest := strings.NewReplacer("name: sandbox\n", "name: "+e.Name+"\n", "name: postgres-sandbox", "name: "+e.Name,
+	return strings.NewReplacer("name: sandbox\n", "name: "+e.Name+"\n", "name: postgres-sandbox", "name: "+e.Name,
 		"port: "+os.Getenv("PGPORT"), "port: "+e.Port, "spec:\n", strings.Join(append([]string{"spec:"}, spec...), "\n  ")+"\n").Replace(string(sample))
-	install := exec.Command(filepath.Join(harness.Repository, "bin", "manager"), "install-sql", "--environment", "-", "--operator-login", "tcred_operator")
-	install.Env = append(os.Environ(), "DATABASE_URL="+e.URL)
-	install.Stdin = strings.NewReader(manifest)
-	output, err := install.CombinedOutput()
-	require.NoError(t, err, "%s", output)
+}
+
+// Prepare installs the ledger for a manifest and writes the Secret that it names.
+func (e Environment) Prepare(t *testing.T, server *pgserver.Server, manifest string) {
+	t.Helper()
+	output, err := InstallSQL(e.URL, manifest)
+	require.NoError(t, err, output)
 	url := strings.Replace(server.URL("tcred_operator", "operator", "platform"), ":"+strconv.Itoa(server.Port)+"/", ":"+e.Port+"/", 1)
 	harness.Kubectl(t, "", "-n", "tcred-system", "create", "secret", "generic", e.Name, "--from-literal=url="+url)
+}
+
+// InstallSQL runs what the README has a DBA run, and returns its output.
+func InstallSQL(dbaURL, manifest string) (string, error) {
+	install := exec.Command(filepath.Join(harness.Repository, "bin", "manager"), "install-sql", "--environment", "-", "--operator-login", "tcred_operator")
+	install.Env = append(os.Environ(), "DATABASE_URL="+dbaURL)
+	install.Stdin = strings.NewReader(manifest)
+	output, err := install.CombinedOutput()
+	return string(output), err
+}
+
+// Create applies the TenantEnvironment, until the test ends.
+func (e Environment) Create(t *testing.T, manifest string) {
+	t.Helper()
 	harness.Kubectl(t, manifest, "apply", "-f", "-")
-	t.Cleanup(func() { harness.Kubectl(t, "", "delete", "tenv", e.Name) })
-	e.WaitFor(t, "Ready", "True")
+	t.Cleanup(func() { harness.Kubectl(t, "", "delete", "tenv", e.Name, "--ignore-not-found") })
 }
 
 // WaitFor waits until a condition of the TenantEnvironment has a status, and returns its message.

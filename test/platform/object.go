@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,7 +39,7 @@ func (x Tenant) Apply(more ...string) {
 // Delete deletes the object and waits until it is gone.
 func (x Tenant) Delete() {
 	x.t.Helper()
-	harness.Kubectl(x.t, "", "-n", "tenants-sandbox", "delete", "tcred", x.Name, "--timeout=120s")
+	harness.Kubectl(x.t, "", "-n", "tenants-sandbox", "delete", "tcred", x.Name, "--ignore-not-found", "--timeout=120s")
 }
 
 // WaitReady waits as a pipeline does.
@@ -125,13 +124,4 @@ func (x Tenant) Looks() int {
 		}
 	}
 	return count
-}
-
-// CopyEnvironment makes an environment like sandbox, with a Fly token from another Secret.
-func CopyEnvironment(t *testing.T, name, tokenSecret string) {
-	t.Helper()
-	manifest, err := os.ReadFile(os.Getenv("PLAYGROUND_DIR") + "/environment-sandbox.yaml")
-	require.NoError(t, err)
-	text := strings.Replace(string(manifest), "name: sandbox\n", "name: "+name+"\n", 1)
-	harness.Kubectl(t, strings.Replace(text, "name: fly-sandbox", "name: "+tokenSecret, 1), "apply", "-f", "-")
 }

@@ -57,11 +57,18 @@ func (x Tenant) App() string { return "sp-" + x.Short }
 // NewTenant makes a row, a role and a database in sandbox, and an app with a Machine in each of the states; without any, no app.
 func NewTenant(t *testing.T, machines ...string) Tenant {
 	t.Helper()
-	return NewTenantIn(t, Sandbox(), machines...)
+	return newTenantIn(t, Sandbox(), machines...)
 }
 
-// NewTenantIn is NewTenant in another environment.
+// NewTenantIn is NewTenant in another environment, which ends with the test, and the tenant's object with it.
 func NewTenantIn(t *testing.T, e Environment, machines ...string) Tenant {
+	t.Helper()
+	x := newTenantIn(t, e, machines...)
+	t.Cleanup(x.Delete)
+	return x
+}
+
+func newTenantIn(t *testing.T, e Environment, machines ...string) Tenant {
 	t.Helper()
 	id := uuid.NewString()
 	x := Tenant{t: t, environment: e, ID: id, Name: "t-" + id[:8], Short: id[:8]}
@@ -131,10 +138,16 @@ func (x Tenant) AddBusyMachine() {
 // SQL runs a statement as the server's superuser.
 func (x Tenant) SQL(statement string) {
 	x.t.Helper()
-	connection := x.environment.Connect(x.t)
+	connection := x.Connect()
 	defer connection.Close(context.Background())
 	_, err := connection.Exec(context.Background(), statement)
 	require.NoError(x.t, err)
+}
+
+// Connect connects to the tenant's platform as its superuser.
+func (x Tenant) Connect() *pgx.Conn {
+	x.t.Helper()
+	return x.environment.Connect(x.t)
 }
 
 // Connect connects to the database as its superuser.
@@ -148,7 +161,7 @@ func (e Environment) Connect(t *testing.T) *pgx.Conn {
 // Rows counts the tenant's ledger rows by state.
 func (x Tenant) Rows() map[string]int {
 	x.t.Helper()
-	connection := x.environment.Connect(x.t)
+	connection := x.Connect()
 	defer connection.Close(context.Background())
 	found, err := connection.Query(context.Background(), "SELECT state, count(*)::int FROM tenant_credentials.rotations WHERE tenant_id = $1 GROUP BY 1", x.ID)
 	require.NoError(x.t, err)
@@ -163,7 +176,7 @@ func (x Tenant) Rows() map[string]int {
 // Hashes returns the role's verifier and the stored hash.
 func (x Tenant) Hashes() (verifier, hash string) {
 	x.t.Helper()
-	connection := x.environment.Connect(x.t)
+	connection := x.Connect()
 	defer connection.Close(context.Background())
 	err := connection.QueryRow(context.Background(), "SELECT a.rolpassword, t.password_hash FROM pg_authid a, management.tenants t WHERE a.rolname = $1 AND t.id = $2",
 		x.Role(), x.ID).Scan(&verifier, &hash)

@@ -104,13 +104,11 @@ var failures = map[string]func(t *testing.T, x tenant){
 		x.Fault(`{"route":"POST /graphql","mode":"drop-response","count":-1}`)
 	},
 	"the token is wrong": func(t *testing.T, x tenant) {
-		name := "fly-" + x.Short
-		harness.Kubectl(t, "", "-n", "tcred-system", "create", "secret", "generic", name, "--from-literal=token=expiredtokenexpiredtokenexpired")
-		platform.CopyEnvironment(t, name, name)
-		twin := platform.NewTenant(t, "stopped")
-		twin.Apply("environmentRef: {name: "+name+"}", "rotationGeneration: 1")
+		e, mend := platform.NewEnvironmentWithoutToken(t, "fly")
+		twin := platform.NewTenantIn(t, e, "stopped")
+		twin.Apply("rotationGeneration: 1")
 		twin.WaitReason("AuthenticationFailed")
-		harness.Kubectl(t, `{"stringData":{"token":"`+os.Getenv("FLY_API_TOKEN")+`"}}`, "-n", "tcred-system", "patch", "secret", name, "--patch-file=/dev/stdin")
+		mend()
 		twin.WaitReady()
 	},
 	"a trigger raises, and says what it was given": func(t *testing.T, x tenant) {

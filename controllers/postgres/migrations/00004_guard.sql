@@ -43,7 +43,7 @@ begin
 end
 $$;
 
--- Whose login it is, where it is not a tenant's: the operator's, or the platform's own; null = neither. A name with the tenants' prefix does
+-- Whose login it is, where it is not a tenant's: the operator's, the ledger's, or the platform's own; null = neither. A name with the tenants' prefix does
 -- not make it one.
 create function tenant_credentials.privileged_login(candidate oid) returns text
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
@@ -52,6 +52,9 @@ declare
 begin
   if has_function_privilege(candidate, 'tenant_credentials.stage(uuid, text, bigint, text, bytea, text, boolean)', 'EXECUTE') then
     return 'may call the operator''s functions';
+  end if;
+  if exists (select from pg_roles r where r.oid = candidate and r.rolname in ('tenant_credentials_owner', 'tenant_credentials_hash')) then
+    return 'belongs to the ledger';
   end if;
   select * into s from settings;
   return (

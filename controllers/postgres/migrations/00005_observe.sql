@@ -121,19 +121,43 @@ begin
 end
 $$;
 
--- What the server says about itself.
+-- A ledger stands in one database, and the roles that it has belong to the server: no two ledgers of a server may have the same ones. Which
+-- ledger has which roles is recorded as a setting of tenant_credentials_owner for the ledger's database. All databases see that, and neither
+-- a copy of a database nor a dump of it takes it along.
+create function tenant_credentials.registrations() returns table (database name, role_prefix text)
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return query
+    select d.datname, substr(c, strpos(c, '=') + 1)
+      from pg_db_role_setting p join pg_database d on d.oid = p.setdatabase join pg_roles r on r.oid = p.setrole cross join unnest(p.setconfig) c
+     where r.rolname = 'tenant_credentials_owner' and split_part(c, '=', 1) = 'tenant_credentials.role_prefix';
+end
+$$;
+
+-- Another database whose ledger has roles that begin so; null = none.
+create function tenant_credentials.other_ledger(prefix text) returns text
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return (select min(r.database::text) from registrations() r
+           where r.database <> current_database() and (starts_with(r.role_prefix, prefix) or starts_with(prefix, r.role_prefix)));
+end
+$$;
+
+-- What the server says about itself. registered: the ledger was installed in this database, and is no copy; other_ledger has its roles, too.
 create function tenant_credentials.survey()
-returns table (server_version text, system_identifier text, started timestamptz, clock timestamptz, ledger_version bigint, settings jsonb, exposures text[],
-               problem text)
+returns table (server_version text, system_identifier text, database text, started timestamptz, clock timestamptz, ledger_version bigint, settings jsonb,
+               registered boolean, other_ledger text, exposures text[], problem text)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 begin
   perform own_statement();
   return query
-    select current_setting('server_version'), (select c.system_identifier::text from pg_control_system() c),
+    select current_setting('server_version'), (select c.system_identifier::text from pg_control_system() c), current_database()::text,
            pg_postmaster_start_time(), clock_timestamp(),
            (select coalesce(max(g.version_id), 0) from tenant_credentials.goose_db_version g where g.is_applied),
-           (select to_jsonb(s) from tenant_credentials.settings s), exposures(), management_problem();
+           (select to_jsonb(s) from tenant_credentials.settings s),
+           exists (select from registrations() r join tenant_credentials.settings s on s.role_prefix = r.role_prefix where r.database = current_database()),
+           (select other_ledger(s.role_prefix) from tenant_credentials.settings s), exposures(), management_problem();
 end
 $$;
 

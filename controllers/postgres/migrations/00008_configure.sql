@@ -104,6 +104,7 @@ language plpgsql set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   login pg_roles;
   tenant record;
+  other text;
 begin
   select * into login from pg_roles r where r.rolname = operator_login;
   if login.rolname is null then
@@ -115,6 +116,14 @@ begin
   if starts_with(operator_login, role_prefix) then
     raise exception using errcode = 'TC021', message = format('Role %I, the operator''s login, begins with %L as the tenants'' roles do: give it another name.', operator_login, role_prefix);
   end if;
+  lock table pg_db_role_setting in share row exclusive mode; -- of two installations in two databases the second one sees the first
+  other := other_ledger(role_prefix);
+  if other is not null then
+    raise exception using errcode = 'TC023', message = format('Database %I of this server has a ledger for roles that begin with %L, too, and a role has one '
+      'password. Choose another spec.naming.rolePrefix; or, once that ledger is not used any more: ALTER ROLE tenant_credentials_owner IN DATABASE %1$I '
+      'RESET tenant_credentials.role_prefix', other, role_prefix);
+  end if;
+  execute format('alter role tenant_credentials_owner in database %I set tenant_credentials.role_prefix to %L', current_database(), role_prefix);
 
   insert into settings as s values (true, management_schema, management_table, column_id, column_password_hash, column_role,
       column_database, column_fly_app, role_prefix, database_prefix, fly_app_prefix)

@@ -62,11 +62,11 @@ func TestIntruderWritesTheFinalizerOnARestingObject(t *testing.T) {
 // A claim moves between clusters by the platform team's word alone.
 func TestIntruderTakesOverAnotherClustersClaim(t *testing.T) {
 	enter(t)
-	x := newTenant(t, "stopped")
-	environment := "moved-" + x.Short
-	platform.CopyEnvironment(t, environment, "fly-sandbox")
+	e := platform.NewEnvironment(t, "moved")
+	environment := e.Name
+	x := platform.NewTenantIn(t, e, "stopped")
 	x.SQL("INSERT INTO tenant_credentials.claims (tenant_id, role, database, fly_app, uid, cluster, environment, namespace, name, generation, verifier_digest, hash_digest, adopted_at)" +
-		" SELECT '" + x.ID + "', '" + x.Role() + "', 'site_" + x.Short + "', '" + x.App() + "', 'uid-there', 'cluster-there', 'sandbox', 'there', 'there', 0," +
+		" SELECT '" + x.ID + "', '" + x.Role() + "', 'site_" + x.Short + "', '" + x.App() + "', 'uid-there', 'cluster-there', '" + environment + "', 'there', 'there', 0," +
 		" sha256(convert_to(rolpassword, 'UTF8')), sha256(convert_to(rolpassword, 'UTF8')), now() FROM pg_authid WHERE rolname = '" + x.Role() + "'")
 	before := factsOf(t, x)
 	o := object{t, insider, home, x.Name}

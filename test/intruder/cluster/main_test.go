@@ -108,17 +108,11 @@ func factsOf(t *testing.T, x tenant) facts {
 	t.Helper()
 	f := facts{URL: x.URL(), Rows: x.Rows()}
 	f.Verifier, f.Hash = x.Hashes()
-	f.Claims = ask(t, "SELECT coalesce(string_agg(uid || ' ' || namespace, ','), '') FROM tenant_credentials.claims WHERE tenant_id = '"+x.ID+"'")
-	return f
-}
-
-// ask reads one text from the management database.
-func ask(t *testing.T, query string) (answer string) {
-	t.Helper()
-	connection := platform.Sandbox().Connect(t)
+	connection := x.Connect()
 	defer connection.Close(context.Background())
-	require.NoError(t, connection.QueryRow(context.Background(), query).Scan(&answer))
-	return answer
+	require.NoError(t, connection.QueryRow(context.Background(),
+		"SELECT coalesce(string_agg(uid || ' ' || namespace, ','), '') FROM tenant_credentials.claims WHERE tenant_id = $1", x.ID).Scan(&f.Claims))
+	return f
 }
 
 // object is a TenantCredential in a namespace of the attacker's choice.

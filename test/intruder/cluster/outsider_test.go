@@ -94,11 +94,12 @@ func TestIntruderLearnsNothing(t *testing.T) {
 	})
 	t.Run("how the environment is", func(t *testing.T) {
 		t.Parallel()
-		platform.CopyEnvironment(t, "broken-for-intruders", "no-such-secret")
+		broken := platform.Sandbox()
+		broken.Name = "broken-for-intruders"
+		broken.Create(t, broken.Manifest(t)) // its login Secret is missing
 		o := object{t, outsider, evil, "nosy-environment"}
 		o.apply(o.manifest("00000000-0000-4000-8000-00000000abcd", nil, "environmentRef: {name: broken-for-intruders}"))
 		o.waitReason("NamespaceNotAllowed")
-		kubectl(t, "", "delete", "tenv", "broken-for-intruders")
 	})
 }
 

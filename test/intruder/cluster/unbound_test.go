@@ -77,20 +77,18 @@ func TestIntruderAfterTheBindingIsGone(t *testing.T) {
 	}
 	t.Run("the environment accepts it no more", func(t *testing.T) {
 		t.Parallel()
-		x := newTenant(t, "stopped")
-		environment := "narrowed-" + x.Short
-		platform.CopyEnvironment(t, environment, "fly-sandbox")
-		x.Apply("environmentRef: {name: "+environment+"}", generation(1))
+		e := platform.NewEnvironment(t, "narrowed")
+		x := platform.NewTenantIn(t, e, "stopped")
+		x.Apply(generation(1))
 		x.WaitReady()
 		before := factsOf(t, x)
-		kubectl(t, "", "patch", "tenv", environment, "--type=merge", "-p", `{"spec":{"allowedNamespaces":{"selector":{"matchLabels":{"example.com/environment":"nowhere"}}}}}`)
+		kubectl(t, "", "patch", "tenv", e.Name, "--type=merge", "-p", `{"spec":{"allowedNamespaces":{"selector":{"matchLabels":{"example.com/environment":"nowhere"}}}}}`)
 		x.WaitReason("NamespaceNotAllowed")
 		asObject(t, x).patch(forged(`{"rotationGeneration":2}`))
 		asObject(t, x).poke()
 		x.WaitReason("NamespaceNotAllowed")
 		require.Equal(t, before, factsOf(t, x))
 		x.Delete()
-		kubectl(t, "", "delete", "tenv", environment)
 	})
 }
 

@@ -70,6 +70,7 @@ type fixture struct {
 	version          string
 	pg               *pgserver.Server
 	database         string
+	prefix           string // of its roles: the platforms share a server
 	operatorLogin    string
 	operatorPassword string
 	dba              *pgx.Conn
@@ -85,12 +86,29 @@ func onEachVersion(t *testing.T, test func(t *testing.T, f *fixture)) {
 	}
 }
 
+// onServersOfTheirOwn is onEachVersion with the prefix that roles have by default, which the ledger's own roles have, too.
+func onServersOfTheirOwn(t *testing.T, test func(t *testing.T, f *fixture)) {
+	t.Helper()
+	for _, version := range versions {
+		t.Run(version, func(t *testing.T) {
+			pg, err := pgserver.Start(t.Context(), pgserver.Options{Version: version})
+			require.NoError(t, err)
+			t.Cleanup(pg.Stop)
+			test(t, newPlatform(t, version, pg, "tenant_"))
+		})
+	}
+}
+
 func newFixture(t testing.TB, version string) *fixture {
 	t.Helper()
-	pg := sharedServer(t, version)
+	return newPlatform(t, version, sharedServer(t, version), "tenant_"+strings.ToLower(rand.Text()[:8])+"_")
+}
+
+func newPlatform(t testing.TB, version string, pg *pgserver.Server, prefix string) *fixture {
+	t.Helper()
 	suffix := strings.ToLower(rand.Text()[:8])
 	f := &fixture{
-		t: t, version: version, pg: pg, database: "platform_" + suffix,
+		t: t, version: version, pg: pg, database: "platform_" + suffix, prefix: prefix,
 		operatorLogin: "operator_" + suffix, operatorPassword: rand.Text(), passwords: map[string]string{},
 	}
 	f.asRoot("create database " + f.database)
@@ -133,7 +151,7 @@ func (f *fixture) installation() postgres.Installation {
 	return postgres.Installation{OperatorLogin: f.operatorLogin, Settings: postgres.Settings{
 		Schema: "management", Table: "tenants", ColumnID: "id", ColumnPasswordHash: "password_hash",
 		ColumnRole: "db_role", ColumnDatabase: "db_name", ColumnFlyApp: "fly_app",
-		RolePrefix: "tenant_", DatabasePrefix: "site_", FlyAppPrefix: "sp-",
+		RolePrefix: f.prefix, DatabasePrefix: "site_", FlyAppPrefix: "sp-",
 	}}
 }
 
@@ -161,7 +179,7 @@ func (f *fixture) asTenant(login string) *pgx.Conn {
 // databaseOf is the database of the tenant that a login belongs to.
 func (f *fixture) databaseOf(login string) string {
 	f.t.Helper()
-	return one[string](f, "select db_name from management.tenants where coalesce(db_role, 'tenant_' || left(id::text, 8)) = $1", strings.TrimSuffix(login, "_b"))
+	return one[string](f, "select db_name from management.tenants where coalesce(db_role, $2 || left(id::text, 8)) = $1", strings.TrimSuffix(login, "_b"), f.prefix)
 }
 
 // exec runs SQL as the DBA, in the platform's database.
@@ -217,7 +235,7 @@ func one[T any](f *fixture, sql string, arguments ...any) T {
 func (f *fixture) newTenant() (id, role string) {
 	f.t.Helper()
 	id = uuid.NewString()
-	role, database := "tenant_"+id[:8], "site_"+id[:8]
+	role, database := f.prefix+id[:8], "site_"+id[:8]
 	f.makeTenant(id, role, database)
 	f.asRoot("create database "+database+" owner "+role, "revoke connect on database "+database+" from public",
 		fmt.Sprintf("grant connect on database %s to %s", database, role))
@@ -228,7 +246,7 @@ func (f *fixture) newTenant() (id, role string) {
 func (f *fixture) newTenantHere() (id, role string) {
 	f.t.Helper()
 	id = uuid.NewString()
-	role = "tenant_" + id[:8]
+	role = f.prefix + id[:8]
 	f.makeTenant(id, role, f.database)
 	return id, role
 }

@@ -125,7 +125,7 @@ func attackLogins(t *testing.T, f *fixture, attacks []loginAttack) {
 func (f *fixture) undo(role, second string) {
 	f.t.Helper()
 	ctx := context.Background() // the test's own has ended
-	database := "site_" + strings.TrimPrefix(role, "tenant_")
+	database := "site_" + strings.TrimPrefix(role, f.prefix)
 	for _, sql := range []string{
 		"alter database " + database + " reset all",
 		"alter role " + role + " reset all", "alter role " + second + " reset all", "alter role " + second + " set role to " + role,
