@@ -275,6 +275,7 @@ func TestConnectionSecretUnderOverlap(t *testing.T) {
 	t.Parallel()
 	e := newEnvironment(t, "pods")
 	x := newTenantIn(t, e)
+	t.Cleanup(func() { kubectl(t, "", "-n", "tenants-sandbox", "delete", "secret", secretOf(x)) }) // this cluster collects no garbage
 	prepare(x)
 	x.Apply(deliversTo(x), overlap, "rotationGeneration: 1")
 	require.Eventually(t, func() bool { return x.Get().Condition("Reconciling").Reason == "Retiring" }, time.Minute, 100*time.Millisecond)
