@@ -95,6 +95,10 @@ const (
 	ReasonUnexpected           = "Unexpected" // an error that this operator does not know
 )
 
+// ReasonEnvironmentTerminating: the environment is being deleted. It stays until the rotations that were begun are finished, and no other one
+// starts. On the TenantEnvironment itself it is a reason of Ready=True: a rotation that is being finished uses the environment.
+const ReasonEnvironmentTerminating = "EnvironmentTerminating"
+
 // Events.
 const (
 	EventAdopted           = "Adopted"
@@ -108,7 +112,8 @@ const (
 
 const (
 	// Finalizer is on a TenantCredential from before a rotation opens until it is completed, so that a deletion never leaves
-	// a rotation half done. It delays a deletion and gives no rights.
+	// a rotation half done. It delays a deletion and gives no rights. On a TenantEnvironment it is from before the first rotation of it
+	// opens until none is unfinished: what is at rest can be deleted in any order.
 	Finalizer = "credentials.systemprompt.io/finish-rotation"
 	// TakeOverFromAnnotation on a TenantEnvironment holds the UID of a cluster (its kube-system namespace's UID): the environment's
 	// TenantCredentials take over the claims of that cluster while the annotation is there. On a TenantCredential it does nothing, because

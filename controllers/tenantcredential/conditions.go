@@ -201,7 +201,7 @@ func (s *scope) atStandstill(m messages) (metav1.Condition, *metav1.Condition) {
 func (s *scope) onboardingTooLong() bool {
 	switch string(s.obstacle.failure.Reason) {
 	case v1alpha1.ReasonTenantNotFound, v1alpha1.ReasonRoleNotFound, v1alpha1.ReasonFlyAppNotFound,
-		v1alpha1.ReasonEnvironmentNotFound, v1alpha1.ReasonEnvironmentNotReady:
+		v1alpha1.ReasonEnvironmentNotFound, v1alpha1.ReasonEnvironmentNotReady, v1alpha1.ReasonEnvironmentTerminating:
 	default:
 		return false
 	}

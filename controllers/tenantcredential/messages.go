@@ -284,6 +284,9 @@ func (m messages) setUp() (fact, command string) {
 	case v1alpha1.ReasonEnvironmentNotReady:
 		return fmt.Sprintf("TenantEnvironment %s is not ready (%s)", environment, m.failed().Detail),
 			fmt.Sprintf("It says what to do: kubectl get tenv %s -o wide", environment)
+	case v1alpha1.ReasonEnvironmentTerminating:
+		return fmt.Sprintf("TenantEnvironment %s is being deleted, and no rotation starts in it", environment),
+			fmt.Sprintf("Create it again once it is gone, and this rotation starts by itself; or delete this object. What it waits for: kubectl get tenv %s -o wide", environment)
 	case v1alpha1.ReasonInvalidSpec:
 		if m.failed().Detail == "rolloutPolicy" {
 			return "spec.delivery.fly.rolloutPolicy Staged needs two logins, and the strategy is InPlace",

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
 
 // actions are those of one sequence: work, and some of what disturbs it. Where everything could happen in each of them, most things would
@@ -21,7 +22,7 @@ func (w *world) actions(rt *rapid.T) map[string]func(*rapid.T) {
 		"fail over": w.drawFailover, "foreign change": w.drawForeign, "late write": w.drawLate, "machine": w.drawMachine,
 		"nuisance": w.drawNuisance, "time": w.drawTime, "outage": w.drawOutage, "rename": w.drawRename,
 		"request": w.drawRequest, "session policy": w.drawSessionPolicy, "session": w.drawSession, "strategy": w.drawStrategy, "roll-out": w.drawRollout,
-		"delivery": w.drawOtherDelivery, "connection Secret": w.drawSecret, "binding": w.drawBinding, "finalizer": w.drawFinalizer,
+		"delivery": w.drawOtherDelivery, "connection Secret": w.drawSecret, "binding": w.drawBinding, "finalizer": w.drawFinalizer, "rest": w.drawRest,
 	}
 	names := slices.Sorted(maps.Keys(disturbing))
 	some := rapid.SliceOfNDistinct(rapid.SampledFrom(names), 1, 9, rapid.ID[string]).Draw(rt, "disturbances")
@@ -190,6 +191,17 @@ func (w *world) drawFinalizer(rt *rapid.T) {
 		rt.SkipNow() // the API server refuses it
 	}
 	w.edit(func(o *v1alpha1.TenantCredential) { controllerutil.AddFinalizer(o, v1alpha1.Finalizer) })
+}
+
+// drawRest has the environments' controller find that no rotation is under way, and let the environment go.
+func (w *world) drawRest(*rapid.T) {
+	last := w.ledger.now.last()
+	if w.processes[0].slots.held || w.processes[1].slots.held || w.ledger.now.open() != nil || last != nil && last.State != postgres.StateCompleted {
+		return
+	}
+	environment := w.environment()
+	controllerutil.RemoveFinalizer(environment, v1alpha1.Finalizer)
+	w.must(w.api.Update(w.logging, environment))
 }
 
 func (w *world) drawVariable(rt *rapid.T) {

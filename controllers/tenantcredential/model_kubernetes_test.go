@@ -152,6 +152,9 @@ func (p *process) cacheClient() client.Client {
 			return nil
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			if environment, is := o.(*v1alpha1.TenantEnvironment); is {
+				return p.call(ctx, apiSide, "patch environment", func() error { return c.Patch(ctx, environment, patch, opts...) })
+			}
 			return p.write(ctx, "patch object", o, func(o client.Object) error { return c.Patch(ctx, o, patch, opts...) })
 		},
 		SubResourcePatch: func(ctx context.Context, c client.Client, _ string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
@@ -128,6 +129,9 @@ func (w *world) setPassword(text string, role, hash bool) {
 
 // rotationOpened judges the moment at which a rotation begins.
 func (w *world) rotationOpened(p *process, f *facts, row *postgres.Rotation) {
+	if !controllerutil.ContainsFinalizer(w.environment(), v1alpha1.Finalizer) {
+		w.violated("a rotation (%s) has been started in an environment that nothing holds", row.Reason)
+	}
 	if p.unbound && row.Reason != string(rotation.LoginUnproved) {
 		w.violated("a rotation (%s) has been started for an object in a namespace that is not bound", row.Reason)
 	}

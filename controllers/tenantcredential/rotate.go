@@ -66,7 +66,7 @@ func (r *Reconciler) attempt(ctx context.Context, s *scope) error {
 	return r.proveLogin(ctx, s)
 }
 
-// mayStart says why an attempt may not begin, or not now; nil = it may, and has a slot.
+// mayStart says why an attempt may not begin, or not now; nil = it may, has a slot, and its environment stays.
 func (r *Reconciler) mayStart(ctx context.Context, s *scope) error {
 	if s.secret.trouble != nil {
 		return s.secret.trouble
@@ -89,7 +89,7 @@ func (r *Reconciler) mayStart(ctx context.Context, s *scope) error {
 	if !r.acquireSlot(s) {
 		return errLater
 	}
-	return nil
+	return r.holdEnvironment(ctx, s)
 }
 
 // readLive makes sure that the attempt answers what is asked for now: the cache may lag behind, and spec.suspend, or the loss of the

@@ -46,6 +46,16 @@ func (c *Connections) Usable(environment string) *Connection {
 	return nil
 }
 
+// slots returns those of an environment. One that this process has never been connected to has given none.
+func (c *Connections) slots(environment string) *Slots {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if connection := c.byName[environment]; connection != nil {
+		return connection.Slots
+	}
+	return newSlots(0)
+}
+
 // settings is everything that a connection is made of.
 type settings struct {
 	postgres      postgres.Config

@@ -4,6 +4,7 @@ package tenantenvironment
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -41,7 +42,7 @@ type Reconciler struct {
 	Doubted <-chan event.GenericEvent
 }
 
-// +kubebuilder:rbac:groups=credentials.systemprompt.io,resources=tenantenvironments,verbs=get;list;watch
+// +kubebuilder:rbac:groups=credentials.systemprompt.io,resources=tenantenvironments,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=credentials.systemprompt.io,resources=tenantenvironments/status,verbs=get;patch
 
 // Reconcile connects to one environment, looks at it, and says what it saw.
@@ -56,13 +57,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	before := environment.DeepCopy()
 
 	survey, changed, err := r.look(ctx, &environment)
-	again, unfinished := wait.Jitter(healthyPeriod, 0.2), 0
+	again := wait.Jitter(healthyPeriod, 0.2)
 	if err != nil {
-		again, unfinished = brokenPeriod, r.unfinished(ctx, environment.Name)
 		ctrl.LoggerFrom(ctx).Error(err, "The environment can not be used")
 	}
+	if err != nil || deleted(&environment) {
+		again = brokenPeriod
+	}
+	unfinished, letGoErr := r.letGo(ctx, before, &environment)
 	report(&environment, r.Namespace, survey, unfinished, err)
-	err = r.patchStatus(ctx, before, &environment)
+	err = errors.Join(letGoErr, r.patchStatus(ctx, before, &environment))
 	if changed { // after the status, which the tenants repeat
 		r.tellTenants(ctx, environment.Name)
 	}
@@ -131,22 +135,6 @@ func checkSpec(environment *v1alpha1.TenantEnvironment) error {
 		return &invalidSpecError{"spec.allowedNamespaces.selector can not be used: " + err.Error()}
 	}
 	return nil
-}
-
-// unfinished counts the tenants whose status speaks of a rotation that is not completed; 0 also where they cannot be listed.
-func (r *Reconciler) unfinished(ctx context.Context, environment string) (count int) {
-	var credentials v1alpha1.TenantCredentialList
-	if err := r.Client.List(ctx, &credentials); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "listing the TenantCredentials")
-		return 0
-	}
-	for i := range credentials.Items {
-		last := credentials.Items[i].Status.LastRotation
-		if credentials.Items[i].Spec.EnvironmentRef.Name == environment && last != nil && last.CompletionTime == nil {
-			count++
-		}
-	}
-	return count
 }
 
 func (r *Reconciler) patchStatus(ctx context.Context, before, after *v1alpha1.TenantEnvironment) error {

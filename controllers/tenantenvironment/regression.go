@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -91,35 +90,14 @@ func setCondition(status *v1alpha1.TenantEnvironmentStatus, condition metav1.Con
 	meta.SetStatusCondition(&status.Conditions, condition)
 }
 
-// observedAtOnce bounds one call that counts regressed tenants.
-const observedAtOnce = 500
-
 // regressed lists the tenants of which the status speaks of a revision that the ledger does not know.
 func (r *Reconciler) regressed(ctx context.Context, environment string, connection *Connection) ([]string, error) {
-	var credentials v1alpha1.TenantCredentialList
-	if err := r.Client.List(ctx, &credentials); err != nil {
-		return nil, fmt.Errorf("listing the TenantCredentials: %w", err)
-	}
-	seen := map[string]int64{}
-	var ids []string
-	for i := range credentials.Items {
-		c := &credentials.Items[i]
-		if c.Spec.EnvironmentRef.Name == environment && c.Status.Revision > 0 {
-			seen[c.Spec.TenantID] = c.Status.Revision
-			ids = append(ids, c.Spec.TenantID)
-		}
-	}
+	fleet, err := r.observe(ctx, environment, connection)
 	var regressed []string
-	for some := range slices.Chunk(ids, observedAtOnce) {
-		tenants, err := connection.Postgres.Observe(ctx, some)
-		if err != nil {
-			return nil, err
-		}
-		for i := range tenants {
-			if tenants[i].Last == nil || tenants[i].Last.Revision < seen[tenants[i].ID] {
-				regressed = append(regressed, tenants[i].ID)
-			}
+	for _, m := range fleet {
+		if seen := m.object.Status.Revision; seen > 0 && (m.tenant.Last == nil || m.tenant.Last.Revision < seen) {
+			regressed = append(regressed, m.tenant.ID)
 		}
 	}
-	return regressed, nil
+	return regressed, err
 }

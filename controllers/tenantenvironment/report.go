@@ -28,6 +28,12 @@ func report(environment *v1alpha1.TenantEnvironment, namespace string, survey po
 		ready.Status = metav1.ConditionFalse
 		ready.Reason, ready.Message, progress = explain(environment, namespace, survey, waits(unfinished), err)
 	}
+	if deleted(environment) {
+		ready.Message += terminating(environment.Name, unfinished)
+		if err == nil {
+			ready.Reason = v1alpha1.ReasonEnvironmentTerminating
+		}
+	}
 	ready.ObservedGeneration = environment.Generation
 	meta.SetStatusCondition(&status.Conditions, ready)
 	for _, kind := range []string{v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition} {
@@ -71,6 +77,19 @@ func waits(unfinished int) string {
 	default:
 		return fmt.Sprintf("No rotation of this environment starts. %d are half done: Machines of their apps that have not moved may be refused until they are finished.", unfinished)
 	}
+}
+
+// terminating says why an environment that is being deleted is still there, with a blank before it.
+func terminating(environment string, unfinished int) string {
+	held := "a rotation of it is unfinished"
+	switch {
+	case unfinished == 0:
+		return " It is being deleted, and no rotation starts in it."
+	case unfinished > 1:
+		held = fmt.Sprintf("%d rotations of it are unfinished", unfinished)
+	}
+	return fmt.Sprintf(" It is being deleted, and %s: it goes by itself once they have ended, and no other one starts. What keeps them: kubectl get tcred -A; or, to let it go with its rotations half done: kubectl patch tenv %s --type merge -p '{\"metadata\":{\"finalizers\":null}}'",
+		held, environment)
 }
 
 // explain turns an error into reason and message, and says which of Reconciling and Stalled it is.

@@ -9,6 +9,8 @@ type Slots struct {
 	limit int
 	held  map[string]bool
 	first map[string]bool
+	// closed: the environments' controller takes the finalizer off, and no rotation begins meanwhile.
+	closed bool
 }
 
 func newSlots(limit int) *Slots {
@@ -20,6 +22,9 @@ func newSlots(limit int) *Slots {
 func (s *Slots) Acquire(tenantID string, urgent bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
 	delete(s.first, tenantID)
 	if s.held[tenantID] {
 		return true
@@ -62,6 +67,20 @@ func (s *Slots) Release(tenantID string) {
 	defer s.mu.Unlock()
 	delete(s.first, tenantID)
 	delete(s.held, tenantID)
+}
+
+// closeIdle has Acquire refuse everybody until reopen, and says whether it does: not where a slot is held.
+func (s *Slots) closeIdle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = len(s.held) == 0
+	return s.closed
+}
+
+func (s *Slots) reopen() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = false
 }
 
 func (s *Slots) resize(limit int) {
