@@ -61,7 +61,8 @@ func (s *scope) projectFly(status *v1alpha1.TenantCredentialStatus) *v1alpha1.Fl
 		return nil
 	}
 	fly := &v1alpha1.FlyStatus{AppName: s.tenant.FlyApp}
-	if status.Fly != nil && status.Fly.AppName == fly.AppName {
+	sameRotation := s.tenant.Last != nil && s.before.Status.Revision == s.tenant.Last.Revision
+	if sameRotation && status.Fly != nil && status.Fly.AppName == fly.AppName {
 		fly.Machines = status.Fly.Machines
 	}
 	if s.progress != nil {

@@ -111,13 +111,13 @@ func TestReportOfAnEnvironmentThatIsBeingDeleted(t *testing.T) {
 	ready := environment.Status.Conditions[0]
 	require.Equal(t, metav1.ConditionTrue, ready.Status)
 	require.Equal(t, v1alpha1.ReasonEnvironmentTerminating, ready.Reason)
-	require.Contains(t, ready.Message, "2 rotations of it are unfinished: it goes by itself")
+	require.Contains(t, ready.Message, "stays until its unfinished rotations (2) are completed, which goes on by itself")
 	require.Contains(t, ready.Message, `kubectl patch tenv sandbox --type merge -p '{"metadata":{"finalizers":null}}'`)
 
 	report(environment, "tcred-system", postgres.Survey{}, 1, errLedgerOld)
 	ready = environment.Status.Conditions[0]
 	require.Equal(t, metav1.ConditionFalse, ready.Status)
 	require.Equal(t, v1alpha1.ReasonLedgerOutdated, ready.Reason)
-	require.Contains(t, ready.Message, "a rotation of it is unfinished: it goes by itself")
+	require.Contains(t, ready.Message, "stays until its unfinished rotations (1) are completed")
 	require.NotContains(t, ready.Message, "keep what they have")
 }

@@ -81,15 +81,11 @@ func waits(unfinished int) string {
 
 // terminating says why an environment that is being deleted is still there, with a blank before it.
 func terminating(environment string, unfinished int) string {
-	held := "a rotation of it is unfinished"
-	switch {
-	case unfinished == 0:
+	if unfinished == 0 {
 		return " It is being deleted, and no rotation starts in it."
-	case unfinished > 1:
-		held = fmt.Sprintf("%d rotations of it are unfinished", unfinished)
 	}
-	return fmt.Sprintf(" It is being deleted, and %s: it goes by itself once they have ended, and no other one starts. What keeps them: kubectl get tcred -A; or, to let it go with its rotations half done: kubectl patch tenv %s --type merge -p '{\"metadata\":{\"finalizers\":null}}'",
-		held, environment)
+	return fmt.Sprintf(" It is being deleted, and stays until its unfinished rotations (%d) are completed, which goes on by itself; no other rotation starts. To see them: kubectl get tcred -A. To let it go with them half done: kubectl patch tenv %s --type merge -p '{\"metadata\":{\"finalizers\":null}}'",
+		unfinished, environment)
 }
 
 // explain turns an error into reason and message, and says which of Reconciling and Stalled it is.

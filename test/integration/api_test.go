@@ -103,7 +103,8 @@ func TestLeastPrivilege(t *testing.T) {
 		{false, []string{"watch", "secrets", "-n", "tenants-sandbox"}},
 		{false, []string{"patch", "secrets", "-n", "tenants-sandbox"}},
 		{false, []string{"delete", "tenantcredentials.credentials.systemprompt.io", "-n", "tenants-sandbox"}},
-		{false, []string{"patch", "tenantenvironments.credentials.systemprompt.io"}},
+		{true, []string{"patch", "tenantenvironments.credentials.systemprompt.io"}}, // its finalizer
+		{false, []string{"delete", "tenantenvironments.credentials.systemprompt.io"}},
 		{false, []string{"get", "pods", "-n", "tenants-sandbox"}},
 	} {
 		output, err := try("", append(as, test.what...)...)

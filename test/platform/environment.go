@@ -104,7 +104,7 @@ func InstallSQL(dbaURL, manifest string) (string, error) {
 func (e Environment) Create(t *testing.T, manifest string) {
 	t.Helper()
 	harness.Kubectl(t, manifest, "apply", "-f", "-")
-	t.Cleanup(func() { harness.Kubectl(t, "", "delete", "tenv", e.Name, "--ignore-not-found") })
+	t.Cleanup(func() { harness.Kubectl(t, "", "delete", "tenv", e.Name, "--ignore-not-found", "--timeout=120s") })
 }
 
 // WaitFor waits until a condition of the TenantEnvironment has a status, and returns its message.

@@ -1,0 +1,167 @@
+package integration
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/test/platform"
+)
+
+const (
+	holdsMachines = `{"route":"POST /v1/apps/{app}/machines/{id}","status":503,"count":-1}`
+	oneLogin      = "rotation: {strategy: InPlace}"
+)
+
+// An environment stays until what was begun in it is finished, and nothing else begins. One that is let go by hand leaves a message that says
+// so, and made again it finishes the rotation.
+func TestAnEnvironmentStaysUntilItsRotationsAreFinished(t *testing.T) {
+	t.Parallel()
+	e, server := platform.NewServer(t, "leaving")
+	e.Install(t, server)
+	manifest := lastApplied(t, e)
+	x, y := platform.NewTenantIn(t, e, "stopped", "stopped"), platform.NewTenantIn(t, e, "stopped")
+	y.Apply(oneLogin)
+	y.WaitReady()
+	mend := x.Fault(holdsMachines)
+	x.Apply(oneLogin, "rotationGeneration: 1")
+	awaitCommitted(t, x)
+
+	kubectl(t, "", "delete", "tenv", e.Name, "--wait=false")
+	message := awaitTerminating(t, e)
+	require.Contains(t, message, "It is being deleted, and stays until its unfinished rotations (1) are completed, which goes on by itself; no other rotation starts.")
+	require.Contains(t, message, "kubectl patch tenv "+e.Name+` --type merge -p '{"metadata":{"finalizers":null}}'`)
+	y.Apply(oneLogin, "rotationGeneration: 1")
+	y.WaitReason("EnvironmentTerminating")
+	require.Contains(t, y.Get().Condition("Ready").Message, "TenantEnvironment "+e.Name+" is being deleted, and no rotation starts in it. Nothing was changed.")
+	require.Equal(t, "RetryingAfterFailure", y.Get().Condition("Reconciling").Reason)
+	require.Empty(t, y.Rows())
+
+	mend()
+	kubectl(t, "", "wait", "tenv", e.Name, "--for=delete", "--timeout=150s")
+	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
+	requireAccepted(t, x.URL())
+	y.WaitReason("EnvironmentNotFound")
+
+	kubectl(t, manifest, "apply", "-f", "-")
+	y.WaitReady()
+	mend = x.Fault(holdsMachines)
+	x.Apply(oneLogin, "rotationGeneration: 2")
+	awaitCommitted(t, x)
+	kubectl(t, "", "delete", "tenv", e.Name, "--wait=false")
+	awaitTerminating(t, e)
+	kubectl(t, "", "patch", "tenv", e.Name, "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
+	kubectl(t, "", "wait", "tenv", e.Name, "--for=delete", "--timeout=60s")
+	kubectl(t, "", "-n", "tenants-sandbox", "delete", "tcred", x.Name, "--wait=false")
+	x.WaitReason("EnvironmentNotFound")
+	message = x.Get().Condition("Ready").Message
+	require.Contains(t, message, "Revision 2 is in force, and not every consumer has it")
+	require.NotContains(t, message, "Nothing was changed")
+	require.Contains(t, message, "Create it again, and the rotation is finished by itself; or let the object go as it is: kubectl -n tenants-sandbox patch tcred "+x.Name)
+
+	mend()
+	kubectl(t, manifest, "apply", "-f", "-")
+	kubectl(t, "", "-n", "tenants-sandbox", "wait", "tcred", x.Name, "--for=delete", "--timeout=150s")
+	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
+	requireAccepted(t, x.URL())
+	y.Delete()
+}
+
+// Without a database no Machine comes up: the way out of a roll-out that cannot be finished is one that works on an object that is going.
+func TestAnObjectWithoutADatabaseCanBeLetGo(t *testing.T) {
+	t.Parallel()
+	e, server := platform.NewServer(t, "dropped")
+	e.Install(t, server)
+	x := platform.NewTenantIn(t, e, "started", "started")
+	mend := x.Fault(holdsMachines)
+	x.Apply(oneLogin, "rotationGeneration: 1")
+	x.WaitReason("ConnectionFailed") // the login was checked, and Fly does not move the Machine
+	require.Equal(t, map[string]int{"committed": 1}, x.Rows())
+	e.Exec(t, "DROP DATABASE site_"+x.Short+" WITH (FORCE)")
+	mend()
+	x.WaitReason("MachineUnhealthy")
+	require.Contains(t, x.Get().Condition("Ready").Message, "raise spec.rotationGeneration to 2")
+
+	kubectl(t, "", "-n", "tenants-sandbox", "delete", "tcred", x.Name, "--wait=false")
+	wayOut := regexp.MustCompile(`let the object go as it is: (kubectl .*)$`)
+	require.Eventually(t, func() bool { return wayOut.MatchString(x.Get().Condition("Ready").Message) }, time.Minute, 100*time.Millisecond, x.Describe())
+	message := x.Get().Condition("Ready").Message
+	require.NotContains(t, message, "rotationGeneration")
+	output, err := exec.Command("bash", "-c", wayOut.FindStringSubmatch(message)[1]).CombinedOutput()
+	require.NoError(t, err, "%s", output)
+	kubectl(t, "", "-n", "tenants-sandbox", "wait", "tcred", x.Name, "--for=delete", "--timeout=60s")
+}
+
+// What is half done when an environment can no longer be used is said as it was seen last, by the tenant and by the environment.
+func TestAHalfDoneRotationIsNoUnchangedTenant(t *testing.T) {
+	t.Parallel()
+	e, server := platform.NewServer(t, "halfway")
+	e.Install(t, server)
+	token := func() {
+		kubectl(t, "", "-n", "tcred-system", "create", "secret", "generic", e.Name+"-token", "--from-literal=token="+os.Getenv("FLY_API_TOKEN"))
+	}
+	token()
+	kubectl(t, "", "patch", "tenv", e.Name, "--type=merge", "-p", `{"spec":{"fly":{"tokenSecretRef":{"name":"`+e.Name+`-token"}}}}`)
+	x := platform.NewTenantIn(t, e, "started", "started")
+	t.Cleanup(x.Delete)
+	x.Apply(oneLogin)
+	x.WaitReady()
+	second := x.Look().Machines[1].ID
+	lease := func(seconds int) {
+		admin(t, http.MethodPost, "/admin/apps/"+x.App()+"/machines/"+second+"/lease", fmt.Sprintf(`{"owner":"a deployment","ttl":%d}`, seconds), nil)
+	}
+	lease(3600)
+	x.Apply(oneLogin, "rotationGeneration: 1")
+	require.Eventually(t, func() bool { return x.Get().Status.Fly.Machines.Updated == 1 }, 2*time.Minute, 200*time.Millisecond, x.Describe())
+
+	for reason, outage := range map[string]struct{ begin, end func() }{
+		"ConnectionFailed": {server.Down, func() { require.NoError(t, server.Up(t.Context())) }},
+		"SecretNotFound":   {func() { kubectl(t, "", "-n", "tcred-system", "delete", "secret", e.Name+"-token") }, token},
+	} {
+		outage.begin()
+		message := e.WaitFor(t, "Ready", "False")
+		require.Contains(t, message, "One is half done: a Machine of its app that has not moved may be refused", reason)
+		require.NotContains(t, message, "keep what they have", reason)
+		require.Eventually(t, func() bool {
+			ready := x.Get().Condition("Ready")
+			return ready.Reason == "EnvironmentNotReady" && regexp.MustCompile(`^TenantEnvironment \S+ is not ready \(`+reason+`\)`).MatchString(ready.Message)
+		}, time.Minute, 200*time.Millisecond, x.Describe())
+		message = x.Get().Condition("Ready").Message
+		require.Contains(t, message, "Revision 1 is in force, and 1 of 2 Machines have been seen to run with it; it is finished once that is mended.")
+		require.NotContains(t, message, "Nothing was changed")
+		outage.end()
+		e.WaitFor(t, "Ready", "True")
+	}
+	lease(1)
+	x.WaitReady()
+	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
+	requireAccepted(t, x.URL())
+}
+
+// lastApplied is the environment as it was applied.
+func lastApplied(t *testing.T, e platform.Environment) string {
+	t.Helper()
+	return kubectl(t, "", "get", "tenv", e.Name, "-o", `jsonpath={.metadata.annotations.kubectl\.kubernetes\.io/last-applied-configuration}`)
+}
+
+// awaitCommitted waits until a rotation of the tenant is committed and not completed.
+func awaitCommitted(t *testing.T, x tenant) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		return x.Rows()["committed"] == 1 && x.Get().Condition("Ready").Reason == "ConnectionFailed"
+	},
+		2*time.Minute, 100*time.Millisecond, x.Describe())
+}
+
+// awaitTerminating waits until the environment says that it is being deleted, and returns its message.
+func awaitTerminating(t *testing.T, e platform.Environment) string {
+	t.Helper()
+	kubectl(t, "", "wait", "tenv", e.Name, "--timeout=60s", `--for=jsonpath={.status.conditions[?(@.type=="Ready")].reason}=EnvironmentTerminating`)
+	return e.WaitFor(t, "Ready", "True")
+}
