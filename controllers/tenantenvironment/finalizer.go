@@ -16,17 +16,17 @@ func deleted(environment *v1alpha1.TenantEnvironment) bool {
 	return !environment.DeletionTimestamp.IsZero()
 }
 
-// letGo takes the finalizer off once no rotation of the environment is unfinished, and returns how many are; 0 also where none can be without
-// the finalizer. No slot is given from before it counts until the finalizer is off: a rotation that began in between would not be counted, and
+// letGo takes the finalizer off once no rotation of the environment is unfinished, and returns how many are; 0 also where neither the finalizer
+// nor the status depends on it. No slot is given from before it counts until the finalizer is off: a rotation that began in between would not be counted, and
 // would rely on a finalizer that is being taken off. What began before is in the ledger.
 func (r *Reconciler) letGo(ctx context.Context, before, environment *v1alpha1.TenantEnvironment) (unfinished int, err error) {
 	connection, held := r.Connections.Usable(environment.Name), controllerutil.ContainsFinalizer(environment, v1alpha1.Finalizer)
-	if connection != nil && !held {
-		return 0, nil
-	}
 	slots := r.Connections.slots(environment.Name)
 	idle := slots.closeIdle()
 	defer slots.reopen()
+	if connection != nil && !deleted(environment) && !(held && idle) {
+		return 0, nil
+	}
 	if unfinished, err = r.unfinished(ctx, environment.Name, connection); err != nil {
 		return 0, err
 	}
