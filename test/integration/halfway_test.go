@@ -1,8 +1,6 @@
 package integration
 
 import (
-	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -112,12 +110,10 @@ func TestAHalfDoneRotationIsNoUnchangedTenant(t *testing.T) {
 	t.Cleanup(x.Delete)
 	x.Apply(oneLogin)
 	x.WaitReady()
-	second := x.Look().Machines[1].ID
-	lease := func(seconds int) {
-		admin(t, http.MethodPost, "/admin/apps/"+x.App()+"/machines/"+second+"/lease", fmt.Sprintf(`{"owner":"a deployment","ttl":%d}`, seconds), nil)
-	}
-	lease(3600)
 	x.Apply(oneLogin, "rotationGeneration: 1")
+	require.Eventually(t, func() bool { return moved(x) == 1 }, time.Minute, 100*time.Millisecond, x.Describe())
+	leaseMachines(t, x, 3600) // the first one is watched, and the second one waits
+	require.Equal(t, "credentials.systemprompt.io/finish-rotation", finalizers(t, e))
 	require.Eventually(t, func() bool { return x.Get().Status.Fly.Machines.Updated == 1 }, 2*time.Minute, 200*time.Millisecond, x.Describe())
 
 	for reason, outage := range map[string]struct{ begin, end func() }{
@@ -138,10 +134,16 @@ func TestAHalfDoneRotationIsNoUnchangedTenant(t *testing.T) {
 		outage.end()
 		e.WaitFor(t, "Ready", "True")
 	}
-	lease(1)
+	leaseMachines(t, x, 1)
 	x.WaitReady()
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
 	requireAccepted(t, x.URL())
+	require.Eventually(t, func() bool { return finalizers(t, e) == "" }, time.Minute, 200*time.Millisecond, "at rest it can be deleted without the operator")
+}
+
+func finalizers(t *testing.T, e platform.Environment) string {
+	t.Helper()
+	return kubectl(t, "", "get", "tenv", e.Name, "-o", "jsonpath={.metadata.finalizers[*]}")
 }
 
 // lastApplied is the environment as it was applied.
