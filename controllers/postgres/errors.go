@@ -100,7 +100,7 @@ func unreached(err error) string {
 		return "PostgreSQL (pg_hba.conf), or a pooler before it, asks for the authentication " + asked[1] + accepted
 	}
 	if strings.Contains(err.Error(), "server did not complete authentication") {
-		return "PostgreSQL (pg_hba.conf), or a pooler before it, lets the login in without its password (trust, or a certificate)" + accepted
+		return "PostgreSQL (pg_hba.conf), or a pooler before it, lets the login in without its password (trust, peer or a certificate)" + accepted
 	}
 	return "PostgreSQL can not be reached (address or TLS)."
 }

@@ -34,6 +34,8 @@ type Options struct {
 	Port int
 	// Settings are added to the server's configuration (postgresql.conf).
 	Settings map[string]string
+	// Files are written into the data directory before the server starts, by name, such as pg_hba.conf.
+	Files map[string]string
 }
 
 // Server is a running PostgreSQL server.
@@ -62,6 +64,10 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	if err := s.initialise(ctx); err != nil {
+		s.removeTemporary()
+		return nil, err
+	}
+	if err := s.place(o.Files); err != nil {
 		s.removeTemporary()
 		return nil, err
 	}
@@ -124,6 +130,20 @@ func (s *Server) initialise(ctx context.Context) error {
 		return fmt.Errorf("initdb: %w: %s", err, output)
 	}
 	return os.Remove(passwordFile)
+}
+
+// place writes files of the caller's into the data directory.
+func (s *Server) place(files map[string]string) error {
+	for name, content := range files {
+		path := filepath.Join(s.data(), name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			return fmt.Errorf("write the server's %s: %w", name, err)
+		}
+		if err := s.account.own(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Up starts a server that Down stopped, on the same port and data.

@@ -205,7 +205,7 @@ const (
 	onlyScram    = ", and only scram-sha-256 is accepted: it alone proves the password, and does not tell it to the server."
 	inClear      = "PostgreSQL (pg_hba.conf), or a pooler before it, asks for the authentication password" + onlyScram
 	byMD5        = "PostgreSQL (pg_hba.conf), or a pooler before it, asks for the authentication md5" + onlyScram
-	trusting     = "PostgreSQL (pg_hba.conf), or a pooler before it, lets the login in without its password (trust, or a certificate)" + onlyScram
+	trusting     = "PostgreSQL (pg_hba.conf), or a pooler before it, lets the login in without its password (trust, peer or a certificate)" + onlyScram
 )
 
 // scripted is a hostile server's script, and what comes of it: reason and detail of the login check, and of a call with the operator's login.
