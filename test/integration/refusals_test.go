@@ -2,6 +2,7 @@ package integration
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,17 +92,34 @@ func TestAHiddenSecretKeepsNoCompromisedPassword(t *testing.T) {
 	requireRefused(t, x.InitialURL())
 }
 
+// expires has a login expire after some time, and the operator look at it.
+func expires(t *testing.T, x tenant, login, after string) {
+	t.Helper()
+	x.SQL(`DO $$ BEGIN EXECUTE format('ALTER ROLE "` + login + `" VALID UNTIL %L', now() + interval '` + after + `'); END $$`)
+	x.Poke()
+}
+
+// awaitWarning waits until Ready's message has a warning, or has none.
+func awaitWarning(t *testing.T, x tenant, warned bool) {
+	t.Helper()
+	require.Eventually(t, func() bool { return strings.Contains(x.Get().Condition("Ready").Message, "Warning: ") == warned }, time.Minute, 100*time.Millisecond)
+}
+
 // A login that expires soon is warned of, and it is noticed by itself when it has expired.
 func TestALoginThatExpires(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "stopped")
 	x.Apply("rotationGeneration: 1")
 	x.WaitReady()
+	expires(t, x, x.Role(), "15 days")
 	require.NotContains(t, x.Get().Condition("Ready").Message, "Warning")
-	x.SQL("DO $$ BEGIN EXECUTE format('ALTER ROLE " + x.Role() + " VALID UNTIL %L', now() + interval '30 s'); END $$")
-	x.Poke()
-	require.Contains(t, x.Get().Condition("Ready").Message, "Warning: role "+x.Role()+" expires at ")
-	require.Contains(t, x.Get().Condition("Ready").Message, "ALTER ROLE "+x.Role()+" VALID UNTIL 'infinity'.")
+	for _, near := range []string{"5 days", "30 s"} {
+		expires(t, x, x.Role(), near)
+		awaitWarning(t, x, true)
+		require.Equal(t, "True", x.Get().Condition("Ready").Status)
+		require.Contains(t, x.Get().Condition("Ready").Message, "Warning: role "+x.Role()+" expires at ")
+		require.Contains(t, x.Get().Condition("Ready").Message, "ALTER ROLE "+x.Role()+" VALID UNTIL 'infinity'.")
+	}
 	x.WaitReason("RoleNotAllowed")
 	require.Contains(t, x.Get().Condition("Ready").Message, "has expired: ALTER ROLE "+x.Role()+" VALID UNTIL 'infinity'")
 	x.SQL("ALTER ROLE " + x.Role() + " VALID UNTIL 'infinity'")

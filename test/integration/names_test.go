@@ -1,0 +1,112 @@
+package integration
+
+import (
+	"encoding/base64"
+	"os"
+	"os/exec"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// offered is a statement of SQL in a message.
+var offered = regexp.MustCompile(`CREATE ROLE [^;]+|ALTER ROLE [^;.]+|SELECT tenant_credentials\.\w+\([^)]*\)`)
+
+// runOffered runs the statement that a tenant's message has, as a reader does who copies it into psql.
+func runOffered(t *testing.T, x tenant) {
+	t.Helper()
+	message := x.Get().Condition("Ready").Message
+	statement := offered.FindString(message)
+	require.NotEmpty(t, statement, message)
+	psql(t, statement)
+}
+
+// psql runs a statement as the superuser of sandbox.
+func psql(t *testing.T, statement string) {
+	t.Helper()
+	output, err := exec.Command("psql", "-X", os.Getenv("PLAYGROUND_SANDBOX_URL"), "-c", statement).CombinedOutput()
+	require.NoError(t, err, "%s\n%s", statement, output)
+}
+
+// override writes a name into the tenant's row.
+func override(x tenant, column, name string) {
+	x.SQL("UPDATE management.tenants SET " + column + " = '" + name + "' WHERE id = '" + x.ID + "'")
+}
+
+// Names that SQL wants in quotation marks have them in every statement that a message offers, so that it can be run as it is.
+func TestOfferedStatementsCanBeRun(t *testing.T) {
+	t.Parallel()
+	for name, roleOf := range map[string]func(x tenant) string{
+		"a hyphen": func(x tenant) string { return x.Role() + "-eu" },
+		"capitals": func(x tenant) string { return "tenant_EU_" + x.Short },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			x := newTenant(t, "stopped")
+			role := roleOf(x)
+			override(x, "db_role", role)
+			x.Apply(overlap, "rotationGeneration: 1")
+			x.WaitReason("RoleNotFound")
+			runOffered(t, x) // CREATE ROLE
+			x.WaitReason("RoleNotAllowed")
+			runOffered(t, x) // prepare_overlap
+			x.WaitReady()
+			require.Equal(t, role+"_b", activeLogin(t, x))
+			requireAccepted(t, x.URL())
+
+			psql(t, `ALTER ROLE "`+role+`" LOGIN PASSWORD 'another'`)
+			x.Poke()
+			x.WaitReason("DriftDetected")
+			runOffered(t, x) // ALTER ROLE … NOLOGIN
+			x.Poke()
+			x.WaitReady()
+
+			expires(t, x, role+"_b", "5 days")
+			awaitWarning(t, x, true)
+			runOffered(t, x) // ALTER ROLE … VALID UNTIL
+			x.Poke()
+			awaitWarning(t, x, false)
+			requireAccepted(t, x.URL())
+		})
+	}
+}
+
+// A name with a blank that cannot be seen is shown so that it can.
+func TestBlankAtTheEndOfAName(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "stopped")
+	override(x, "fly_app", x.App()+" ")
+	x.Apply("rotationGeneration: 1")
+	x.WaitReason("FlyAppNotFound")
+	message := x.Get().Condition("Ready").Message
+	require.Contains(t, message, `Fly app "`+x.App()+` " does not exist`)
+	require.Contains(t, message, `fly apps create "`+x.App()+` "`)
+	require.Empty(t, x.Rows())
+	override(x, "fly_app", x.App())
+	x.WaitReady()
+	requireAccepted(t, x.URL())
+}
+
+// A URL that an editor has ended with a line break, or that has blanks around it, is the URL.
+func TestBlanksAroundTheOperatorsURL(t *testing.T) {
+	t.Parallel()
+	encoded := kubectl(t, "", "-n", "tcred-system", "get", "secret", "postgres-sandbox", "-o", "jsonpath={.data.url}")
+	url, err := base64.StdEncoding.DecodeString(encoded)
+	require.NoError(t, err)
+	for name, around := range map[string][2]string{"a line break": {"", "\n"}, "blanks": {" \t", " \r\n"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			x := newTenant(t, "stopped")
+			environment := "blanks-" + x.Short
+			kubectl(t, "", "-n", "tcred-system", "create", "secret", "generic", environment, "--from-literal=url="+around[0]+string(url)+around[1])
+			copyEnvironment(t, environment, "fly-sandbox")
+			kubectl(t, "", "patch", "tenv", environment, "--type=merge", "-p", `{"spec":{"postgres":{"loginSecretRef":{"name":"`+environment+`"}}}}`)
+			kubectl(t, "", "wait", "tenv", environment, "--for=condition=Ready", "--timeout=60s")
+			x.Apply("environmentRef: {name: "+environment+"}", "rotationGeneration: 1")
+			x.WaitReady()
+			requireAccepted(t, x.URL())
+			require.Equal(t, map[string]int{"completed": 1}, x.Rows())
+		})
+	}
+}
