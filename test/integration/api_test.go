@@ -75,6 +75,32 @@ func TestLoweredGenerationWarns(t *testing.T) {
 	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
 }
 
+// Nor does a number that is done already, to which a repository that lags behind raises it again. What is left as it was, or asks for something, is
+// not warned of.
+func TestGenerationThatIsDoneWarns(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "stopped")
+	x.Apply("rotationGeneration: 3")
+	x.WaitReady()
+	x.Apply("rotationGeneration: 1")
+	x.WaitReady()
+	for _, done := range []string{"2", "3"} {
+		output := kubectl(t, x.Manifest("rotationGeneration: "+done), "apply", "-f", "-")
+		require.Contains(t, output, "Warning")
+		require.Contains(t, output, "rotationGeneration "+done+" is not above the 3 that is done: nothing is rotated. To rotate, write 4.")
+		x.WaitReady()
+	}
+	require.Contains(t, kubectl(t, x.Manifest(), "apply", "-f", "-"), "rotationGeneration 0 is not above the 3 that is done", "the number is taken out")
+	require.NotContains(t, kubectl(t, x.Manifest("suspend: false"), "apply", "-f", "-"), "Warning", "another field")
+	x.WaitReady()
+	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
+	require.NotContains(t, kubectl(t, x.Manifest("rotationGeneration: 4", "suspend: true"), "apply", "-f", "-"), "Warning")
+	require.Contains(t, kubectl(t, x.Manifest("rotationGeneration: 3", "suspend: true"), "apply", "-f", "-"), "Warning", "what was asked for is taken back")
+	require.NotContains(t, kubectl(t, x.Manifest("rotationGeneration: 4"), "apply", "-f", "-"), "Warning")
+	x.WaitReady()
+	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
+}
+
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	output := strings.Join(strings.Fields(kubectl(t, "", "explain", "tcred.spec.rotationGeneration")), " ")
