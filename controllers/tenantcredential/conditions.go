@@ -83,7 +83,7 @@ func (s *scope) hashSynced(m messages) metav1.Condition {
 	case s.behind(s.tenant):
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonLedgerRegressed, m.regressed()+".")
 	case hashDrifted(s.tenant):
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, m.drift("The hash in "+m.table()))
+		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, m.outsideDrift("The hash in "+m.table()))
 	case s.tenant.Last == nil:
 		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAdopted, fmt.Sprintf("The hash in %s is the one that was found.", m.table()))
 	default:
@@ -103,7 +103,7 @@ func (s *scope) flySecretSynced(m messages) metav1.Condition {
 	case !s.held() || !s.flySeen || s.behind(s.tenant):
 		return s.former(kind)
 	case s.secretDrifted():
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, m.drift(m.secret()))
+		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, m.outsideDrift(m.secret()))
 	case s.tenant.Last == nil && s.flyDigest == "":
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonAdopted, fmt.Sprintf("App %s has no secret %s. Nothing was changed. To set one, raise spec.rotationGeneration to %d.",
 			s.tenant.FlyApp, s.destination.Variable, s.nextGeneration()))

@@ -173,21 +173,6 @@ func (m messages) leaving() string {
 	return text + fmt.Sprintf(" %s after the last Machine has moved.", m.environment.Spec.Rotation.OverlapGracePeriod)
 }
 
-// openLogin is said of a login that should be closed.
-func (m messages) openLogin() string {
-	return fmt.Sprintf("Login %s can be used, and no rotation has left it open: somebody else changed it. Nothing was changed by the operator. To close it: ALTER ROLE %s NOLOGIN PASSWORD NULL; or raise spec.rotationGeneration to %d.",
-		visible(m.tenant.FormerLogin), postgres.Identifier(m.tenant.FormerLogin), m.nextGeneration())
-}
-
-func (m messages) drift(what string) string {
-	now := "the one that was adopted"
-	if m.tenant.Last != nil {
-		now = fmt.Sprintf("the one of revision %d", m.tenant.Last.Revision)
-	}
-	return fmt.Sprintf("%s is not %s: somebody else changed it. Nothing was changed by the operator. To set a new one everywhere, raise spec.rotationGeneration to %d.",
-		what, now, m.nextGeneration())
-}
-
 // consequence says what the obstacle means for the tenant at this moment.
 func (m messages) consequence() string {
 	switch {
@@ -205,6 +190,8 @@ func (m messages) consequence() string {
 		return fmt.Sprintf("The former password is still valid, and Fly may hold one that the next attempt ends: do not deploy app %s until this object is Ready.", m.tenant.FlyApp)
 	case m.tenant.Open != nil && m.deliversToFly() && (m.failed().Class == failure.Unknown || m.secretDrifted()):
 		return fmt.Sprintf("The former password is still the valid one, and Fly may hold one that is not: do not deploy app %s until this object is Ready.", m.tenant.FlyApp)
+	case m.tenant.Open != nil && hashDrifted(m.tenant):
+		return "The former password is still the valid one, and the stored hash is another one's."
 	case m.scope.obstacle.condition == v1alpha1.ConnectionSecretSyncedCondition:
 		return m.withoutSecret()
 	case rolling(m.tenant) && !m.deliversToFly():

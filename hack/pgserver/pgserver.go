@@ -219,6 +219,16 @@ func (s *Server) Down() {
 	}
 }
 
+// Crash ends the server as a crash does: nothing is finished or written any more, and the next Up recovers.
+func (s *Server) Crash() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process != nil {
+		s.process.stop(crashPostgres)
+		s.process = nil
+	}
+}
+
 // Stop ends the server. A temporary folder is removed, one that was given is kept.
 func (s *Server) Stop() {
 	s.Down()

@@ -144,10 +144,11 @@ func startProcess(a account, logFile, name string, arguments []string) (*process
 	return p, nil
 }
 
-// A signal that ends a program without waiting for its clients: PostgreSQL's fast shutdown, and PgBouncer's immediate one.
+// A signal that ends a program without waiting for its clients: PostgreSQL's fast shutdown and its immediate one, and PgBouncer's immediate one.
 const (
-	endPostgres = syscall.SIGINT
-	endPooler   = syscall.SIGTERM
+	endPostgres   = syscall.SIGINT
+	crashPostgres = syscall.SIGQUIT
+	endPooler     = syscall.SIGTERM
 )
 
 func (p *process) stop(signal syscall.Signal) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -41,8 +42,11 @@ func (c cell) suspends() bool {
 }
 
 // run has the fault happen to one rotation, and judges what became of it.
-func (c cell) run(t *testing.T, l *lane) {
-	tr := l.begin(t, c.step.overlap)
+func (c cell) run(t *testing.T, l *lane) { c.strike(t, l, nil) }
+
+// strike is run with what has to be done after the fault; nil = nothing.
+func (c cell) strike(t *testing.T, l *lane, after func(*testing.T, *trial)) {
+	tr := c.begin(t, l)
 	if c.fault.deposes {
 		l.standby.start(t)
 	}
@@ -50,6 +54,7 @@ func (c cell) run(t *testing.T, l *lane) {
 		tr.compromise(t)
 	}
 	i := newIncident(l, c.step, c.fault, tr.tenant)
+	i.site = tr.site
 	tr.raise(t, i.choose)
 	select {
 	case <-i.over:
@@ -57,12 +62,31 @@ func (c cell) run(t *testing.T, l *lane) {
 		require.Fail(t, "the step never came")
 	}
 	require.NoError(t, i.trouble)
+	if after != nil {
+		after(t, tr)
+	}
 	c.recover(t, l, tr.tenant)
 	l.awaitReady(t, tr.tenant, !c.fault.deposes && c.name() != "roll out: lease: process dies after it")
 	if c.leavesLease() {
 		expireLeases(t, tr.tenant)
 	}
 	tr.finish(t, 1)
+}
+
+// begin has a trial of the lane's tenant, or of one whose row is on another server.
+func (c cell) begin(t *testing.T, l *lane) *trial {
+	t.Helper()
+	if !c.step.elsewhere {
+		return l.begin(t, c.step.overlap)
+	}
+	tr := l.beginElsewhere(t, c.step.overlap)
+	switch {
+	case c.fault.voids:
+		tr.void = []int{1}
+	case c.fault.deposes: // the former leader may give its COMMIT up before the platform's server does its own
+		tr.void = []int{0, 1}
+	}
+	return tr
 }
 
 // leavesLease says that a manager may have ended while it held the lease of a Machine that was updated already. Only that manager had the
@@ -175,9 +199,11 @@ func leased(t *testing.T, x platform.Tenant) map[string]bool {
 // changes counts the hashes that were ever stored for the tenant, and the rotations that the ledger has committed.
 type changes struct{ hashes, rows int }
 
-func (l *lane) changes(t *testing.T, x platform.Tenant) (c changes) {
+func changesOf(t *testing.T, x platform.Tenant) (c changes) {
 	t.Helper()
-	require.NoError(t, l.superuser.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM faults.hashes WHERE tenant_id = $1),
+	connection := x.Environment().Connect(t)
+	defer connection.Close(context.Background())
+	require.NoError(t, connection.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM faults.hashes WHERE tenant_id = $1),
 		(SELECT count(*) FROM tenant_credentials.rotations WHERE tenant_id = $1 AND committed_at IS NOT NULL)`, x.ID).Scan(&c.hashes, &c.rows))
 	return c
 }
@@ -193,7 +219,13 @@ func (l *lane) explain(t *testing.T, x platform.Tenant) {
 	t.Log(x.Describe())
 	t.Log(tail(l.leader.log, 25))
 	t.Log(tail(l.standby.log, 15))
-	rows, err := l.superuser.Query(context.Background(), "SELECT concat_ws(' ', revision, state, generation, reason, opened_at, committed_at, completed_at) FROM tenant_credentials.rotations WHERE tenant_id = $1 ORDER BY revision DESC LIMIT 4", x.ID)
+	connection, err := pgx.Connect(context.Background(), x.Environment().URL)
+	if err != nil {
+		t.Log(err)
+		return
+	}
+	defer connection.Close(context.Background())
+	rows, err := connection.Query(context.Background(), "SELECT concat_ws(' ', revision, state, generation, reason, opened_at, committed_at, completed_at) FROM tenant_credentials.rotations WHERE tenant_id = $1 ORDER BY revision DESC LIMIT 4", x.ID)
 	if err != nil {
 		return
 	}

@@ -19,6 +19,8 @@ type fault struct {
 	dies bool
 	// deposes: the lease is lost to the other manager.
 	deposes bool
+	// voids: where it happens to the COMMIT of the platform's own server, that one stands, and ours is rolled back.
+	voids bool
 	// onWire happens to a call, inServer to a place inside stage; nil = that can not be, and why says the reason.
 	onWire   func(*incident, faultproxy.Passage) error
 	inServer func(*incident, faultproxy.Passage) error
@@ -27,11 +29,11 @@ type fault struct {
 
 var faults = []fault{
 	{name: "fails before it takes effect", onWire: refuse, inServer: refuseInServer},
-	{name: "takes effect, answer lost", onWire: loseAnswer,
+	{name: "takes effect, answer lost", voids: true, onWire: loseAnswer,
 		why: "it is a part of the call stage and has no answer of its own; that stage's is lost is the cell of stage"},
 	{name: "hangs until the deadline", onWire: hang, inServer: hangInServer},
 	{name: "process dies before it", dies: true, onWire: dieBefore, inServer: dieInServer},
-	{name: "process dies after it", dies: true, onWire: dieAfter,
+	{name: "process dies after it", dies: true, voids: true, onWire: dieAfter,
 		why: "to the process it is the same moment as its death before the next place in stage, or, after the last one, after stage"},
 	{name: "leadership lost during it", deposes: true, onWire: depose, inServer: deposeInServer},
 }

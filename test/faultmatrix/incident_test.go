@@ -19,6 +19,7 @@ type incident struct {
 	step   step
 	fault  fault
 	tenant platform.Tenant
+	site   *site
 
 	over chan struct{} // closed when the fault has happened
 
@@ -74,6 +75,9 @@ func (i *incident) strike(p faultproxy.Passage) {
 	happen := i.fault.onWire
 	if i.step.inside != nil {
 		happen = i.fault.inServer
+	}
+	if i.step.elsewhere {
+		p = between{p, i}
 	}
 	err := happen(i, p)
 	i.mu.Lock()

@@ -13,16 +13,18 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
-// incidents are what has no place in the matrix.
-var incidents = []struct {
+// aside is what has no place in the matrix.
+type aside struct {
 	name string
 	run  func(*testing.T, *lane)
-}{
+}
+
+var incidents = append([]aside{
 	{"leader frozen in its transaction for longer than its lease, and continued", frozenLeader},
 	{"deposed leader's Fly write lands during the next roll-out", func(t *testing.T, l *lane) { lateWrite(t, l, duringRollOut) }},
 	{"deposed leader's Fly write lands after completion", func(t *testing.T, l *lane) { lateWrite(t, l, afterCompletion) }},
 	{"deposed leader's status lands after completion", lateStatus},
-}
+}, betweenCommits()...)
 
 // leaseTime is for how long a leader that is silent is still believed to lead, and then some.
 const leaseTime = 40 * time.Second

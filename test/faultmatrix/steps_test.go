@@ -1,6 +1,7 @@
 package faultmatrix
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/systempromptio/tenant-credential-operator/test/faultproxy"
@@ -19,6 +20,8 @@ type step struct {
 	compromised bool
 	// overlap: the tenant has two logins, and the new password goes to the idle one.
 	overlap bool
+	// elsewhere: the management table is a foreign table, on a server of the platform's own.
+	elsewhere bool
 	// locked: the transaction holds the tenant's lock when the call is made.
 	locked bool
 }
@@ -80,6 +83,9 @@ var steps = []step{
 	{name: "retire: close", is: first("retire"), begun: true, overlap: true},
 	{name: "retire: sweep", is: first("retire", "retire"), begun: true, overlap: true},
 	{name: "overlap: complete", is: first("complete"), begun: true, overlap: true},
+
+	{name: "platform: COMMIT", is: afterWriting("COMMIT"), begun: true, locked: true, elsewhere: true},
+	{name: "deliver: platform: COMMIT", is: afterWriting("COMMIT"), begun: true, overlap: true, locked: true, elsewhere: true},
 }
 
 type recognition = func(call faultproxy.Call, former []faultproxy.Call) bool
@@ -97,6 +103,18 @@ func first(name string, after ...string) recognition {
 			}
 		}
 		return len(waiting) == 0 && call.Name == name
+	}
+}
+
+// afterWriting is the call of a name that a foreign table makes in a transaction in which it has written.
+func afterWriting(name string) recognition {
+	return func(call faultproxy.Call, former []faultproxy.Call) bool {
+		for _, f := range slices.Backward(former) {
+			if f.Session == call.Session && (f.Name == "START" || f.Name == "UPDATE") {
+				return f.Name == "UPDATE" && call.Name == name
+			}
+		}
+		return false
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 // witness looks at one tenant all the while, and notes what must not be at any moment.
 type witness struct {
 	lane   *lane
+	site   *site
 	tenant platform.Tenant
 	from   int64 // the object's generation that the rotation is asked for by: what was reported before that is no news
 	stop   context.CancelFunc
@@ -32,10 +33,14 @@ type witness struct {
 }
 
 // watch begins to look. end returns what was noted.
-func (l *lane) watch(t *testing.T, x platform.Tenant, from int64) *witness {
+func (l *lane) watch(t *testing.T, at *site, x platform.Tenant, from int64) *witness {
 	ctx, stop := context.WithCancel(t.Context())
-	w := &witness{lane: l, tenant: x, from: from, stop: stop}
-	w.done.Go(func() { w.note(w.credentials(ctx)) })
+	w := &witness{lane: l, site: at, tenant: x, from: from, stop: stop}
+	look := w.credentials
+	if at.table != nil {
+		look = w.apart
+	}
+	w.done.Go(func() { w.note(look(ctx)) })
 	w.done.Go(func() { w.note(w.readiness(ctx)) })
 	return w
 }
@@ -134,6 +139,9 @@ func (w *witness) readiness(ctx context.Context) error {
 		}
 		for event := range events.ResultChan() {
 			object, is := event.Object.(*unstructured.Unstructured)
+			if is && blames(object) {
+				w.say("HashSynced blamed somebody else: %s", message(object))
+			}
 			if is && object.GetGeneration() >= w.from && ready(object) {
 				w.judge(ctx, object)
 			}
@@ -143,7 +151,7 @@ func (w *witness) readiness(ctx context.Context) error {
 }
 
 func (w *witness) judge(ctx context.Context, object *unstructured.Unstructured) {
-	found := checker.Check(ctx, w.lane.config, nil, nil)
+	found := checker.Check(ctx, w.site.config, nil, nil)
 	now, err := w.lane.objects.Get(ctx, w.tenant.Name, metav1.GetOptions{})
 	if err != nil || now.GetGeneration() != object.GetGeneration() {
 		return // the next rotation is asked for, or the witness is to end
@@ -153,6 +161,16 @@ func (w *witness) judge(ctx context.Context, object *unstructured.Unstructured) 
 			w.say("while the object said Ready: %s", violation.Text)
 		}
 	}
+}
+
+// blames says that the object names another client as the one that changed the stored hash: in a trial, only the operator does.
+func blames(object *unstructured.Unstructured) bool {
+	for line := range strings.Lines(message(object)) {
+		if strings.HasPrefix(line, "HashSynced=False") && strings.Contains(line, "somebody else changed it") {
+			return true
+		}
+	}
+	return false
 }
 
 // ready says that the object is Ready, and says so of its present spec.

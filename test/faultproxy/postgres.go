@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 )
@@ -64,7 +65,7 @@ func (p *Postgres) session(client net.Conn) {
 		return
 	}
 	defer server.Close()
-	s := &session{rules: p.rules, toClient: client, toServer: server, statements: map[string]string{}, givenUp: make(chan struct{})}
+	s := &session{number: numbers.Add(1), rules: p.rules, toClient: client, toServer: server, statements: map[string]string{}, givenUp: make(chan struct{})}
 	done := make(chan struct{})
 	defer close(done)
 	go func() { // both ends are closed with the proxy
@@ -140,8 +141,12 @@ func frames(r io.Reader, done <-chan struct{}, ended func(), first readFrame) <-
 	return out
 }
 
+// numbers has counted the sessions of all proxies.
+var numbers atomic.Int64
+
 // session is one connection. Frontends of the operator wait for an answer before they send again, so a session has one call at a time.
 type session struct {
+	number                 int64
 	rules                  *Rules
 	toClient, toServer     net.Conn
 	fromClient, fromServer <-chan frame
@@ -189,7 +194,7 @@ func (s *session) take(f frame) (goOn bool) {
 		if bind.Decode(f.payload()) == nil {
 			s.executes = s.statements[bind.PreparedStatement]
 			if len(bind.Parameters) > 0 {
-				s.about = uuid.FindString(string(bind.Parameters[0]))
+				s.about = tenantOf(bind.Parameters)
 			}
 		}
 		return true
@@ -222,8 +227,18 @@ func (s *session) begin(f frame) (goOn bool) {
 	return s.meet("login")
 }
 
-// uuid finds the tenant in the first parameter, be it text or a list in binary.
+// uuid finds the tenant in a parameter, be it text or a list in binary.
 var uuid = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+
+// tenantOf is the first ID among the parameters. The functions of the ledger have it first, a foreign table's UPDATE after the new value.
+func tenantOf(parameters [][]byte) string {
+	for _, parameter := range parameters {
+		if id := uuid.FindString(string(parameter)); id != "" {
+			return id
+		}
+	}
+	return ""
+}
 
 var called = regexp.MustCompile(`tenant_credentials\.([a-z_]+)\(`)
 
@@ -242,7 +257,7 @@ func (s *session) meet(name string) (goOn bool) {
 	if name == "" {
 		return s.send() == nil
 	}
-	fault := s.rules.meet(Call{Name: name, About: s.about})
+	fault := s.rules.meet(Call{Name: name, About: s.about, Session: s.number})
 	if fault == nil {
 		return s.send() == nil
 	}

@@ -88,6 +88,11 @@ func TestPostgresCallsHaveNames(t *testing.T) {
 	}
 	require.NoError(t, tx.Commit(t.Context()))
 	calls, _ := w.rules.Calls()
+	session := calls[0].Session
+	for i := range calls {
+		require.Equal(t, session, calls[i].Session)
+		calls[i].Session = 0
+	}
 	require.Equal(t, []faultproxy.Call{{Name: "login", About: "postgres"}, {Name: "BEGIN", About: "postgres"},
 		{Name: "open", About: tenant}, {Name: "open", About: tenant}, {Name: "COMMIT", About: tenant}}, calls)
 	require.Equal(t, 2, w.done())

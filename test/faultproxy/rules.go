@@ -9,6 +9,8 @@ type Call struct {
 	Name string
 	// About says what it is about: the tenant's ID of an SQL call, the role of a login, the path of a request.
 	About string
+	// Session tells the sessions of PostgreSQL's proxies apart; 0 for any other call.
+	Session int64
 	// Body is that of a change to a Kubernetes object; nil for any other call, as the others carry secrets.
 	Body []byte
 }

@@ -48,6 +48,9 @@ type Tenant struct {
 // Role is the tenant's login role.
 func (x Tenant) Role() string { return "tenant_" + x.Short }
 
+// Environment is where the tenant's role is.
+func (x Tenant) Environment() Environment { return x.environment }
+
 // For is the tenant as another test uses it, which fails in its place.
 func (x Tenant) For(t *testing.T) Tenant { x.t = t; return x }
 
