@@ -25,6 +25,9 @@ const (
 	statementTimeout = "10s"
 	// A transaction idles for as long as the call to Fly may take, 15 s. If we are cut off, the server ends it after this.
 	idleInTransactionTimeout = "30s"
+	// A COMMIT waits for the server of a foreign table without any limit, and idles for neither of these. If we have died meanwhile, the server
+	// ends it within this.
+	connectionCheckInterval = "5s"
 )
 
 // Config says how to reach one server.
@@ -96,6 +99,7 @@ var session = map[string]string{
 	"statement_timeout":                   statementTimeout,
 	"idle_in_transaction_session_timeout": idleInTransactionTimeout,
 	"idle_session_timeout":                "0",
+	"client_connection_check_interval":    connectionCheckInterval,
 	// The functions' queries are always the same, and planning them takes longer than running them.
 	"plan_cache_mode": "force_generic_plan",
 

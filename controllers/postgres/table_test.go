@@ -169,8 +169,7 @@ func TestATenantWithTwoRows(t *testing.T) {
 	})
 }
 
-// The management table may be another server's: what was written there stands where the transaction here is given up, and the next attempt
-// heals that.
+// The management table may be another server's.
 func TestTheManagementTableOnAnotherServer(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, _ := f.newTenant()

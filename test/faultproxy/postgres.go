@@ -194,7 +194,9 @@ func (s *session) take(f frame) (goOn bool) {
 		if bind.Decode(f.payload()) == nil {
 			s.executes = s.statements[bind.PreparedStatement]
 			if len(bind.Parameters) > 0 {
-				s.about = tenantOf(bind.Parameters)
+				s.about = uuid.FindString(string(bind.Parameters[0]))
+			} else {
+				s.concern(s.executes)
 			}
 		}
 		return true
@@ -202,6 +204,7 @@ func (s *session) take(f frame) (goOn bool) {
 		var query pgproto3.Query
 		if query.Decode(f.payload()) == nil {
 			s.executes = query.String
+			s.concern(s.executes)
 		}
 		return s.meet(callName(s.executes))
 	case 'S':
@@ -227,17 +230,14 @@ func (s *session) begin(f frame) (goOn bool) {
 	return s.meet("login")
 }
 
-// uuid finds the tenant in a parameter, be it text or a list in binary.
+// uuid finds the tenant in the first parameter, be it text or a list in binary, or in a statement that has none.
 var uuid = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
-// tenantOf is the first ID among the parameters. The functions of the ledger have it first, a foreign table's UPDATE after the new value.
-func tenantOf(parameters [][]byte) string {
-	for _, parameter := range parameters {
-		if id := uuid.FindString(string(parameter)); id != "" {
-			return id
-		}
+// concern remembers the tenant that a statement without parameters names, as a foreign table's do.
+func (s *session) concern(sql string) {
+	if id := uuid.FindString(sql); id != "" {
+		s.about = id
 	}
-	return ""
 }
 
 var called = regexp.MustCompile(`tenant_credentials\.([a-z_]+)\(`)
