@@ -90,7 +90,8 @@ func moveTable(t *testing.T, e platform.Environment, theirs *pgserver.Server, po
 		GRANT SELECT, UPDATE (password_hash) ON tenants TO hash;
 		GRANT ALL ON tenants, hashes TO platform`)
 	e.Exec(t, `DROP TABLE management.tenants; CREATE SCHEMA faults; CREATE EXTENSION postgres_fdw; CREATE ROLE tenant_credentials_hash NOLOGIN;
-		CREATE SERVER platform FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '`+port+`', dbname 'postgres', sslmode 'disable');
+		CREATE SERVER platform FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '`+port+`', dbname 'postgres', sslmode 'disable',
+			connect_timeout '5', keepalives_idle '10', keepalives_interval '5', keepalives_count '3', tcp_user_timeout '25000');
 		CREATE USER MAPPING FOR tenant_credentials_hash SERVER platform OPTIONS (user 'hash', password 'hash');
 		CREATE USER MAPPING FOR postgres SERVER platform OPTIONS (user 'platform', password 'platform');
 		CREATE FOREIGN TABLE management.tenants (id uuid, name text, password_hash text, db_role text, db_name text, fly_app text)

@@ -84,8 +84,8 @@ var steps = []step{
 	{name: "retire: sweep", is: first("retire", "retire"), begun: true, overlap: true},
 	{name: "overlap: complete", is: first("complete"), begun: true, overlap: true},
 
-	{name: "platform: COMMIT", is: afterWriting("COMMIT"), begun: true, locked: true, elsewhere: true},
-	{name: "deliver: platform: COMMIT", is: afterWriting("COMMIT"), begun: true, overlap: true, locked: true, elsewhere: true},
+	{name: "foreign COMMIT", is: afterWriting("COMMIT"), begun: true, locked: true, elsewhere: true},
+	{name: "deliver: foreign", is: afterWriting("COMMIT"), begun: true, overlap: true, locked: true, elsewhere: true},
 }
 
 type recognition = func(call faultproxy.Call, former []faultproxy.Call) bool
