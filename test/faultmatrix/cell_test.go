@@ -45,7 +45,7 @@ func (c cell) suspends() bool {
 func (c cell) run(t *testing.T, l *lane) { c.strike(t, l, nil) }
 
 // strike is run with what has to be done after the fault; nil = nothing.
-func (c cell) strike(t *testing.T, l *lane, after func(*testing.T, *trial)) {
+func (c cell) strike(t *testing.T, l *lane, after func(*trial, *testing.T)) {
 	tr := c.begin(t, l)
 	if c.fault.deposes {
 		l.standby.start(t)
@@ -63,7 +63,7 @@ func (c cell) strike(t *testing.T, l *lane, after func(*testing.T, *trial)) {
 	}
 	require.NoError(t, i.trouble)
 	if after != nil {
-		after(t, tr)
+		after(tr, t)
 	}
 	c.recover(t, l, tr.tenant)
 	l.awaitReady(t, tr.tenant, !c.fault.deposes && c.name() != "roll out: lease: process dies after it")

@@ -13,15 +13,23 @@ import (
 var elsewhere = []struct {
 	name  string
 	fault fault
-	after func(*testing.T, *trial)
+	after func(*trial, *testing.T)
 }{
 	{"nothing happens", fault{onWire: pass}, nil},
-	{"our server crashes", fault{voids: true, onWire: crashOurs}, func(t *testing.T, tr *trial) { require.NoError(t, tr.site.ours.Up(t.Context())) }},
+	{"our server crashes", fault{voids: true, onWire: crashOurs}, (*trial).recoverOurs},
 	{"the answer never comes", fault{voids: true, onWire: neverAnswer}, nil},
 	{"process dies, our server goes on", fault{dies: true, onWire: dieAndPass}, nil},
 	{"process dies, the answer never comes", fault{dies: true, voids: true, onWire: dieAndNeverAnswer}, nil},
-	{"the platform's server crashes before it", fault{onWire: crashTheirs}, func(t *testing.T, tr *trial) { require.NoError(t, tr.site.table.Up(t.Context())) }},
+	{"the platform's server crashes before it", fault{onWire: crashTheirs}, (*trial).recoverTheirs},
 }
+
+// recoverOurs starts our server again. While it was down, no login of the app could succeed.
+func (tr *trial) recoverOurs(t *testing.T) {
+	require.NoError(t, tr.site.ours.Up(t.Context()))
+	tr.refused = true
+}
+
+func (tr *trial) recoverTheirs(t *testing.T) { require.NoError(t, tr.site.table.Up(t.Context())) }
 
 func pass(_ *incident, p faultproxy.Passage) error {
 	err := p.Forward()
