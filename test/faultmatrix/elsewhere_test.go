@@ -40,9 +40,10 @@ func (l *lane) beginElsewhere(t *testing.T, overlap bool) *trial {
 	theirs, err := pgserver.Start(t.Context(), pgserver.Options{Version: "15"})
 	require.NoError(t, err)
 	t.Cleanup(theirs.Stop)
-	e.Port = l.proxyTo(t, ours)
 	moveTable(t, e, theirs, l.proxyTo(t, theirs))
 	e.Install(t, ours)
+	login := strings.Replace(ours.URL("tcred_operator", "operator", "platform"), ":"+e.Port+"/", ":"+l.proxyTo(t, ours)+"/", 1)
+	harness.Kubectl(t, `{"stringData":{"url":"`+login+`"}}`, "-n", operatorNamespace, "patch", "secret", e.Name, "--patch-file=/dev/stdin")
 
 	config := l.config
 	config.Environments = append(config.Environments[:len(config.Environments):len(config.Environments)], checker.Environment{Name: e.Name,
