@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
 // offered is a statement of SQL in a message.
@@ -91,19 +93,20 @@ func TestBlankAtTheEndOfAName(t *testing.T) {
 // A URL that an editor has ended with a line break, or that has blanks around it, is the URL.
 func TestBlanksAroundTheOperatorsURL(t *testing.T) {
 	t.Parallel()
-	encoded := kubectl(t, "", "-n", "tcred-system", "get", "secret", "postgres-sandbox", "-o", "jsonpath={.data.url}")
-	url, err := base64.StdEncoding.DecodeString(encoded)
-	require.NoError(t, err)
 	for name, around := range map[string][2]string{"a line break": {"", "\n"}, "blanks": {" \t", " \r\n"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			x := newTenant(t, "stopped")
-			environment := "blanks-" + x.Short
-			kubectl(t, "", "-n", "tcred-system", "create", "secret", "generic", environment, "--from-literal=url="+around[0]+string(url)+around[1])
-			copyEnvironment(t, environment, "fly-sandbox")
-			kubectl(t, "", "patch", "tenv", environment, "--type=merge", "-p", `{"spec":{"postgres":{"loginSecretRef":{"name":"`+environment+`"}}}}`)
-			kubectl(t, "", "wait", "tenv", environment, "--for=condition=Ready", "--timeout=60s")
-			x.Apply("environmentRef: {name: "+environment+"}", "rotationGeneration: 1")
+			e, server := platform.NewServer(t, "blanks")
+			manifest := e.Manifest(t)
+			e.Prepare(t, server, manifest)
+			encoded := kubectl(t, "", "-n", "tcred-system", "get", "secret", e.Name, "-o", "jsonpath={.data.url}")
+			url, err := base64.StdEncoding.DecodeString(encoded)
+			require.NoError(t, err)
+			padded := base64.StdEncoding.EncodeToString([]byte(around[0] + string(url) + around[1]))
+			kubectl(t, `{"data":{"url":"`+padded+`"}}`, "-n", "tcred-system", "patch", "secret", e.Name, "--patch-file=/dev/stdin")
+			e.Create(t, manifest)
+			x := newTenantIn(t, e, "stopped")
+			x.Apply("rotationGeneration: 1")
 			x.WaitReady()
 			requireAccepted(t, x.URL())
 			require.Equal(t, map[string]int{"completed": 1}, x.Rows())
