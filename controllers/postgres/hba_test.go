@@ -68,7 +68,7 @@ func TestMethodsOfAuthentication(t *testing.T) {
 				"by_cert":     withoutPassword,
 			} {
 				t.Run(login, func(t *testing.T) {
-					tenant, operator, sent := s.try(t, login)
+					sent, tenant, operator := s.try(t, login)
 					require.NotContains(t, sent, passwordMessage)
 					require.Equal(t, says, requireFailure(t, tenant, failure.Retry, failure.ConnectionFailed).Detail)
 					require.Equal(t, says, requireFailure(t, operator, failure.Retry, failure.ConnectionFailed).Detail)
@@ -81,14 +81,14 @@ func TestMethodsOfAuthentication(t *testing.T) {
 				requireFailure(t, err, failure.Retry, failure.ConnectionFailed)
 			})
 			t.Run("by_reject", func(t *testing.T) {
-				tenant, operator, sent := s.try(t, "by_reject")
+				sent, tenant, operator := s.try(t, "by_reject")
 				require.Equal(t, loginRefusals["28000"], requireFailure(t, tenant, failure.Retry, failure.VerificationFailed).Detail)
 				require.Equal(t, verdicts["28"].detail, requireFailure(t, operator, failure.Retry, failure.AuthenticationFailed).Detail)
 				require.NotContains(t, sent, passwordMessage)
 			})
 			for _, login := range []string{"by_scram", "by_md5_scram"} { // md5 is SCRAM for a role that has a verifier
 				t.Run(login, func(t *testing.T) {
-					tenant, operator, sent := s.try(t, login)
+					sent, tenant, operator := s.try(t, login)
 					require.NoError(t, tenant)
 					requireFailure(t, operator, failure.Wait, failure.LedgerOutdated) // logged in: it has seen that there is no ledger
 					require.Contains(t, sent, passwordMessage)
@@ -132,13 +132,13 @@ func newHBAServer(t *testing.T, version string) hbaServer {
 	return s
 }
 
-// try logs in as a tenant, and as the operator, and returns what came of each and what both have sent.
-func (s hbaServer) try(t *testing.T, login string) (tenant, operator error, sent string) {
+// try logs in as a tenant, and as the operator, and returns what both have sent and what came of each.
+func (s hbaServer) try(t *testing.T, login string) (sent string, tenant, operator error) {
 	t.Helper()
 	server, heard := s.connect(t, login, url.Values{})
 	tenant = server.VerifyLogin(t.Context(), tenantOf(login))
 	_, operator = server.Survey(t.Context())
-	return tenant, operator, heard()
+	return heard(), tenant, operator
 }
 
 func tenantOf(login string) Login {

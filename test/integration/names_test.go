@@ -15,7 +15,7 @@ import (
 // offered is a statement of SQL in a message.
 var offered = regexp.MustCompile(`CREATE ROLE [^;]+|ALTER ROLE [^;.]+|SELECT tenant_credentials\.\w+\([^)]*\)`)
 
-// runOffered runs the statement that a tenant's message has, as a reader does who copies it into psql.
+// runOffered runs the statement that a tenant's message has, copied into psql as it stands.
 func runOffered(t *testing.T, x tenant) {
 	t.Helper()
 	message := x.Get().Condition("Ready").Message

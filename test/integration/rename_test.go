@@ -61,8 +61,8 @@ func followed(t *testing.T) (act func(message string)) {
 
 func leave(string) {}
 
-// A tenant's role is renamed while its second login is in use, and the DBA follows the messages. What had been issued to the login that keeps its
-// name ends with the next rotation, and after a compromise whoever has opened it again is out as well.
+// A tenant's role is renamed while its second login is in use, and the DBA follows the messages. The login keeps its name, and is closed with the next
+// rotation. One with its password that is opened again is shown, and closed by a rotation because of a compromise.
 func TestRenamedRoleWithTwoLogins(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "stopped")
