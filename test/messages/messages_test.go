@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -136,18 +137,12 @@ func pattern(message string) *regexp.Regexp {
 // made by an entry, and is gone, counts as Ready. A message that does not come is not fatal: the entry has to be healed.
 func awaitCondition(t *testing.T, x expectation, want string, message *regexp.Regexp) {
 	t.Helper()
-	arguments := []string{"get", x.kind, "--field-selector", "metadata.name=" + x.name, "-o", "json"}
-	if x.namespace != "" {
-		arguments = append(arguments, "-n", x.namespace)
-	}
-	var present struct{ Items []object }
-	require.NoError(t, json.Unmarshal([]byte(harness.Kubectl(t, "", arguments...)), &present))
-	if len(present.Items) == 0 && want == ready {
+	if want == ready && len(list(t, x.path()).Items) == 0 {
 		return
 	}
 	kind, _, _ := strings.Cut(want, "=")
 	var shown string
-	found := watch(t, append(arguments, "--watch"), func(o object) bool {
+	found := watch(t, x.path()+"&watch=true", func(o object) bool {
 		c := o.condition(kind)
 		shown = fmt.Sprintf("%s=%s %s\n%s", c.Type, c.Status, c.Reason, c.Message)
 		// Facts of PostgreSQL end with a full stop, to which the message adds another.
@@ -156,21 +151,39 @@ func awaitCondition(t *testing.T, x expectation, want string, message *regexp.Re
 	assert.True(t, found, "the message did not come: %s/%s\nexpected: %s\n%s\nshown: %s", x.kind, x.name, want, message, shown)
 }
 
-// watch runs kubectl until it prints an object that is the right one, and says whether it did.
-func watch(t *testing.T, arguments []string, right func(object) bool) bool {
+// path is where the API server has a list with the object alone.
+func (x expectation) path() string {
+	kind := "/tenantenvironments"
+	if x.kind == "tcred" {
+		kind = "/namespaces/" + x.namespace + "/tenantcredentials"
+	}
+	return harness.Resources + kind + "?fieldSelector=metadata.name%3D" + x.name
+}
+
+// list reads the objects at a path.
+func list(t *testing.T, path string) (found struct{ Items []object }) {
+	t.Helper()
+	answer, err := harness.Read(t.Context(), path)
+	require.NoError(t, err)
+	defer answer.Close()
+	require.NoError(t, json.NewDecoder(answer).Decode(&found))
+	return found
+}
+
+// watch follows a path until an object is the right one, and says whether one was.
+func watch(t *testing.T, path string, right func(object) bool) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	command := exec.CommandContext(ctx, "kubectl", arguments...)
-	output, err := command.StdoutPipe()
+	defer cancel()
+	answer, err := harness.Read(ctx, path)
 	require.NoError(t, err)
-	require.NoError(t, command.Start())
-	defer func() { cancel(); _ = command.Wait() }()
-	for objects := json.NewDecoder(output); ; {
-		var o object
-		if objects.Decode(&o) != nil {
+	defer answer.Close()
+	for events := json.NewDecoder(answer); ; {
+		var event struct{ Object object }
+		if events.Decode(&event) != nil {
 			return false
 		}
-		if right(o) {
+		if right(event.Object) {
 			return true
 		}
 	}
@@ -178,7 +191,8 @@ func watch(t *testing.T, arguments []string, right func(object) bool) bool {
 
 // object is what is read of one.
 type object struct {
-	Status struct{ Conditions []condition }
+	Metadata struct{ Name string }
+	Status   struct{ Conditions []condition }
 }
 
 func (o object) condition(kind string) condition {
@@ -193,23 +207,23 @@ func (o object) condition(kind string) condition {
 // requireSampleTenantsReady waits until the playground is as it was: everybody Ready but umbrella, which has no app.
 func requireSampleTenantsReady(t *testing.T) {
 	t.Helper()
-	const names = `{range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}`
-	sample := regexp.MustCompile(`(?m)^(sandbox|prod|acme|globex|initech|vandelay|hooli|soylent) (True)?`)
-	var shown string
+	samples := []string{"sandbox", "prod", "acme", "globex", "initech", "vandelay", "hooli", "soylent"}
+	var notReady []string
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		shown = harness.Kubectl(t, "", "get", "tenv,tcred", "-A", "-o", "jsonpath="+names)
-		count := 0
-		for _, found := range sample.FindAllStringSubmatch(shown, -1) {
-			if found[2] != "" {
-				count++
+		notReady = samples
+		for _, kind := range []string{"/tenantenvironments", "/tenantcredentials"} {
+			for _, o := range list(t, harness.Resources+kind).Items {
+				if o.condition("Ready").Status == "True" {
+					notReady = slices.DeleteFunc(slices.Clone(notReady), func(name string) bool { return name == o.Metadata.Name })
+				}
 			}
 		}
-		if count == 8 {
+		if len(notReady) == 0 {
 			return
 		}
 		time.Sleep(100 * time.Millisecond) // between two looks
 	}
-	require.Fail(t, "the playground is not as it was", shown)
+	require.Fail(t, "the playground is not as it was", "not Ready: %v", notReady)
 }
 
 // readMessages reads the page: an entry's first sh block provokes, those after its messages heal.

@@ -1,8 +1,10 @@
 package platform
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -99,29 +101,37 @@ func (o Object) Condition(kind string) Condition {
 // Get reads the object.
 func (x Tenant) Get() Object {
 	x.t.Helper()
+	answer, err := harness.Read(context.Background(), harness.Resources+"/namespaces/tenants-sandbox/tenantcredentials/"+x.Name)
+	require.NoError(x.t, err)
+	defer answer.Close()
 	var o Object
-	require.NoError(x.t, json.Unmarshal([]byte(harness.Kubectl(x.t, "", "-n", "tenants-sandbox", "get", "tcred", x.Name, "-o", "json")), &o))
+	require.NoError(x.t, json.NewDecoder(answer).Decode(&o))
 	return o
 }
 
 // Poke has the operator look at the object, and returns when it has: it looks at every changed annotation.
 func (x Tenant) Poke() {
 	x.t.Helper()
-	before := x.Looks()
+	log, err := os.Open(os.Getenv("MANAGER_LOG"))
+	require.NoError(x.t, err)
+	defer log.Close()
+	_, err = log.Seek(0, io.SeekEnd)
+	require.NoError(x.t, err)
 	harness.Kubectl(x.t, "", "-n", "tenants-sandbox", "annotate", "--overwrite", "tcred", x.Name, "test.example.com/poke="+uuid.NewString())
-	require.Eventually(x.t, func() bool { return x.Looks() > before }, time.Minute, 100*time.Millisecond, "the operator did not look")
+	var since strings.Builder
+	require.Eventually(x.t, func() bool {
+		_, err := io.Copy(&since, log)
+		require.NoError(x.t, err)
+		return x.looked(since.String())
+	}, time.Minute, 100*time.Millisecond, "the operator did not look")
 }
 
-// Looks counts the passes over the object in the manager's debug log.
-func (x Tenant) Looks() int {
-	x.t.Helper()
-	log, err := os.ReadFile(os.Getenv("MANAGER_LOG"))
-	require.NoError(x.t, err)
-	count := 0
-	for line := range strings.Lines(string(log)) {
+// looked says whether the manager's debug log has a pass over the object.
+func (x Tenant) looked(log string) bool {
+	for line := range strings.Lines(log) {
 		if strings.Contains(line, `"msg":"Looked"`) && strings.Contains(line, `"name":"`+x.Name+`"`) {
-			count++
+			return true
 		}
 	}
-	return count
+	return false
 }
