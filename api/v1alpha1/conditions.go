@@ -95,7 +95,7 @@ const (
 	ReasonUnexpected           = "Unexpected" // an error that this operator does not know
 )
 
-// ReasonEnvironmentTerminating: the environment is being deleted. It stays until the rotations that were begun are finished, and no other one
+// ReasonEnvironmentTerminating says that the environment is being deleted. It stays until the rotations that were begun are finished, and no other one
 // starts. On the TenantEnvironment itself it is a reason of Ready=True: a rotation that is being finished uses the environment.
 const ReasonEnvironmentTerminating = "EnvironmentTerminating"
 
