@@ -69,7 +69,7 @@ func (s *Slots) Release(tenantID string) {
 	delete(s.held, tenantID)
 }
 
-// closeIdle has Acquire refuse everybody until reopen, and says whether it does: not where a slot is held.
+// closeIdle has Acquire refuse every tenant until reopen, and says whether it does: not where a slot is held.
 func (s *Slots) closeIdle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -71,7 +71,7 @@ func TestAnEnvironmentStaysUntilItsRotationsAreFinished(t *testing.T) {
 	y.Delete()
 }
 
-// Without a database no Machine comes up: the way out of a roll-out that cannot be finished is one that works on an object that is going.
+// Without a database no Machine comes up: the way out of a rollout that cannot be finished is one that works on an object that is going.
 func TestAnObjectWithoutADatabaseCanBeLetGo(t *testing.T) {
 	t.Parallel()
 	e, server := platform.NewServer(t, "dropped")
