@@ -79,7 +79,7 @@ func rotationsPaused(environment *v1alpha1.TenantEnvironment, cause pauseCause, 
 		return c
 	}
 	c.Status = metav1.ConditionTrue
-	c.Message = fmt.Sprintf("%s, acknowledge it: kubectl annotate --overwrite tenv %s %s=%s. Until then no rotation starts, and the apps keep what they have.",
+	c.Message = fmt.Sprintf("%s, acknowledge it: kubectl annotate --overwrite tenv %s %s=%s. Until then no rotation starts.",
 		cause.fact, environment.Name, v1alpha1.ResumeRotationsAnnotation, value)
 	return c
 }
