@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -56,10 +57,18 @@ func (s *seat) launch(t *testing.T) {
 		"--health-probe-bind-address", fmt.Sprintf("127.0.0.1:%d", probes), "--metrics-bind-address", "0", "-zap-log-level=debug")
 	command.Stdout, command.Stderr = output, output
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	require.NoError(t, command.Start())
-	ended := make(chan struct{})
+	started, ended := make(chan error), make(chan struct{})
+	go func() { // Linux sends the death signal when the thread that forked ends, as that of a server here does
+		runtime.LockOSThread()
+		defer close(ended)
+		err := command.Start()
+		started <- err
+		if err == nil {
+			_ = command.Wait()
+		}
+	}()
+	require.NoError(t, <-started)
 	s.process, s.ended = command.Process, ended
-	go func() { _ = command.Wait(); close(ended) }()
 }
 
 // kill ends the manager as a lost node does, and returns when it is gone.
