@@ -63,8 +63,8 @@ func portOf(t *testing.T, proxy *faultproxy.Postgres) string {
 // onCommit has a fault happen to the COMMIT of the transaction that has written the hash.
 func (w *foreign) onCommit(fault faultproxy.Fault) {
 	var done atomic.Bool
-	w.between.Set(func(call faultproxy.Call, former []faultproxy.Call) faultproxy.Fault {
-		for _, f := range former {
+	w.between.Set(func(call faultproxy.Call, before []faultproxy.Call) faultproxy.Fault {
+		for _, f := range before {
 			if call.Name == "COMMIT" && f.Name == "UPDATE" && f.Session == call.Session && done.CompareAndSwap(false, true) {
 				return fault
 			}
@@ -113,7 +113,7 @@ func TestTheOtherServerCommitsFirst(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			onEachVersion(t, func(t *testing.T, f *fixture) {
 				w := newForeign(t, f)
-				former, opened := w.stored(), f.open(w.id, 1)
+				before, opened := w.stored(), f.open(w.id, 1)
 				happened := make(chan error, 1)
 				w.onCommit(func(p faultproxy.Passage) {
 					happened <- p.Forward()
@@ -122,7 +122,7 @@ func TestTheOtherServerCommitsFirst(t *testing.T) {
 				requireFailure(t, w.attempt(t, opened.Revision), what.class, what.reason)
 				require.NoError(t, <-happened)
 				left := w.stored()
-				require.NotEqual(t, former, left)
+				require.NotEqual(t, before, left)
 
 				require.Eventually(t, func() bool { return w.rotates(opened.Revision) }, time.Minute, 100*time.Millisecond, "the tenant stays locked")
 				seen := f.observe(w.id)

@@ -191,7 +191,7 @@ func (m messages) consequence() string {
 	case m.tenant.Open != nil && m.deliversToFly() && (m.failed().Class == failure.Unknown || m.secretDrifted()):
 		return fmt.Sprintf("The former password is still the valid one, and Fly may hold one that is not: do not deploy app %s until this object is Ready.", m.tenant.FlyApp)
 	case m.tenant.Open != nil && hashDrifted(m.tenant):
-		return "The former password is still the valid one, and the stored hash is another one's."
+		return "The previous password is still the valid one, and the stored hash is another password's."
 	case m.scope.obstacle.condition == v1alpha1.ConnectionSecretSyncedCondition:
 		return m.withoutSecret()
 	case rolling(m.tenant) && !m.deliversToFly():

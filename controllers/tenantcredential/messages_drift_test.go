@@ -38,5 +38,5 @@ func TestAnAttemptThatLeftTheHashHasChangedSomething(t *testing.T) {
 	s.obstacle = obstacleOf(postgresObstacle(failure.New(failure.Retry, failure.ConnectionFailed, "No answer.")))
 	require.Contains(t, messages{s, "system"}.obstacle(), "Nothing was changed.")
 	s.tenant.HashDigest = "h2"
-	require.Contains(t, messages{s, "system"}.obstacle(), "The former password is still the valid one, and the stored hash is another one's.")
+	require.Contains(t, messages{s, "system"}.obstacle(), "The previous password is still the valid one, and the stored hash is another password's.")
 }

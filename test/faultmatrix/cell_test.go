@@ -83,7 +83,7 @@ func (c cell) begin(t *testing.T, l *lane) *trial {
 	switch {
 	case c.fault.voids:
 		tr.void = []int{1}
-	case c.fault.deposes: // the former leader may give its COMMIT up before the platform's server does its own
+	case c.fault.deposes: // the deposed leader may give its COMMIT up before the platform's server does its own
 		tr.void = []int{0, 1}
 	}
 	return tr

@@ -108,8 +108,8 @@ func first(name string, after ...string) recognition {
 
 // afterWriting is the call of a name that a foreign table makes in a transaction in which it has written.
 func afterWriting(name string) recognition {
-	return func(call faultproxy.Call, former []faultproxy.Call) bool {
-		for _, f := range slices.Backward(former) {
+	return func(call faultproxy.Call, before []faultproxy.Call) bool {
+		for _, f := range slices.Backward(before) {
 			if f.Session == call.Session && (f.Name == "START" || f.Name == "UPDATE") {
 				return f.Name == "UPDATE" && call.Name == name
 			}

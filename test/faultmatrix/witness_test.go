@@ -140,7 +140,7 @@ func (w *witness) readiness(ctx context.Context) error {
 		for event := range events.ResultChan() {
 			object, is := event.Object.(*unstructured.Unstructured)
 			if is && blames(object) {
-				w.say("HashSynced blamed somebody else: %s", message(object))
+				w.say("HashSynced blamed another client: %s", message(object))
 			}
 			if is && object.GetGeneration() >= w.from && ready(object) {
 				w.judge(ctx, object)
