@@ -21,10 +21,9 @@ const (
 // so, and made again it finishes the rotation.
 func TestAnEnvironmentStaysUntilItsRotationsAreFinished(t *testing.T) {
 	t.Parallel()
-	e, server := platform.NewServer(t, "leaving")
-	e.Install(t, server)
+	e := newEnvironment(t, "leaving")
 	manifest := lastApplied(t, e)
-	x, y := platform.NewTenantIn(t, e, "stopped", "stopped"), platform.NewTenantIn(t, e, "stopped")
+	x, y := newTenantIn(t, e, "stopped", "stopped"), newTenantIn(t, e, "stopped")
 	y.Apply(oneLogin)
 	y.WaitReady()
 	mend := x.Fault(holdsMachines)
@@ -74,9 +73,8 @@ func TestAnEnvironmentStaysUntilItsRotationsAreFinished(t *testing.T) {
 // Without a database no Machine comes up: the way out of a rollout that cannot be finished is one that works on an object that is going.
 func TestAnObjectWithoutADatabaseCanBeLetGo(t *testing.T) {
 	t.Parallel()
-	e, server := platform.NewServer(t, "dropped")
-	e.Install(t, server)
-	x := platform.NewTenantIn(t, e, "started", "started")
+	e := newEnvironment(t, "dropped")
+	x := newTenantIn(t, e, "started", "started")
 	mend := x.Fault(holdsMachines)
 	x.Apply(oneLogin, "rotationGeneration: 1")
 	x.WaitReason("ConnectionFailed") // the login was checked, and Fly does not move the Machine
@@ -106,8 +104,7 @@ func TestAHalfDoneRotationIsNoUnchangedTenant(t *testing.T) {
 	}
 	token()
 	kubectl(t, "", "patch", "tenv", e.Name, "--type=merge", "-p", `{"spec":{"fly":{"tokenSecretRef":{"name":"`+e.Name+`-token"}}}}`)
-	x := platform.NewTenantIn(t, e, "started", "started")
-	t.Cleanup(x.Delete)
+	x := newTenantIn(t, e, "started", "started")
 	x.Apply(oneLogin)
 	x.WaitReady()
 	x.Apply(oneLogin, "rotationGeneration: 1")
