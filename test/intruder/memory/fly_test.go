@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/systempromptio/tenant-credential-operator/test/harness"
+	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
 // flyAttack is what an endpoint answers in the place of Fly, for requests whose path ends with one of the suffixes; "" = all of an app's.
@@ -80,6 +80,8 @@ func bomb(w http.ResponseWriter, _ *http.Request) {
 
 // hostileFly is a proxy before the emulator, which attacks whoever asks for some apps.
 type hostileFly struct {
+	environment platform.Environment // whose Fly it is
+
 	mu      sync.Mutex
 	attacks map[string]flyAttack
 }
@@ -98,12 +100,12 @@ func serveHostileFly(t *testing.T) *hostileFly {
 		proxy.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.CloseClientConnections)
-	manifest, err := os.ReadFile(os.Getenv("PLAYGROUND_DIR") + "/environment-sandbox.yaml")
-	require.NoError(t, err)
-	text := strings.Replace(string(manifest), "name: sandbox\n", "name: hostile-fly\n", 1)
-	text = strings.Replace(text, os.Getenv("FLY_API_BASE_URL"), server.URL, 1)
-	require.Contains(t, text, server.URL)
-	harness.Kubectl(t, text, "apply", "-f", "-")
+	e, database := platform.NewServer(t, "hostile-fly")
+	manifest := strings.Replace(e.Manifest(t), os.Getenv("FLY_API_BASE_URL"), server.URL, 1)
+	require.Contains(t, manifest, server.URL)
+	e.Prepare(t, database, manifest)
+	e.Create(t, manifest)
+	h.environment = e
 	return h
 }
 

@@ -45,9 +45,9 @@ func TestIntruderMemoryOfTheManager(t *testing.T) {
 		for _, attack := range flyAttacks {
 			t.Run(attack.name, func(t *testing.T) {
 				t.Parallel()
-				x := platform.NewTenant(t, "started")
+				x := platform.NewTenantIn(t, hostile.environment, "started")
 				hostile.attack(x.App(), attack)
-				x.Apply("rotationGeneration: 1", "environmentRef: {name: hostile-fly}")
+				x.Apply("rotationGeneration: 1")
 				requireNotReady(t, x, attack.says)
 			})
 		}
