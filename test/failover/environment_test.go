@@ -105,11 +105,9 @@ func eventually(t *testing.T, what string, is func() bool) {
 // revisions lists the ledger's rows of a tenant as "revision state reason".
 func (e *environment) revisions(x platform.Tenant) []string {
 	e.t.Helper()
-	connection := e.Connect(e.t)
-	defer connection.Close(context.Background())
 	var rows []string
 	var content []byte
-	require.NoError(e.t, connection.QueryRow(context.Background(),
+	require.NoError(e.t, e.Pool(e.t).QueryRow(context.Background(),
 		"SELECT coalesce(json_agg(concat_ws(' ', revision, state, reason) ORDER BY revision), '[]') FROM tenant_credentials.rotations WHERE tenant_id = $1", x.ID).Scan(&content))
 	require.NoError(e.t, json.Unmarshal(content, &rows))
 	return rows

@@ -45,8 +45,6 @@ func (e *environment) promote(standby *pgserver.Server) {
 // one asks a question that is answered with yes or no.
 func (e *environment) one(question string) (answer bool) {
 	e.t.Helper()
-	connection := e.Connect(e.t)
-	defer connection.Close(e.t.Context())
-	require.NoError(e.t, connection.QueryRow(e.t.Context(), question).Scan(&answer))
+	require.NoError(e.t, e.Pool(e.t).QueryRow(e.t.Context(), question).Scan(&answer))
 	return answer
 }

@@ -70,9 +70,7 @@ func activeLogin(t *testing.T, x tenant) string {
 func requireOneLogin(t *testing.T, x tenant) {
 	t.Helper()
 	requireAccepted(t, x.URL())
-	connection := x.Connect()
-	defer connection.Close(context.Background())
-	rows, err := connection.Query(context.Background(), "SELECT rolname FROM pg_authid WHERE rolname = ANY ($1) AND (rolcanlogin OR rolpassword IS NOT NULL)",
+	rows, err := x.Pool().Query(context.Background(), "SELECT rolname FROM pg_authid WHERE rolname = ANY ($1) AND (rolcanlogin OR rolpassword IS NOT NULL)",
 		[]string{x.Role(), x.Role() + "_b"})
 	require.NoError(t, err)
 	usable, err := pgx.CollectRows(rows, pgx.RowTo[string])

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"context"
 	"maps"
 	"testing"
 	"time"
@@ -100,8 +99,6 @@ func TestRenamedRoleWithTwoLogins(t *testing.T) {
 // verifierOf is what PostgreSQL has of a login's password.
 func verifierOf(t *testing.T, login string) (verifier string) {
 	t.Helper()
-	connection := platform.Sandbox().Connect(t)
-	defer connection.Close(context.Background())
-	require.NoError(t, connection.QueryRow(t.Context(), "SELECT rolpassword FROM pg_authid WHERE rolname = $1", login).Scan(&verifier))
+	require.NoError(t, platform.Sandbox().Pool(t).QueryRow(t.Context(), "SELECT rolpassword FROM pg_authid WHERE rolname = $1", login).Scan(&verifier))
 	return verifier
 }

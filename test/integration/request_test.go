@@ -82,9 +82,7 @@ func leaseMachines(t *testing.T, x tenant, seconds int) {
 // committed is when the tenant's only rotation was committed.
 func committed(t *testing.T, x tenant) (at time.Time) {
 	t.Helper()
-	connection := x.Connect()
-	defer connection.Close(context.Background())
-	require.NoError(t, connection.QueryRow(context.Background(), "SELECT committed_at FROM tenant_credentials.rotations WHERE tenant_id = $1", x.ID).Scan(&at))
+	require.NoError(t, x.Pool().QueryRow(context.Background(), "SELECT committed_at FROM tenant_credentials.rotations WHERE tenant_id = $1", x.ID).Scan(&at))
 	return at
 }
 
@@ -140,9 +138,7 @@ func authenticationTimePasses(t *testing.T, x tenant) {
 // closedFirst says that nothing of before was left when the tenant's newest rotation was committed.
 func closedFirst(t *testing.T, x tenant) (is bool) {
 	t.Helper()
-	connection := x.Connect()
-	defer connection.Close(context.Background())
-	require.NoError(t, connection.QueryRow(context.Background(),
+	require.NoError(t, x.Pool().QueryRow(context.Background(),
 		"SELECT closed_at < quiet_at AND quiet_at < committed_at FROM tenant_credentials.rotations WHERE tenant_id = $1 ORDER BY revision DESC LIMIT 1", x.ID).Scan(&is))
 	return is
 }

@@ -57,9 +57,7 @@ func NewEnvironmentWithoutToken(t *testing.T, name string) (e Environment, mend 
 // Exec runs a statement as the superuser.
 func (e Environment) Exec(t *testing.T, statement string) {
 	t.Helper()
-	connection := e.Connect(t)
-	defer connection.Close(context.Background())
-	_, err := connection.Exec(context.Background(), statement)
+	_, err := e.Pool(t).Exec(context.Background(), statement)
 	require.NoError(t, err)
 }
 

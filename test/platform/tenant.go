@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/hack/jsonhttp"
@@ -141,16 +142,13 @@ func (x Tenant) AddBusyMachine() {
 // SQL runs a statement as the server's superuser.
 func (x Tenant) SQL(statement string) {
 	x.t.Helper()
-	connection := x.Connect()
-	defer connection.Close(context.Background())
-	_, err := connection.Exec(context.Background(), statement)
-	require.NoError(x.t, err)
+	x.environment.Exec(x.t, statement)
 }
 
-// Connect connects to the tenant's platform as its superuser.
-func (x Tenant) Connect() *pgx.Conn {
+// Pool is that of the tenant's environment.
+func (x Tenant) Pool() *pgxpool.Pool {
 	x.t.Helper()
-	return x.environment.Connect(x.t)
+	return x.environment.Pool(x.t)
 }
 
 // Connect connects to the database as its superuser.
@@ -164,9 +162,7 @@ func (e Environment) Connect(t *testing.T) *pgx.Conn {
 // Rows counts the tenant's ledger rows by state.
 func (x Tenant) Rows() map[string]int {
 	x.t.Helper()
-	connection := x.Connect()
-	defer connection.Close(context.Background())
-	found, err := connection.Query(context.Background(), "SELECT state, count(*)::int FROM tenant_credentials.rotations WHERE tenant_id = $1 GROUP BY 1", x.ID)
+	found, err := x.Pool().Query(context.Background(), "SELECT state, count(*)::int FROM tenant_credentials.rotations WHERE tenant_id = $1 GROUP BY 1", x.ID)
 	require.NoError(x.t, err)
 	counts := map[string]int{}
 	var state string
@@ -179,9 +175,7 @@ func (x Tenant) Rows() map[string]int {
 // Hashes returns the role's verifier and the stored hash.
 func (x Tenant) Hashes() (verifier, hash string) {
 	x.t.Helper()
-	connection := x.Connect()
-	defer connection.Close(context.Background())
-	err := connection.QueryRow(context.Background(), "SELECT a.rolpassword, t.password_hash FROM pg_authid a, management.tenants t WHERE a.rolname = $1 AND t.id = $2",
+	err := x.Pool().QueryRow(context.Background(), "SELECT a.rolpassword, t.password_hash FROM pg_authid a, management.tenants t WHERE a.rolname = $1 AND t.id = $2",
 		x.Role(), x.ID).Scan(&verifier, &hash)
 	require.NoError(x.t, err)
 	return verifier, hash

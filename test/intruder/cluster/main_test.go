@@ -108,9 +108,7 @@ func factsOf(t *testing.T, x tenant) facts {
 	t.Helper()
 	f := facts{URL: x.URL(), Rows: x.Rows()}
 	f.Verifier, f.Hash = x.Hashes()
-	connection := x.Connect()
-	defer connection.Close(context.Background())
-	require.NoError(t, connection.QueryRow(context.Background(),
+	require.NoError(t, x.Pool().QueryRow(context.Background(),
 		"SELECT coalesce(string_agg(uid || ' ' || namespace, ','), '') FROM tenant_credentials.claims WHERE tenant_id = $1", x.ID).Scan(&f.Claims))
 	return f
 }
