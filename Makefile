@@ -32,9 +32,13 @@ playground-down: ## end the playground, and nothing else
 .PHONY: test
 test: packages build $(BIN)/k8s/.built postgres postgres-18 ## everything that must pass
 	@echo "running the tests"
-	go test -p 2 -timeout 60m ./test/messages ./test/integration ./... # the longest first: they wait most of the time
-	@hack/fuzz.sh 30s 3
+	go test -short -p 2 -timeout 60m ./test/integration ./... # the longest first
+	@hack/fuzz.sh 10s 2
 	@echo "test: ok"
+
+.PHONY: test-long
+test-long: packages build $(BIN)/k8s/.built postgres postgres-18 ## make test, and every test that takes minutes: each message of the documentation, thieves, poolers
+	go test -p 2 -timeout 60m ./test/messages ./test/integration ./...
 
 FUZZTIME ?= 5m
 .PHONY: fuzz

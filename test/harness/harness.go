@@ -149,6 +149,14 @@ func source(path string) error {
 	return os.Setenv("PATH", filepath.Join(Repository, "bin", "k8s")+":"+os.Getenv("PATH"))
 }
 
+// Long skips a test that takes a minute or more where -short leaves such tests out, as make test does; make test-long runs them all.
+func Long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long: make test-long runs it")
+	}
+}
+
 // keepLogs leaves the logs of a failed run beside the playground's folder, which is removed.
 func keepLogs() {
 	kept := filepath.Join(Repository, "bin", "test-logs", filepath.Base(os.Args[0]))

@@ -122,7 +122,7 @@ func TestLostOrEditedSecret(t *testing.T) {
 	lost := secretURL(t, x)
 	x.DeleteSecret(secretOf(x))
 	x.Poke()
-	require.Eventually(t, func() bool { return x.Rows()["completed"] == 2 }, time.Minute, 100*time.Millisecond, "the Secret was not made anew")
+	require.Eventually(t, func() bool { return x.Rows()["completed"] == 2 }, patience, 100*time.Millisecond, "the Secret was not made anew")
 	x.WaitReady()
 	require.Equal(t, "DeliveryChanged", x.Get().Status.LastRotation.Reason)
 	requireRefused(t, lost)
@@ -141,7 +141,7 @@ func TestLostOrEditedSecret(t *testing.T) {
 	x.Delete()
 	x.DeleteSecret(secretOf(x)) // as Kubernetes' garbage collector does, which the playground lacks
 	x.Apply(deliversTo(x), "rotationGeneration: 2")
-	require.Eventually(t, func() bool { return x.Rows()["completed"] == 4 }, time.Minute, 100*time.Millisecond, "the Secret was not made for the new object")
+	require.Eventually(t, func() bool { return x.Rows()["completed"] == 4 }, patience, 100*time.Millisecond, "the Secret was not made for the new object")
 	x.WaitReady()
 	requireAccepted(t, secretURL(t, x))
 
@@ -172,7 +172,7 @@ func TestWithoutTheRight(t *testing.T) { // not parallel: it takes a right away 
 	require.Eventually(t, func() bool { // the authorizer learns of it a moment later
 		output, _ := try("", "auth", "can-i", "create", "secrets", "-n", "tenants-sandbox", "--as=system:serviceaccount:tcred-system:tenant-credential-operator")
 		return strings.HasPrefix(output, "no")
-	}, time.Minute, 100*time.Millisecond)
+	}, patience, 100*time.Millisecond)
 	x.Apply(deliversTo(x), "rotationGeneration: 1")
 	x.WaitReason("PermissionDenied")
 	require.Equal(t, "PermissionDenied", x.Get().Condition("Stalled").Reason)
@@ -195,7 +195,7 @@ func TestPromotionThatFails(t *testing.T) { // not parallel: it restarts the man
 	lift := refuse(t, x, secretOf(x)+"-r2")
 	x.Apply(append(spec, "rotationGeneration: 2")...)
 	x.WaitReason("Rejected")
-	require.Eventually(t, func() bool { return x.Rows()["discarded"] == 1 }, time.Minute, 100*time.Millisecond, "what was refused for sure is not given up")
+	require.Eventually(t, func() bool { return x.Rows()["discarded"] == 1 }, patience, 100*time.Millisecond, "what was refused for sure is not given up")
 	require.Equal(t, former, x.URL(), "something was sent to Fly")
 	requireAccepted(t, former)
 	lift()
@@ -239,10 +239,10 @@ func refuse(t *testing.T, x tenant, secret string) (lift func()) {
 		output, err := try(probe, "create", "--dry-run=server", "-f", "-")
 		return err != nil && strings.Contains(output, "not now")
 	}
-	require.Eventually(t, refused, time.Minute, 100*time.Millisecond, "the policy is not in force")
+	require.Eventually(t, refused, patience, 100*time.Millisecond, "the policy is not in force")
 	return func() {
 		kubectl(t, "", "delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", name)
-		require.Eventually(t, func() bool { return !refused() }, time.Minute, 100*time.Millisecond, "the policy is still in force")
+		require.Eventually(t, func() bool { return !refused() }, patience, 100*time.Millisecond, "the policy is still in force")
 	}
 }
 
@@ -262,7 +262,7 @@ func TestDeletionWithASecretAlone(t *testing.T) {
 	require.Equal(t, "SecretNotFound", x.Get().Condition("ConnectionSecretSynced").Reason)
 	x.SQL("ALTER TABLE management.tenants ADD CONSTRAINT short_" + x.Short + " CHECK (id <> '" + x.ID + "' OR length(password_hash) < 5) NOT VALID")
 	x.Apply(deliversTo(x), "rotationGeneration: 1", "suspend: false")
-	require.Eventually(t, func() bool { return x.Rows()["open"] == 1 }, time.Minute, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return x.Rows()["open"] == 1 }, patience, 50*time.Millisecond)
 	x.Delete()
 	requireAccepted(t, present)
 	require.Equal(t, map[string]int{"completed": 1, "discarded": 1}, x.Rows())
@@ -278,7 +278,7 @@ func TestConnectionSecretUnderOverlap(t *testing.T) {
 	t.Cleanup(func() { kubectl(t, "", "-n", "tenants-sandbox", "delete", "secret", secretOf(x)) }) // this cluster collects no garbage
 	prepare(x)
 	x.Apply(deliversTo(x), overlap, "rotationGeneration: 1")
-	require.Eventually(t, func() bool { return x.Get().Condition("Reconciling").Reason == "Retiring" }, time.Minute, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return x.Get().Condition("Reconciling").Reason == "Retiring" }, patience, 100*time.Millisecond)
 	x.Poke()
 	require.Equal(t, map[string]int{"rolled": 1}, x.Rows())
 	require.Contains(t, x.Get().Condition("Reconciling").Message, "Roll what mounts that: the former login is closed within 15m.")

@@ -68,6 +68,7 @@ func address(t *testing.T, text string) string {
 // A mistyped address of an environment meets one tenant. Once it is put right, that one gets a new password by itself, and the others are left
 // as they are; a change that works goes on to all of them.
 func TestAChangedAddressIsProvedByOneTenant(t *testing.T) {
+	long(t)
 	t.Parallel()
 	e := newEnvironment(t, "moved")
 	tenants := make([]tenant, 3)
@@ -90,7 +91,7 @@ func TestAChangedAddressIsProvedByOneTenant(t *testing.T) {
 		return found
 	}
 	internal(`{"host":"127.0.0.2"}`)
-	require.Eventually(t, func() bool { return len(halted()) > 0 }, 2*time.Minute, 200*time.Millisecond, "nobody tries the address")
+	require.Eventually(t, func() bool { return len(halted()) > 0 }, patience, 200*time.Millisecond, "nobody tries the address")
 	require.Len(t, halted(), 1)
 	canary := halted()[0]
 	for _, x := range tenants {
@@ -105,7 +106,7 @@ func TestAChangedAddressIsProvedByOneTenant(t *testing.T) {
 	internal(`{"host":"127.0.0.1"}`)
 	for _, x := range tenants {
 		x.Poke()
-		require.Eventually(t, func() bool { return x.Get().Condition("Ready").Status == "True" }, 2*time.Minute, 200*time.Millisecond, x.Describe())
+		require.Eventually(t, func() bool { return x.Get().Condition("Ready").Status == "True" }, patience, 200*time.Millisecond, x.Describe())
 		requireAccepted(t, x.URL())
 	}
 	require.Equal(t, map[string]int{"completed": 2, "superseded": 1}, canary.Rows())
@@ -113,7 +114,7 @@ func TestAChangedAddressIsProvedByOneTenant(t *testing.T) {
 
 	internal(`{"parameters":{"application_name":"an-app"}}`)
 	for _, x := range tenants {
-		require.Eventually(t, func() bool { return strings.HasSuffix(x.URL(), "?application_name=an-app") }, 2*time.Minute, 200*time.Millisecond, x.Describe())
+		require.Eventually(t, func() bool { return strings.HasSuffix(x.URL(), "?application_name=an-app") }, patience, 200*time.Millisecond, x.Describe())
 		x.WaitReady()
 		requireAccepted(t, x.URL())
 	}

@@ -72,6 +72,7 @@ func TestAnEnvironmentStaysUntilItsRotationsAreFinished(t *testing.T) {
 
 // Without a database no Machine comes up: the way out of a rollout that cannot be finished is one that works on an object that is going.
 func TestAnObjectWithoutADatabaseCanBeLetGo(t *testing.T) {
+	long(t)
 	t.Parallel()
 	e := newEnvironment(t, "dropped")
 	x := newTenantIn(t, e, "started", "started")
@@ -86,7 +87,7 @@ func TestAnObjectWithoutADatabaseCanBeLetGo(t *testing.T) {
 
 	kubectl(t, "", "-n", "tenants-sandbox", "delete", "tcred", x.Name, "--wait=false")
 	wayOut := regexp.MustCompile(`let the object go as it is: (kubectl .*)$`)
-	require.Eventually(t, func() bool { return wayOut.MatchString(x.Get().Condition("Ready").Message) }, time.Minute, 100*time.Millisecond, x.Describe())
+	require.Eventually(t, func() bool { return wayOut.MatchString(x.Get().Condition("Ready").Message) }, patience, 100*time.Millisecond, x.Describe())
 	message := x.Get().Condition("Ready").Message
 	require.NotContains(t, message, "rotationGeneration")
 	output, err := exec.Command("bash", "-c", wayOut.FindStringSubmatch(message)[1]).CombinedOutput()
@@ -108,10 +109,10 @@ func TestAHalfDoneRotationIsNoUnchangedTenant(t *testing.T) {
 	x.Apply(oneLogin)
 	x.WaitReady()
 	x.Apply(oneLogin, "rotationGeneration: 1")
-	require.Eventually(t, func() bool { return moved(x) == 1 }, time.Minute, 100*time.Millisecond, x.Describe())
+	require.Eventually(t, func() bool { return moved(x) == 1 }, patience, 100*time.Millisecond, x.Describe())
 	leaseMachines(t, x, 3600) // the first one is watched, and the second one waits
 	require.Equal(t, "credentials.systemprompt.io/finish-rotation", finalizers(t, e))
-	require.Eventually(t, func() bool { return x.Get().Status.Fly.Machines.Updated == 1 }, 2*time.Minute, 200*time.Millisecond, x.Describe())
+	require.Eventually(t, func() bool { return x.Get().Status.Fly.Machines.Updated == 1 }, patience, 200*time.Millisecond, x.Describe())
 
 	for reason, outage := range map[string]struct{ begin, end func() }{
 		"ConnectionFailed": {server.Down, func() { require.NoError(t, server.Up(t.Context())) }},
@@ -124,7 +125,7 @@ func TestAHalfDoneRotationIsNoUnchangedTenant(t *testing.T) {
 		require.Eventually(t, func() bool {
 			ready := x.Get().Condition("Ready")
 			return ready.Reason == "EnvironmentNotReady" && regexp.MustCompile(`^TenantEnvironment \S+ is not ready \(`+reason+`\)`).MatchString(ready.Message)
-		}, time.Minute, 200*time.Millisecond, x.Describe())
+		}, patience, 200*time.Millisecond, x.Describe())
 		message = x.Get().Condition("Ready").Message
 		require.Contains(t, message, "Revision 1 is in force, and 1 of 2 Machines have been seen to run with it; it is finished once that is mended.")
 		require.NotContains(t, message, "Nothing was changed")
@@ -135,7 +136,7 @@ func TestAHalfDoneRotationIsNoUnchangedTenant(t *testing.T) {
 	x.WaitReady()
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
 	requireAccepted(t, x.URL())
-	require.Eventually(t, func() bool { return finalizers(t, e) == "" }, time.Minute, 200*time.Millisecond, "at rest it can be deleted without the operator")
+	require.Eventually(t, func() bool { return finalizers(t, e) == "" }, patience, 200*time.Millisecond, "at rest it can be deleted without the operator")
 }
 
 func finalizers(t *testing.T, e platform.Environment) string {

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
 	"github.com/systempromptio/tenant-credential-operator/test/platform"
@@ -22,6 +23,7 @@ func TestMain(m *testing.M) {
 
 var (
 	playground      = harness.Playground
+	long            = harness.Long
 	try             = harness.Try
 	kubectl         = harness.Kubectl
 	admin           = platform.Admin
@@ -34,3 +36,6 @@ var (
 )
 
 type tenant = platform.Tenant
+
+// patience is how long something may take on a machine that is busy with other tests.
+const patience = 3 * time.Minute

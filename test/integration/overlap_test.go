@@ -55,7 +55,7 @@ func awaitLogins(t *testing.T, x tenant, but ...string) {
 			reached = reached && (machine.AppTotal.Logins >= goal[machine.ID] || strings.Contains(strings.Join(but, " "), machine.ID))
 		}
 		return reached
-	}, time.Minute, 100*time.Millisecond, "the Machines do not log in any more")
+	}, patience, 100*time.Millisecond, "the Machines do not log in any more")
 }
 
 // activeLogin is the one that the app uses.
@@ -130,6 +130,7 @@ func TestOverlap(t *testing.T) {
 // Another strategy changes nothing by itself; it is that of the next rotation. Back from Overlap the role itself is used again, without
 // a failed login.
 func TestChangedStrategy(t *testing.T) {
+	long(t)
 	t.Parallel()
 	x := busyTenant(t, 1)
 	x.Apply(inPlace, "rotationGeneration: 1")
@@ -164,7 +165,7 @@ func TestOverlapRaisedDuringARollOut(t *testing.T) {
 	t.Parallel()
 	x := busyTenant(t, 3)
 	x.Apply(overlap, "rotationGeneration: 1")
-	require.Eventually(t, func() bool { return moved(x) > 0 }, time.Minute, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return moved(x) > 0 }, patience, 100*time.Millisecond)
 	leaseMachines(t, x, 600) // the rollout waits, however long kubectl takes
 	for _, generation := range []string{"2", "3", "4", "5", "6"} {
 		x.Apply(overlap, "rotationGeneration: "+generation)
@@ -219,6 +220,7 @@ func boot(t *testing.T, x tenant, how string) {
 
 // While a roll-out is halted, the Machines that have not moved go on with the former login; the Machine repaired, it goes on by itself.
 func TestOverlapGoesOnAfterARepair(t *testing.T) {
+	long(t)
 	t.Parallel()
 	x, crashed := halted(t)
 	boot(t, x, "healthy")
@@ -232,6 +234,7 @@ func TestOverlapGoesOnAfterARepair(t *testing.T) {
 
 // A raised generation starts a halted roll-out anew, and the Machines that have not moved notice nothing of that either.
 func TestOverlapRaisedWhileHalted(t *testing.T) {
+	long(t)
 	t.Parallel()
 	x, crashed := halted(t)
 	boot(t, x, "healthy")
@@ -291,7 +294,7 @@ func TestOpenedLoginIsShownAndClosed(t *testing.T) {
 // retiring waits until only a session of the former login keeps the rotation from being completed.
 func retiring(t *testing.T, x tenant) {
 	t.Helper()
-	require.Eventually(t, func() bool { return x.Get().Condition("Reconciling").Reason == "Retiring" }, time.Minute, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return x.Get().Condition("Reconciling").Reason == "Retiring" }, patience, 100*time.Millisecond)
 	require.Equal(t, map[string]int{"rolled": 1}, unfinished(x))
 }
 
@@ -355,10 +358,10 @@ func TestOverlapCompromised(t *testing.T) {
 	lift := x.Fault(`{"route":"POST /v1/apps/{app}/secrets","mode":"delay","delay_ms":3000}`)
 	defer lift()
 	x.Apply(overlap, "rotationGeneration: 1", "rotationRequest: {replacesRevision: 1, compromised: true}")
-	require.Eventually(t, func() bool { return x.Rows()["open"] == 1 }, time.Minute, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return x.Rows()["open"] == 1 }, patience, 50*time.Millisecond)
 	mend := x.Fault(`{"route":"GET /v1/apps/{app}","status":503,"count":-1}`) // for the passes after this one
-	require.Eventually(t, func() bool { return !thief() }, time.Minute, 100*time.Millisecond, "the session of before is still there")
-	require.Eventually(t, func() bool { return x.Rows()["committed"] == 1 }, time.Minute, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return !thief() }, patience, 100*time.Millisecond, "the session of before is still there")
+	require.Eventually(t, func() bool { return x.Rows()["committed"] == 1 }, patience, 50*time.Millisecond)
 	require.True(t, closedFirst(t, x))
 	requireRefused(t, former)
 	requireOneLogin(t, x)

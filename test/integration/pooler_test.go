@@ -41,6 +41,9 @@ func TestRotationsThroughPgBouncer(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"session", "transaction"} {
 		t.Run(mode, func(t *testing.T) {
+			if mode == "session" { // in which a pooler does less
+				long(t)
+			}
 			x, _ := pooledTenant(t, mode, nil)
 			x.Apply("rotation: {strategy: InPlace}", "rotationGeneration: 1")
 			x.WaitReady()

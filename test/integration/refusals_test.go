@@ -27,7 +27,7 @@ func TestARefusedAttemptCanBeTakenBack(t *testing.T) {
 			require.Contains(t, x.Get().Condition("Ready").Message, "Nothing was changed.")
 			require.Eventually(t, func() bool { // between two tries
 				return x.Rows()["discarded"] == 1 && len(x.Get().Metadata.Finalizers) == 0
-			}, time.Minute, 100*time.Millisecond, x.Describe())
+			}, patience, 100*time.Millisecond, x.Describe())
 
 			x.Apply(rotation, "rotationGeneration: 1", "suspend: true")
 			mend()
@@ -102,7 +102,7 @@ func expires(t *testing.T, x tenant, login, after string) {
 // awaitWarning waits until Ready's message has a warning, or has none.
 func awaitWarning(t *testing.T, x tenant, warned bool) {
 	t.Helper()
-	require.Eventually(t, func() bool { return strings.Contains(x.Get().Condition("Ready").Message, "Warning: ") == warned }, time.Minute, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(x.Get().Condition("Ready").Message, "Warning: ") == warned }, patience, 100*time.Millisecond)
 }
 
 // A login that expires soon is warned of, and it is noticed by itself when it has expired.

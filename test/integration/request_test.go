@@ -49,7 +49,7 @@ func TestARequestIsFirstInTheQueue(t *testing.T) {
 	requested.WaitReady()
 
 	holder.Apply("rotationGeneration: 1")
-	require.Eventually(t, func() bool { return moved(holder) == 1 }, time.Minute, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return moved(holder) == 1 }, patience, 20*time.Millisecond)
 	leaseMachines(t, holder, 600) // the rollout waits, and keeps its slot
 	var raised []tenant
 	for range 4 {
@@ -102,7 +102,7 @@ func TestRequestedByIsOnesOwnName(t *testing.T) {
 	require.Eventually(t, func() bool { // the authorizer learns of the roles a moment later
 		_, err := try("", "--as=gateway", "auth", "can-i", "attribute", resource, "-n", namespace)
 		return err == nil
-	}, time.Minute, 200*time.Millisecond)
+	}, patience, 200*time.Millisecond)
 
 	output, err := request("alice", "bob")
 	require.Error(t, err)
@@ -155,10 +155,10 @@ func TestCompromisedEndsSessions(t *testing.T) {
 	lift := x.Fault(`{"route":"POST /v1/apps/{app}/secrets","mode":"delay","delay_ms":3000}`)
 	defer lift()
 	x.Apply("rotationGeneration: 1", "rotationRequest: {replacesRevision: 1, compromised: true}")
-	require.Eventually(t, func() bool { return x.Rows()["open"] == 1 }, time.Minute, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return x.Rows()["open"] == 1 }, patience, 50*time.Millisecond)
 	mend := x.Fault(`{"route":"GET /v1/apps/{app}","status":503,"count":-1}`) // for the passes after this one
-	require.Eventually(t, func() bool { return !thief() }, time.Minute, 100*time.Millisecond, "the session of before is still there")
-	require.Eventually(t, func() bool { return x.Rows()["committed"] == 1 }, time.Minute, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return !thief() }, patience, 100*time.Millisecond, "the session of before is still there")
+	require.Eventually(t, func() bool { return x.Rows()["committed"] == 1 }, patience, 50*time.Millisecond)
 	require.True(t, closedFirst(t, x))
 	owner := session(t, x.URL())
 	mend()

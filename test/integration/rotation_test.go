@@ -80,7 +80,7 @@ func TestDeletionFinishesTheRotation(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "started", "started")
 	x.Apply("rotationGeneration: 1")
-	require.Eventually(t, func() bool { return len(x.Get().Metadata.Finalizers) > 0 }, time.Minute, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return len(x.Get().Metadata.Finalizers) > 0 }, patience, 100*time.Millisecond)
 	x.Delete()
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
 	requireAccepted(t, x.URL())
@@ -153,11 +153,11 @@ func TestEditedEnvironmentReachesItsTenants(t *testing.T) {
 	require.Contains(t, x.URL(), "@127.0.0.1:")
 	edit(`{"spec":{"postgres":{"internal":{"host":"localhost"}}}}`)
 	delivered := func(rotations int) func() bool { return func() bool { return x.Rows()["completed"] == rotations } }
-	require.Eventually(t, delivered(2), time.Minute, 100*time.Millisecond, "the new address was not delivered")
+	require.Eventually(t, delivered(2), patience, 100*time.Millisecond, "the new address was not delivered")
 	require.Contains(t, x.URL(), "@localhost:")
 	requireAccepted(t, x.URL())
 	edit(`{"spec":{"postgres":{"internal":{"host":"127.0.0.1"}}}}`)
-	require.Eventually(t, delivered(3), time.Minute, 100*time.Millisecond, "the former address was not delivered")
+	require.Eventually(t, delivered(3), patience, 100*time.Millisecond, "the former address was not delivered")
 	x.WaitReady()
 }
 
@@ -215,6 +215,7 @@ func TestCrashingMachineHaltsTheRollOut(t *testing.T) {
 
 // The others go on as they were while the roll-out is halted, and once the Machine is repaired it goes on by itself.
 func TestRepairedMachineLetsTheRollOutGoOn(t *testing.T) {
+	long(t)
 	t.Parallel()
 	x := newTenant(t, "started", "started", "started")
 	x.Apply()

@@ -31,10 +31,10 @@ func TestStagedWaitsForTheUsersDeploy(t *testing.T) {
 	old := x.URL()
 	x.SQL("SELECT tenant_credentials.prepare_overlap('" + x.Role() + "')")
 	ask("rotationGeneration: 1", "rotation: {strategy: Overlap}")
-	require.Eventually(t, func() bool { return x.Get().Condition("FlySecretSynced").Reason == "Staged" }, time.Minute, 50*time.Millisecond, "%s", x.Describe())
+	require.Eventually(t, func() bool { return x.Get().Condition("FlySecretSynced").Reason == "Staged" }, patience, 50*time.Millisecond, "%s", x.Describe())
 	require.Eventually(t, func() bool {
 		return strings.Contains(x.Get().Condition("Ready").Message, "3 of 3 Machines take it with your next deploy, or with fly secrets deploy -a "+x.App())
-	}, time.Minute, 50*time.Millisecond, "%s", x.Describe())
+	}, patience, 50*time.Millisecond, "%s", x.Describe())
 	require.Equal(t, map[string]int{"committed": 1}, x.Rows())
 	requireAccepted(t, old)
 	requireAccepted(t, x.URL())

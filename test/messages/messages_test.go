@@ -4,6 +4,7 @@ package messages
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -28,7 +29,13 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.Run(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() { // what is left needs no playground
+		os.Exit(m.Run())
+	}
+	os.Exit(harness.Run(m))
+}
 
 // The page docs/messages.md, as the tests read it.
 type (
@@ -62,6 +69,7 @@ var (
 
 // Every message of docs/messages.md appears word for word after the commands of its entry, and is gone after those that heal it.
 func TestMessages(t *testing.T) { // not parallel: it breaks what the other tests use
+	harness.Long(t)
 	manual := readMessages(t)
 	harness.Kubectl(t, "", "apply", "-f", filepath.Join(harness.Repository, "config", "samples", "tenants.yaml"))
 	requireSampleTenantsReady(t)

@@ -102,13 +102,13 @@ func InstallSQL(dbaURL, manifest string) (string, error) {
 func (e Environment) Create(t *testing.T, manifest string) {
 	t.Helper()
 	harness.Kubectl(t, manifest, "apply", "-f", "-")
-	t.Cleanup(func() { harness.Kubectl(t, "", "delete", "tenv", e.Name, "--ignore-not-found", "--timeout=120s") })
+	t.Cleanup(func() { harness.Kubectl(t, "", "delete", "tenv", e.Name, "--ignore-not-found", "--timeout=300s") })
 }
 
 // WaitFor waits until a condition of the TenantEnvironment has a status, and returns its message.
 func (e Environment) WaitFor(t *testing.T, condition, status string) string {
 	t.Helper()
-	output, err := harness.Try("", "wait", "tenv", e.Name, "--for=condition="+condition+"="+status, "--timeout=60s")
+	output, err := harness.Try("", "wait", "tenv", e.Name, "--for=condition="+condition+"="+status, "--timeout=180s")
 	require.NoError(t, err, output)
 	return harness.Kubectl(t, "", "get", "tenv", e.Name, "-o", `jsonpath={.status.conditions[?(@.type=="`+condition+`")].message}`)
 }

@@ -41,20 +41,20 @@ func (x Tenant) Apply(more ...string) {
 // Delete deletes the object and waits until it is gone.
 func (x Tenant) Delete() {
 	x.t.Helper()
-	harness.Kubectl(x.t, "", "-n", "tenants-sandbox", "delete", "tcred", x.Name, "--ignore-not-found", "--timeout=120s")
+	harness.Kubectl(x.t, "", "-n", "tenants-sandbox", "delete", "tcred", x.Name, "--ignore-not-found", "--timeout=300s")
 }
 
 // WaitReady waits as a pipeline does.
 func (x Tenant) WaitReady() {
 	x.t.Helper()
-	output, err := harness.Try("", "-n", "tenants-sandbox", "wait", "tcred", x.Name, "--for=condition=Ready", "--timeout=150s")
+	output, err := harness.Try("", "-n", "tenants-sandbox", "wait", "tcred", x.Name, "--for=condition=Ready", "--timeout=300s")
 	require.NoError(x.t, err, "%s\n%s", output, x.Describe())
 }
 
 // WaitReason waits until Ready shows a reason.
 func (x Tenant) WaitReason(reason string) {
 	x.t.Helper()
-	output, err := harness.Try("", "-n", "tenants-sandbox", "wait", "tcred", x.Name, "--timeout=120s",
+	output, err := harness.Try("", "-n", "tenants-sandbox", "wait", "tcred", x.Name, "--timeout=300s",
 		"--for=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}="+reason)
 	require.NoError(x.t, err, "%s\n%s", output, x.Describe())
 }
@@ -123,7 +123,7 @@ func (x Tenant) Poke() {
 		_, err := io.Copy(&since, log)
 		require.NoError(x.t, err)
 		return x.looked(since.String())
-	}, time.Minute, 100*time.Millisecond, "the operator did not look")
+	}, 3*time.Minute, 100*time.Millisecond, "the operator did not look")
 }
 
 // looked says whether the manager's debug log has a pass over the object.

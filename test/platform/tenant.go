@@ -215,7 +215,7 @@ func (x Tenant) StartMachine(id string) {
 		}
 		err := jsonhttp.Call(context.Background(), http.MethodPost, address, os.Getenv("FLY_API_TOKEN"), nil, &answer)
 		return err == nil && answer.PreviousState == "stopped"
-	}, time.Minute, 100*time.Millisecond, "Machine %s", id)
+	}, 3*time.Minute, 100*time.Millisecond, "Machine %s", id)
 }
 
 // URL is the present DATABASE_URL at Fly.

@@ -22,6 +22,7 @@ const memoryLimit = 256 << 20
 // While tenants and an endpoint in the place of Fly attack it at the same time, the manager lives on under its memory limit, says what is wrong
 // with each, and rotates the others.
 func TestIntruderMemoryOfTheManager(t *testing.T) {
+	harness.Long(t)
 	pid := os.Getenv("MANAGER_PID")
 	started := startOf(t, pid)
 	output, err := exec.Command("prlimit", "--pid", pid, fmt.Sprintf("--data=%d", memoryLimit)).CombinedOutput()

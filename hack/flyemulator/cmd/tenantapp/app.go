@@ -30,10 +30,13 @@ type status struct {
 	LastError string `json:"last_error"` // a SQLSTATE or a short class
 }
 
+// patience is how long a login may take. What the server refuses it refuses at once; on a busy machine a login that is let in takes seconds.
+const patience = 20 * time.Second
+
 // login logs in once and counts it. It returns the class of the failure, or nothing. A login cut short by the end of ctx does not
 // count; one that the server has refused by then does.
 func (a *app) login(ctx context.Context) string {
-	attempt, cancel := context.WithTimeout(ctx, 3*time.Second)
+	attempt, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	class, answered := a.connect(attempt)
 	if !answered && ctx.Err() != nil {
