@@ -104,6 +104,8 @@ func (s *scope) flySecretSynced(m messages) metav1.Condition {
 		return s.former(kind)
 	case s.secretDrifted():
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, m.outsideDrift(m.secret()))
+	case s.leftAtFly():
+		return condition(kind, metav1.ConditionUnknown, v1alpha1.ReasonOutcomeUnknown, m.notTheFound())
 	case s.tenant.Last == nil && s.flyDigest == "":
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonAdopted, fmt.Sprintf("App %s has no secret %s. Nothing was changed. To set one, raise spec.rotationGeneration to %d.",
 			s.tenant.FlyApp, s.destination.Variable, s.nextGeneration()))

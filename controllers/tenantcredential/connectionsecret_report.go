@@ -26,6 +26,9 @@ func (s *scope) connectionSecretSynced(m messages) metav1.Condition {
 	switch {
 	case !s.held() || s.unbound != nil || s.secret.state == secretUnseen || s.behind(s.tenant):
 		return s.former(kind)
+	case s.tenant.Last == nil && s.secret.state == secretAbsent && s.tenant.Open != nil:
+		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonRotating, fmt.Sprintf("%s does not exist yet: revision %d, which has been begun, makes it.",
+			m.connectionSecretName(), s.tenant.Open.Revision))
 	case s.tenant.Last == nil && s.secret.state == secretAbsent:
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonAdopted, fmt.Sprintf("%s does not exist, and nobody has the present password. Nothing was changed. To have it made, raise spec.rotationGeneration to %d.",
 			m.connectionSecretName(), m.nextGeneration()))

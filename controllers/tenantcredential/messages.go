@@ -180,15 +180,15 @@ func (m messages) consequence() string {
 		return m.asLastSeen()
 	case m.unbound != nil && unfinished(m.tenant):
 		return "The rotation in progress delivers nothing to this namespace."
-	case closedLogins(m.tenant) && m.deliversToFly() && (m.failed().Class == failure.Unknown || m.secretDrifted()):
+	case closedLogins(m.tenant) && m.flyUnsure():
 		return fmt.Sprintf("%s Fly may hold a password that is not valid: do not deploy app %s until this object is Ready.", m.closed(), m.tenant.FlyApp)
 	case closedLogins(m.tenant):
 		return m.closed()
 	case m.tenant.Open != nil && !m.deliversToFly() && m.failed().Reason == failure.OutcomeUnknown:
 		return "Whether the new password is in force is not known; nothing that reads the Secret has it yet."
-	case m.tenant.Open != nil && m.tenant.Open.State == postgres.StateIssued && m.deliversToFly() && (m.failed().Class == failure.Unknown || m.secretDrifted()):
+	case m.flyUnsure() && m.tenant.Open.State == postgres.StateIssued:
 		return fmt.Sprintf("The former password is still valid, and Fly may hold one that the next attempt ends: do not deploy app %s until this object is Ready.", m.tenant.FlyApp)
-	case m.tenant.Open != nil && m.deliversToFly() && (m.failed().Class == failure.Unknown || m.secretDrifted()):
+	case m.flyUnsure():
 		return fmt.Sprintf("The former password is still the valid one, and Fly may hold one that is not: do not deploy app %s until this object is Ready.", m.tenant.FlyApp)
 	case m.tenant.Open != nil && hashDrifted(m.tenant):
 		return "The previous password is still the valid one, and the stored hash is another password's."
@@ -205,6 +205,11 @@ func (m messages) consequence() string {
 	}
 }
 
+// flyUnsure says that Fly may hold the password of the open attempt.
+func (m messages) flyUnsure() bool {
+	return m.tenant.Open != nil && m.deliversToFly() && (m.failed().Class == failure.Unknown || m.leftAtFly())
+}
+
 // asLastSeen is said where the tenant cannot be seen now.
 func (m messages) asLastSeen() string {
 	last, fly := m.before.Status.LastRotation, m.before.Status.Fly
@@ -214,7 +219,9 @@ func (m messages) asLastSeen() string {
 			last.Revision, fly.Machines.Updated, fly.Machines.Total)
 	case last != nil && last.CompletionTime == nil:
 		return fmt.Sprintf("Revision %d is in force, and not every consumer has it; it is finished once that is mended.", last.Revision)
-	case hasFinalizer(m.object) && m.unbound == nil: // in a namespace that may not have the tenant, its editor can have written it
+	case hasFinalizer(m.object) && m.unbound != nil: // its editor can have written it, or the operator, before the ledger lost an attempt
+		return "Nothing is done for it meanwhile."
+	case hasFinalizer(m.object):
 		return "A rotation has been begun, and how far it came cannot be seen now; it is finished once that is mended."
 	default:
 		return "Nothing was changed."

@@ -27,6 +27,12 @@ func (m messages) outsideDrift(what string) string {
 		m.differs(what), m.tenant.Open.Revision)
 }
 
+// notTheFound is what can be said of the secret before the first committed rotation, whose value nobody knows, once an attempt is open.
+func (m messages) notTheFound() string {
+	return fmt.Sprintf("%s may not be the one that was found: an attempt at revision %d that is not committed may have left its own. The next attempt replaces it.",
+		m.secret(), m.tenant.Open.Revision)
+}
+
 func (m messages) differs(what string) string {
 	if m.tenant.Last == nil {
 		return what + " is not the one that was adopted"

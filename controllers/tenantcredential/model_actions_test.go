@@ -238,7 +238,7 @@ func (w *world) drawLife(rt *rapid.T) {
 func (w *world) drawFailover(rt *rapid.T) {
 	lost := rapid.IntRange(1, 4).Draw(rt, "commits")
 	object, last := w.object(), w.ledger.now.last()
-	remembered := object != nil && (len(object.Finalizers) > 0 || last == nil || object.Status.Revision >= last.Revision)
+	remembered := object != nil && object.DeletionTimestamp.IsZero() && (len(object.Finalizers) > 0 || last == nil || object.Status.Revision >= last.Revision)
 	w.ledger.failOver(lost)
 	w.foreign = w.foreign || !remembered
 	w.disturb()

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
 
 const (
@@ -121,7 +122,10 @@ func (w *world) edit(change func(*v1alpha1.TenantCredential)) {
 
 // delete may take the only witness away of what a failover has lost.
 func (w *world) delete() {
-	if last := w.ledger.now.last(); !w.bound() || last == nil && w.object().Status.Revision > 0 || last != nil && w.object().Status.Revision > last.Revision {
+	object, last := w.object(), w.ledger.now.last()
+	lostByStatus := last == nil && object.Status.Revision > 0 || last != nil && object.Status.Revision > last.Revision
+	lostByFinalizer := len(object.Finalizers) > 0 && w.ledger.now.open() == nil && (last == nil || last.State == postgres.StateCompleted)
+	if !w.bound() || lostByStatus || lostByFinalizer {
 		w.foreign = true
 	}
 	w.must(w.api.Delete(context.Background(), w.object()))

@@ -132,11 +132,13 @@ func (f *facts) at(revision int64) *postgres.Rotation {
 type ledger struct {
 	now  *facts
 	past []*facts // for a failover, the newest last
+	ever []*facts // all that was committed
 	lock chan struct{}
 }
 
 func (l *ledger) commit(f *facts) {
 	l.past, l.now = append(l.past, l.now), f
+	l.ever = append(l.ever, f)
 }
 
 // failOver loses the last commits, and every session.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -203,10 +204,29 @@ func (w *world) passEnded(p *process, o outcome) {
 		w.looked = max(w.looked, p.begunAt)
 	}
 	live := w.object()
+	if p.fresh && o.err == nil && live != nil && w.leftBehind(live) {
+		for _, c := range live.Status.Conditions {
+			if strings.Contains(c.Message, "Nothing was changed.") {
+				w.violated("%s says %q, and Fly has a password of the operator's that was never in force", c.Type, c.Message)
+			}
+		}
+	}
 	gone := live == nil || !live.DeletionTimestamp.IsZero() && len(live.Finalizers) == 0
 	if p.never && p.fresh && !gone {
 		w.violated("a pass asks for no other: the object is never looked at again")
 	}
+}
+
+// leftBehind says that the object's attempt is open, and Fly has a password of the operator's that was never in force.
+func (w *world) leftBehind(o *v1alpha1.TenantCredential) bool {
+	f := w.ledger.now
+	if o.Spec.Delivery.Fly == nil || f.open() == nil || f.claim.UID != string(o.UID) || w.processes[0].running || w.processes[1].running {
+		return false
+	}
+	value := w.apps[w.ledger.now.app].secrets[o.Spec.Delivery.Fly.Variable]
+	return w.delivered[passwordOf(value)] && !slices.ContainsFunc(w.ledger.ever, func(f *facts) bool {
+		return matches(f.verifiers[userOf(value)], passwordOf(value))
+	})
 }
 
 func (w *world) replace(p *process) {

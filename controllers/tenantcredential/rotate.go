@@ -247,9 +247,8 @@ func (s *scope) lookAgain(ctx context.Context) {
 	if !s.deliversToFly() {
 		return
 	}
-	if digest, err := s.connection.Fly.SecretDigest(ctx, s.tenant.FlyApp, s.destination.Variable); err == nil {
-		s.flySeen, s.flyDigest = true, digest
-	}
+	digest, err := s.connection.Fly.SecretDigest(ctx, s.tenant.FlyApp, s.destination.Variable)
+	s.flySeen, s.flyDigest = err == nil, digest // what was seen before the attempt proves nothing any more
 }
 
 // statedManager is the field manager that wrote a field of spec last, for the ledger; "" where the field was never written. It is the

@@ -268,3 +268,16 @@ func hashDrifted(tenant *postgres.Tenant) bool {
 func (s *scope) secretDrifted() bool {
 	return s.flySeen && s.tenant.Last != nil && s.flyDigest != s.tenant.Last.FlyDigest
 }
+
+// leftAtFly says that an attempt which is open may have left its password at Fly. Where Fly shows the last rotation's value it has left none;
+// without that, only an attempt that this pass has begun, and that Fly was not told of, is known to have left none.
+func (s *scope) leftAtFly() bool {
+	switch {
+	case s.tenant.Open == nil || !s.deliversToFly():
+		return false
+	case s.flySeen && s.tenant.Last != nil:
+		return s.secretDrifted()
+	default:
+		return s.told || s.tenant.Open.Revision != s.opened
+	}
+}

@@ -179,6 +179,16 @@ func TestLostAnswer(t *testing.T) {
 	require.Contains(t, x.Get().Condition("FlySecretSynced").Message, "do not deploy app "+x.App())
 	require.Equal(t, old, x.Look().Machines[0].Env["DATABASE_URL"], "a Machine was moved onto a value that never became valid")
 
+	// What Fly refuses from now on takes back nothing of what the attempt before has left there.
+	mend()
+	mend = x.Fault(`{"route":"POST /v1/apps/{app}/secrets","status":422,"count":-1}`)
+	x.WaitReason("Rejected")
+	for _, c := range x.Get().Status.Conditions {
+		require.NotContains(t, c.Message, "Nothing was changed", c.Type)
+	}
+	require.Equal(t, "Unknown", x.Get().Condition("FlySecretSynced").Status)
+	require.Contains(t, x.Get().Condition("Ready").Message, "do not deploy app "+x.App())
+
 	mend()
 	x.WaitReady()
 	requireRefused(t, old)
