@@ -83,8 +83,16 @@ func (m messages) form() string {
 }
 
 func (m messages) suspended() string {
-	return fmt.Sprintf("A rotation is due (%s) and spec.suspend is true. Nothing was changed. To let it start: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"suspend\":false}}'",
-		m.decision.Cause, m.object.Namespace, m.object.Name)
+	consequence := "Nothing was changed."
+	switch {
+	case m.behind(m.tenant):
+		consequence = m.regressed() + "."
+	case m.secretDrifted():
+		consequence = fmt.Sprintf("Fly has another value than that of revision %d, which may be a password that is not valid: do not deploy app %s until the rotation is done.",
+			m.tenant.Last.Revision, m.tenant.FlyApp)
+	}
+	return fmt.Sprintf("A rotation is due (%s) and spec.suspend is true. %s To let it start: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"suspend\":false}}'",
+		m.decision.Cause, consequence, m.object.Namespace, m.object.Name)
 }
 
 // regressed is said of a ledger that is behind the status.

@@ -15,26 +15,29 @@ import (
 // spec.suspend holds, whatever makes an object look as if it had begun something.
 func TestIntruderDoesNotPassOverSuspend(t *testing.T) {
 	enter(t)
-	for name, forge := range map[string]func(t *testing.T, x tenant){
-		"by a revision on the connection Secret": func(t *testing.T, x tenant) {
+	for _, attack := range []struct {
+		name, says string
+		forge      func(t *testing.T, x tenant)
+	}{
+		{"by a revision on the connection Secret", "Nothing was changed.", func(t *testing.T, x tenant) {
 			kubectl(t, "", "--as="+insider, "-n", home, "annotate", "--overwrite", "secret", secretOf(x), "credentials.systemprompt.io/revision=99")
-		},
-		"by another value at Fly": func(t *testing.T, x tenant) {
+		}},
+		{"by another value at Fly", "Fly has another value than that of revision 1", func(t *testing.T, x tenant) {
 			platform.Admin(t, http.MethodPut, "/admin/apps/"+x.App()+"/secrets/DATABASE_URL", `{"value":"postgres://other"}`, nil)
-		},
+		}},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(attack.name, func(t *testing.T) {
 			t.Parallel()
 			x := newTenant(t, "stopped")
 			x.Apply(generation(1), toBoth(x))
 			x.WaitReady()
 			asObject(t, x).patch(patch(`{"suspend":true}`))
-			forge(t, x)
+			attack.forge(t, x)
 			before := factsOf(t, x)
 			asObject(t, x).patch(withFinalizer())
 			asObject(t, x).poke()
 			x.WaitReason("Suspended")
-			require.Contains(t, x.Get().Condition("Ready").Message, "A rotation is due (LedgerRegressed) and spec.suspend is true. Nothing was changed.")
+			require.Contains(t, x.Get().Condition("Ready").Message, "A rotation is due (LedgerRegressed) and spec.suspend is true. "+attack.says)
 			asObject(t, x).poke()
 			x.WaitReason("Suspended")
 			require.Equal(t, before, factsOf(t, x))
