@@ -227,8 +227,8 @@ func (m messages) asLastSeen() string {
 			last.Revision, fly.Machines.Updated, fly.Machines.Total)
 	case last != nil && last.CompletionTime == nil:
 		return fmt.Sprintf("Revision %d is in force, and not every consumer has it; it is finished once that is mended.", last.Revision)
-	case hasFinalizer(m.object) && m.unbound != nil: // its editor can have written it, or the operator, before the ledger lost an attempt
-		return "Nothing is done for it meanwhile."
+	case m.unbound != nil: // who wrote its finalizer, and what the ledger knows of it, is not asked
+		return "Nothing is done for it."
 	case hasFinalizer(m.object):
 		return "A rotation has been begun, and how far it came cannot be seen now; it is finished once that is mended."
 	default:

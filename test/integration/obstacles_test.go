@@ -46,7 +46,7 @@ func TestObstacles(t *testing.T) {
 			x.SQL("ALTER DATABASE site_" + x.Short + " ALLOW_CONNECTIONS false")
 			return x, nil, func() { x.SQL("ALTER DATABASE site_" + x.Short + " ALLOW_CONNECTIONS true") }
 		}},
-		{"TenantNotBound", []string{"Namespace tenants-sandbox is not bound to tenant", "Nothing was changed.", "kubectl label namespace tenants-sandbox tenant.credentials"}, func(t *testing.T) (tenant, []string, func()) {
+		{"TenantNotBound", []string{"Namespace tenants-sandbox is not bound to tenant", "Nothing is done for it.", "kubectl label namespace tenants-sandbox tenant.credentials"}, func(t *testing.T) (tenant, []string, func()) {
 			x := newTenant(t, "stopped")
 			kubectl(t, "", "label", "namespace", "tenants-sandbox", "tenant.credentials.systemprompt.io/"+x.ID+"-")
 			return x, nil, x.Bind
