@@ -35,11 +35,7 @@ type row struct {
 }
 
 func TestRandomCallsKeepToTheTransitions(t *testing.T) {
-	checks := "25"
-	if testing.Short() {
-		checks = "8"
-	}
-	require.NoError(t, flag.Set("rapid.checks", checks))
+	require.NoError(t, flag.Set("rapid.checks", "25"))
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		operator, err := pgx.Connect(t.Context(), f.operatorURL())
 		require.NoError(t, err)

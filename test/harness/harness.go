@@ -149,10 +149,13 @@ func source(path string) error {
 	return os.Setenv("PATH", filepath.Join(Repository, "bin", "k8s")+":"+os.Getenv("PATH"))
 }
 
-// Long skips a test that takes a minute or more where -short leaves such tests out, as make test does; make test-long runs them all.
+// Short says that tests of a minute or more are left out, as make test does. It is no -short: that makes rapid's random sequences shorter, too.
+func Short() bool { return os.Getenv("SHORT_TESTS") != "" }
+
+// Long skips a test that takes a minute or more where such tests are left out.
 func Long(t testing.TB) {
 	t.Helper()
-	if testing.Short() {
+	if Short() {
 		t.Skip("long: make test-long runs it")
 	}
 }

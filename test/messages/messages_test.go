@@ -4,7 +4,6 @@ package messages
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -30,8 +29,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if testing.Short() { // what is left needs no playground
+	if harness.Short() { // what is left needs no playground
 		os.Exit(m.Run())
 	}
 	os.Exit(harness.Run(m))

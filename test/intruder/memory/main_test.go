@@ -3,7 +3,6 @@
 package memory
 
 import (
-	"flag"
 	"os"
 	"testing"
 
@@ -11,8 +10,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if testing.Short() { // nothing is left to run
+	if harness.Short() { // nothing is left to run
 		os.Exit(m.Run())
 	}
 	os.Exit(harness.RunUnjudged(m)) // what is attacked cannot be whole
