@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"cmp"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -51,7 +53,6 @@ type TenantCredentialSpec struct {
 	// delivery says where the new DATABASE_URL goes. Left out, it goes to the tenant's Fly app as the secret DATABASE_URL. Another delivery
 	// than before rotates the password, since nobody who could hand the present one over has it.
 	// +optional
-	// +kubebuilder:default={fly: {}}
 	// +kubebuilder:validation:XValidation:rule="has(self.fly) || has(self.connectionSecret)",message="a password is never rotated into nowhere: write delivery: {fly: {}} (or leave delivery out) to deliver to the tenant's Fly app, or delivery: {connectionSecret: {name: <name>}} to deliver to a Secret"
 	Delivery Delivery `json:"delivery,omitzero"`
 
@@ -169,10 +170,9 @@ type ConnectionSecretDelivery struct {
 
 // FlyDelivery sets an app secret at Fly.io and moves the app's Machines onto it.
 type FlyDelivery struct {
-	// variable is the name of the app secret, which the app reads as an environment variable. Changing it rotates the
-	// password, since nobody but Fly has the present one.
+	// variable is the name of the app secret, which the app reads as an environment variable. Left out, it is DATABASE_URL. Changing it
+	// rotates the password, since nobody but Fly has the present one.
 	// +optional
-	// +kubebuilder:default=DATABASE_URL
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",message="write the name of an environment variable, for example DATABASE_URL: letters, digits and underscores, not beginning with a digit"
 	Variable string `json:"variable,omitempty"`
@@ -185,9 +185,8 @@ type FlyDelivery struct {
 	// rolloutPolicy says who moves the app's Machines. Rolling: the operator does, one first and then a third at once. Staged: your next
 	// deploy does (or fly secrets deploy), and the rotation is completed when every Machine has been replaced since the value was set; until
 	// then the former login goes on working, and it is closed overlapGracePeriod later. Staged needs the strategy Overlap. A rotation
-	// because of a compromise, or because somebody replaced the value at Fly, moves the Machines itself.
+	// because of a compromise, or because somebody replaced the value at Fly, moves the Machines itself. Left out, it is Rolling.
 	// +optional
-	// +kubebuilder:default=Rolling
 	RolloutPolicy RolloutPolicy `json:"rolloutPolicy,omitempty"`
 }
 
@@ -352,6 +351,23 @@ func (c *TenantCredential) AskedGeneration() int64 {
 		return 0
 	}
 	return *c.Spec.RotationGeneration
+}
+
+// FlyDelivery is spec.delivery.fly with its defaults. A spec without any delivery delivers to the tenant's Fly app; nil = nothing is delivered to
+// Fly. What is left out is resolved here and not by the API server, so that a manifest means the same whatever was applied before it.
+func (c *TenantCredential) FlyDelivery() *FlyDelivery {
+	asked := c.Spec.Delivery.Fly
+	if asked == nil && c.Spec.Delivery.ConnectionSecret != nil {
+		return nil
+	}
+	resolved := FlyDelivery{Variable: "DATABASE_URL", RolloutPolicy: RolloutPolicyRolling}
+	if asked == nil {
+		return &resolved
+	}
+	resolved.AcceptHidden = asked.AcceptHidden
+	resolved.Variable = cmp.Or(asked.Variable, resolved.Variable)
+	resolved.RolloutPolicy = cmp.Or(asked.RolloutPolicy, resolved.RolloutPolicy)
+	return &resolved
 }
 
 // TenantCredentialList is a list of TenantCredentials.

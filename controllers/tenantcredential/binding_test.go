@@ -74,7 +74,8 @@ func TestFinishUnbound(t *testing.T) {
 		"committed, and another value at Fly": {func(s *scope) { committed(s); s.flyDigest = "another" }, rotation.Nothing, 0},
 		"committed, and Fly is taken out of the spec": {func(s *scope) {
 			committed(s)
-			s.tenant.Last.FlyApp, s.object.Spec.Delivery.Fly = "sp-7dd06cd6", nil
+			s.tenant.Last.FlyApp = "sp-7dd06cd6"
+			s.object.Spec.Delivery = v1alpha1.Delivery{ConnectionSecret: &v1alpha1.ConnectionSecretDelivery{Name: "acme-db"}}
 		}, rotation.Nothing, 0},
 		"committed, and nobody can prove the login": {func(s *scope) {
 			committed(s)

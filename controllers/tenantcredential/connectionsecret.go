@@ -46,7 +46,7 @@ const (
 	secretOther   secretState = "Other"   // it has something else
 )
 
-func (s *scope) deliversToFly() bool { return s.object.Spec.Delivery.Fly != nil }
+func (s *scope) deliversToFly() bool { return s.object.FlyDelivery() != nil }
 
 // namesSecret says whether there is a Secret to look after. One of an object that is being deleted goes with it.
 func (s *scope) namesSecret() bool {

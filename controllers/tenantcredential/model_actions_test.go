@@ -170,8 +170,9 @@ func (w *world) drawRollout(rt *rapid.T) {
 		return
 	}
 	w.edit(func(o *v1alpha1.TenantCredential) {
-		if o.Spec.Delivery.Fly != nil {
-			o.Spec.Delivery.Fly.RolloutPolicy = policy
+		if fly := o.FlyDelivery(); fly != nil {
+			fly.RolloutPolicy = policy
+			o.Spec.Delivery.Fly = fly
 		}
 	})
 }
@@ -208,8 +209,9 @@ func (w *world) drawVariable(rt *rapid.T) {
 	w.theObject(rt)
 	variable := rapid.SampledFrom([]string{"DATABASE_URL", "DB_URL"}).Draw(rt, "variable")
 	w.edit(func(o *v1alpha1.TenantCredential) {
-		if o.Spec.Delivery.Fly != nil {
-			o.Spec.Delivery.Fly.Variable = variable
+		if fly := o.FlyDelivery(); fly != nil {
+			fly.Variable = variable
+			o.Spec.Delivery.Fly = fly
 		}
 	})
 }

@@ -21,8 +21,8 @@ var secretKey = client.ObjectKey{Namespace: key.Namespace, Name: "acme-db"}
 
 // drawDelivery draws where the credentials of the objects that are created go.
 func drawDelivery(rt *rapid.T) v1alpha1.Delivery {
-	fly, secret := &v1alpha1.FlyDelivery{Variable: "DATABASE_URL"}, &v1alpha1.ConnectionSecretDelivery{Name: secretKey.Name}
-	return rapid.SampledFrom([]v1alpha1.Delivery{{Fly: fly}, {Fly: fly, ConnectionSecret: secret}, {ConnectionSecret: secret}}).Draw(rt, "delivery")
+	fly, secret := &v1alpha1.FlyDelivery{}, &v1alpha1.ConnectionSecretDelivery{Name: secretKey.Name}
+	return rapid.SampledFrom([]v1alpha1.Delivery{{}, {Fly: fly}, {Fly: fly, ConnectionSecret: secret}, {ConnectionSecret: secret}}).Draw(rt, "delivery")
 }
 
 // drawOtherDelivery adds a place, or takes one away.

@@ -162,7 +162,7 @@ func (w *world) settled() bool {
 }
 
 func (w *world) policiesClash(o *v1alpha1.TenantCredential) bool {
-	return o.Spec.Delivery.Fly != nil && o.Spec.Delivery.Fly.RolloutPolicy == v1alpha1.RolloutPolicyStaged && o.Spec.Rotation.Strategy != v1alpha1.RotationStrategyOverlap
+	return o.FlyDelivery() != nil && o.FlyDelivery().RolloutPolicy == v1alpha1.RolloutPolicyStaged && o.Spec.Rotation.Strategy != v1alpha1.RotationStrategyOverlap
 }
 
 // rotateOnceMore does what every message of a drift says. After it everything is as it should be, whatever happened before.

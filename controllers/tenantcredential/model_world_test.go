@@ -168,10 +168,10 @@ func (w *world) loginClosed(f *facts, row *postgres.Rotation, former string) {
 		return
 	}
 	for _, m := range w.apps[f.app].machines {
-		if object.Spec.Delivery.Fly == nil {
+		if object.FlyDelivery() == nil {
 			return
 		}
-		if value := m.env[object.Spec.Delivery.Fly.Variable]; userOf(value) == former && w.works(value) {
+		if value := m.env[object.FlyDelivery().Variable]; userOf(value) == former && w.works(value) {
 			w.violated("login %s is closed, and Machine %s has it", former, m.id)
 		}
 	}
@@ -220,10 +220,10 @@ func (w *world) passEnded(p *process, o outcome) {
 // leftBehind says that the object's attempt is open, and Fly has a password of the operator's that was never in force.
 func (w *world) leftBehind(o *v1alpha1.TenantCredential) bool {
 	f := w.ledger.now
-	if o.Spec.Delivery.Fly == nil || f.open() == nil || f.claim.UID != string(o.UID) || w.processes[0].running || w.processes[1].running {
+	if o.FlyDelivery() == nil || f.open() == nil || f.claim.UID != string(o.UID) || w.processes[0].running || w.processes[1].running {
 		return false
 	}
-	value := w.apps[w.ledger.now.app].secrets[o.Spec.Delivery.Fly.Variable]
+	value := w.apps[w.ledger.now.app].secrets[o.FlyDelivery().Variable]
 	return w.delivered[passwordOf(value)] && !slices.ContainsFunc(w.ledger.ever, func(f *facts) bool {
 		return matches(f.verifiers[userOf(value)], passwordOf(value))
 	})
@@ -330,10 +330,10 @@ func (w *world) disagreement(o *v1alpha1.TenantCredential) string {
 	if request := o.Spec.RotationRequest; request != nil && request.ReplacesRevision <= last.Revision && (request.ReplacesRevision >= last.Revision || request.Compromised && request.ReplacesRevision >= f.tenant().CompromisedRevision) {
 		return "what is requested is not done"
 	}
-	if why := w.disagreementInSecret(o, last); why != "" || o.Spec.Delivery.Fly == nil {
+	if why := w.disagreementInSecret(o, last); why != "" || o.FlyDelivery() == nil {
 		return why
 	}
-	return w.disagreementAtFly(o.Spec.Delivery.Fly.Variable, last)
+	return w.disagreementAtFly(o.FlyDelivery().Variable, last)
 }
 
 func (w *world) disagreementAtFly(variable string, last *postgres.Rotation) string {
@@ -358,8 +358,8 @@ func (w *world) environment() *v1alpha1.TenantEnvironment {
 func (w *world) destination(o *v1alpha1.TenantCredential) credential.Destination {
 	internal := w.environment().Spec.Postgres.Internal
 	destination := credential.Destination{Host: internal.Host, Port: internal.Port, Role: w.ledger.now.role, Database: w.ledger.now.database, Scheme: "postgresql"}
-	if o.Spec.Delivery.Fly != nil {
-		destination.Variable = o.Spec.Delivery.Fly.Variable
+	if o.FlyDelivery() != nil {
+		destination.Variable = o.FlyDelivery().Variable
 	}
 	if o.Spec.Delivery.ConnectionSecret != nil {
 		destination.ConnectionSecret = secretKey.String()

@@ -79,7 +79,7 @@ func (s *scope) destinationOf(tenant *postgres.Tenant) credential.Destination {
 		}
 	}
 	if s.deliversToFly() {
-		destination.Variable = s.object.Spec.Delivery.Fly.Variable
+		destination.Variable = s.object.FlyDelivery().Variable
 	}
 	if s.object.Spec.Delivery.ConnectionSecret != nil && s.unbound == nil {
 		destination.ConnectionSecret = s.secretKey().String()

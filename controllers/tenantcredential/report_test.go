@@ -31,7 +31,7 @@ func resting() *scope {
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "TenantCredential"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: "tenants", Name: "acme", UID: "uid-1", Generation: 3},
 		Spec: v1alpha1.TenantCredentialSpec{TenantID: "7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01", RotationGeneration: &asked,
-			EnvironmentRef: v1alpha1.EnvironmentReference{Name: "sandbox"}, Delivery: v1alpha1.Delivery{Fly: &v1alpha1.FlyDelivery{Variable: "DATABASE_URL"}}},
+			EnvironmentRef: v1alpha1.EnvironmentReference{Name: "sandbox"}},
 	}
 	environment := &v1alpha1.TenantEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "sandbox"}}
 	environment.Spec.MaxConcurrent = 5

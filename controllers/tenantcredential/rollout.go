@@ -42,7 +42,7 @@ func (s *scope) probeFly(ctx context.Context) error {
 		return nil
 	}
 	found, err := s.connection.Fly.Probe(ctx, s.flyApp, s.destination.Variable)
-	if err == nil && found.Hidden != "" && !s.object.Spec.Delivery.Fly.AcceptHidden && !unfinished(s.tenant) && !s.closes() {
+	if err == nil && found.Hidden != "" && !s.object.FlyDelivery().AcceptHidden && !unfinished(s.tenant) && !s.closes() {
 		err = failure.New(failure.Stall, failure.SecretHidden, found.Hidden)
 	}
 	return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)

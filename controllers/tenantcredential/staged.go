@@ -18,7 +18,7 @@ func (s *scope) checkPolicies() error {
 }
 
 func (s *scope) staged() bool {
-	return s.deliversToFly() && s.object.Spec.Delivery.Fly.RolloutPolicy == v1alpha1.RolloutPolicyStaged
+	return s.deliversToFly() && s.object.FlyDelivery().RolloutPolicy == v1alpha1.RolloutPolicyStaged
 }
 
 // instances are the Machines that the user's next deploy is to replace; nil = the operator moves them. It does where the password of the

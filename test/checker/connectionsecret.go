@@ -265,12 +265,13 @@ func (h *hoard) searchSecrets(w *world) map[int]bool {
 	return usersOwn
 }
 
-// meantFor are the passwords that may stand in a Secret of the operator's making.
+// meantFor are the passwords that may stand in a Secret of the operator's making. One that its owner does not ask for any more stays, with a
+// former password.
 func (h *hoard) meantFor(w *world, s kubernetesSecret) map[int]bool {
 	meant := map[int]bool{}
 	for _, t := range w.tenants {
 		for _, o := range t.objects {
-			if !o.asksFor(s.name()) || !s.belongsTo(o) {
+			if !s.belongsTo(o) {
 				continue
 			}
 			for i := range h.written {

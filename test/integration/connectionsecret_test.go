@@ -91,6 +91,38 @@ func TestAppAndConnectionSecret(t *testing.T) {
 	requireAccepted(t, x.URL())
 }
 
+// Without a delivery it is Fly's app, and nothing of that is written into the spec: the same manifest means the same, whatever was applied before.
+func TestNoDeliveryIsFlyAndLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "stopped")
+	asked := func() string {
+		return kubectl(t, "", "-n", "tenants-sandbox", "get", "tcred", x.Name, "-o", "jsonpath={.spec.delivery}")
+	}
+	x.Apply("rotationGeneration: 1")
+	x.WaitReady()
+	require.Empty(t, asked())
+	atFly := x.URL()
+	requireAccepted(t, atFly)
+
+	x.Apply("rotationGeneration: 1", deliversTo(x))
+	x.WaitReady()
+	require.JSONEq(t, `{"connectionSecret":{"name":"`+secretOf(x)+`"}}`, asked())
+	require.Equal(t, "Disabled", x.Get().Condition("FlySecretSynced").Reason)
+	require.Equal(t, atFly, x.URL(), "Fly has the new password")
+	requireRefused(t, atFly)
+	requireAccepted(t, secretURL(t, x))
+
+	x.Apply("rotationGeneration: 1")
+	x.WaitReady()
+	require.Empty(t, asked())
+	requireAccepted(t, x.URL())
+	require.Equal(t, map[string]int{"completed": 3}, x.Rows())
+
+	x.Apply("rotationGeneration: 1", "delivery: {fly: {}}") // the same, in words
+	x.Poke()
+	require.Equal(t, map[string]int{"completed": 3}, x.Rows())
+}
+
 // Somebody else's Secret is not touched, and nothing is rotated, until there is room.
 func TestSomebodyElsesSecret(t *testing.T) {
 	t.Parallel()

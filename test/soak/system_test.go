@@ -142,7 +142,6 @@ func object(name, id string, generation int64) *v1alpha1.TenantCredential {
 		Spec: v1alpha1.TenantCredentialSpec{
 			TenantID: id, EnvironmentRef: v1alpha1.EnvironmentReference{Name: environment}, RotationGeneration: &generation,
 			Rotation: v1alpha1.RotationPolicy{Strategy: strategy(id)},
-			Delivery: v1alpha1.Delivery{Fly: &v1alpha1.FlyDelivery{}},
 		},
 	}
 }
