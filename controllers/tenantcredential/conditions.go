@@ -148,13 +148,13 @@ func (s *scope) rollingReason() string {
 	return v1alpha1.ReasonRollingOut
 }
 
-// summary is Ready, and Reconciling or Stalled beside it where it is not True.
+// summary is Ready, and Reconciling or Stalled beside it where it is not True. What its owner has suspended neither goes on nor has failed.
 func (s *scope) summary(m messages) (metav1.Condition, *metav1.Condition) {
 	switch {
 	case s.obstacle != nil:
 		return s.atStandstill(m)
 	case s.decision.Step == rotation.Hold:
-		return notReady(v1alpha1.StalledCondition, v1alpha1.ReasonSuspended, v1alpha1.ReasonSuspended, m.suspended())
+		return condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSuspended, m.suspended()), nil
 	case s.decision.Step == rotation.Start && !s.attempted:
 		return notReady(v1alpha1.ReconcilingCondition, v1alpha1.ReasonProgressing, v1alpha1.ReasonRotating, m.next())
 	case s.moved():

@@ -54,7 +54,7 @@ func TestReportOfConnectionSecret(t *testing.T) {
 		{"gone, and suspended", func(s *scope) {
 			s.object.Spec.Suspend, s.secret = true, connectionSecret{state: secretAbsent}
 			s.decision = rotation.Decide(s.facts(s.tenant))
-		}, "False/Suspended", "Stalled/Suspended", "A rotation is due (DeliveryChanged)", "False/SecretNotFound", "nobody else has its password: a new one is due.", status.FailedStatus},
+		}, "False/Suspended", "", "A rotation is due (DeliveryChanged)", "False/SecretNotFound", "nobody else has its password: a new one is due.", status.InProgressStatus},
 		{"edited", func(s *scope) { s.secret.state = secretOther }, "False/DriftDetected", "Stalled/DriftDetected",
 			"Secret tenants/acme-db is not the one of revision 1: somebody else changed it.", "False/DriftDetected", "raise spec.rotationGeneration to 2", status.FailedStatus},
 		{"somebody else's", func(s *scope) { s.secret, s.obstacle = connectionSecret{}, obstacleOf(taken) }, "False/SecretNotOwned", "Stalled/SecretNotOwned",

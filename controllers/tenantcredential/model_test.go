@@ -147,12 +147,10 @@ func (w *world) settled() bool {
 		return false
 	case !object.DeletionTimestamp.IsZero():
 		return w.foreign && stalled(object) == v1alpha1.ReasonDriftDetected // somebody has to take the finalizer away
-	case isReady(object):
+	case isReady(object), suspended(object):
 		return true
 	}
 	switch stalled(object) {
-	case v1alpha1.ReasonSuspended:
-		return object.Spec.Suspend
 	case v1alpha1.ReasonInvalidSpec:
 		return w.policiesClash(object) || object.Spec.RotationRequest.ReplacesRevision > object.Status.Revision
 	case v1alpha1.ReasonDriftDetected:

@@ -256,6 +256,12 @@ func (w *world) check() {
 	}
 }
 
+// suspended says that the object, as it is now, is due and held back by its owner.
+func suspended(o *v1alpha1.TenantCredential) bool {
+	c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ReadyCondition)
+	return o.Status.ObservedGeneration == o.Generation && o.Spec.Suspend && c != nil && c.Reason == v1alpha1.ReasonSuspended
+}
+
 // isReady says Ready of the spec that there is now.
 func isReady(o *v1alpha1.TenantCredential) bool {
 	return o.Status.ObservedGeneration == o.Generation && meta.IsStatusConditionTrue(o.Status.Conditions, v1alpha1.ReadyCondition)
@@ -269,12 +275,15 @@ func stalled(o *v1alpha1.TenantCredential) string {
 	return c.Reason
 }
 
-// checkConditions: Ready, or exactly one of Reconciling and Stalled.
+// checkConditions: Ready, or exactly one of Reconciling and Stalled, or suspended.
 func (w *world) checkConditions(o *v1alpha1.TenantCredential) {
 	if o.Status.ObservedGeneration < 0 {
 		return
 	}
 	trueNow := 0
+	if ready := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ReadyCondition); ready != nil && ready.Reason == v1alpha1.ReasonSuspended {
+		trueNow++
+	}
 	for _, kind := range []string{v1alpha1.ReadyCondition, v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition} {
 		c := meta.FindStatusCondition(o.Status.Conditions, kind)
 		if c != nil && c.Status == metav1.ConditionTrue {
@@ -282,7 +291,7 @@ func (w *world) checkConditions(o *v1alpha1.TenantCredential) {
 		}
 	}
 	if trueNow != 1 {
-		w.violated("%d of Ready, Reconciling and Stalled are true", trueNow)
+		w.violated("%d of Ready, Reconciling, Stalled and suspended are true", trueNow)
 	}
 }
 

@@ -70,7 +70,7 @@ func TestReport(t *testing.T) {
 		{"suspended", func(s *scope) {
 			s.object.Spec.Suspend = true
 			s.decision = rotation.Decision{Step: rotation.Hold, Cause: rotation.GenerationRaised}
-		}, "False/Suspended", "Stalled/Suspended", "spec.suspend is true", status.FailedStatus},
+		}, "False/Suspended", "", "spec.suspend is true", status.InProgressStatus},
 		{"rolling out", func(s *scope) {
 			s.tenant.Last.State = postgres.StateCommitted
 			s.progress = &fly.Progress{Total: 3, Updated: 1}
@@ -261,7 +261,8 @@ func requireWellFormed(t failer, s *scope) {
 	reconciling := meta.FindStatusCondition(conditions, v1alpha1.ReconcilingCondition) != nil
 	stalled := meta.FindStatusCondition(conditions, v1alpha1.StalledCondition) != nil
 	require.False(t, reconciling && stalled, "Reconciling and Stalled at once")
-	require.Equal(t, !ready, reconciling || stalled, "neither ready nor waiting for anything")
+	held := meta.FindStatusCondition(conditions, v1alpha1.ReadyCondition).Reason == v1alpha1.ReasonSuspended
+	require.Equal(t, !ready && !held, reconciling || stalled, "neither ready nor waiting for anything")
 }
 
 func beside(conditions []metav1.Condition) string {
