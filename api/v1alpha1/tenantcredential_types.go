@@ -218,7 +218,8 @@ type TenantCredentialStatus struct {
 	// +patchMergeKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
 
-	// rotationGeneration is the highest spec.rotationGeneration that is done.
+	// rotationGeneration is the highest spec.rotationGeneration that was ever done for the tenant, whichever object asked for it. What is asked at
+	// or below it rotates nothing.
 	// +optional
 	RotationGeneration int64 `json:"rotationGeneration"`
 

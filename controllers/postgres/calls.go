@@ -100,8 +100,8 @@ func (s *Server) Adopt(ctx context.Context, a Adoption) (Claim, error) {
 	defer connection.Release()
 	defer discard(ctx, connection)
 	var content []byte
-	err = connection.QueryRow(ctx, "select tenant_credentials.adopt($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9)",
-		a.TenantID, a.UID, a.Cluster, a.Environment, a.Namespace, a.Name, a.Generation, orNull(a.ReplacesUID), orNull(a.TakeOverFrom)).
+	err = connection.QueryRow(ctx, "select tenant_credentials.adopt($1::text::uuid, $2, $3, $4, $5, $6, $7, $8)",
+		a.TenantID, a.UID, a.Cluster, a.Environment, a.Namespace, a.Name, orNull(a.ReplacesUID), orNull(a.TakeOverFrom)).
 		Scan(&content)
 	if err != nil {
 		return Claim{}, translate(err)

@@ -29,9 +29,7 @@ func TestRotationEndToEnd(t *testing.T) {
 		require.Nil(t, before.Claim)
 		require.Nil(t, before.Last)
 
-		adoption := adoptionOf(id, "uid")
-		adoption.Generation = 3
-		claim, err := f.server.Adopt(ctx, adoption)
+		claim, err := f.server.Adopt(ctx, adoptionOf(id, "uid"))
 		require.NoError(t, err)
 		require.Zero(t, claim.Generation)
 		require.Equal(t, before.VerifierDigest, claim.VerifierDigest)

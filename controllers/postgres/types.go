@@ -88,7 +88,7 @@ type Claim struct {
 	UID, Cluster string
 	// Environment, Namespace and Name say where it is to be found.
 	Environment, Namespace, Name string
-	// Generation is the highest rotation generation that is completed for the holder.
+	// Generation is the highest rotation generation that was ever completed for the tenant, whichever object asked for it.
 	Generation int64
 	// VerifierDigest and HashDigest are as they were found at adoption.
 	VerifierDigest, HashDigest string
@@ -157,8 +157,6 @@ type Staging struct {
 type Adoption struct {
 	TenantID                                   string
 	UID, Cluster, Environment, Namespace, Name string
-	// Generation is the one the object asks for.
-	Generation int64
 	// ReplacesUID is the present holder's UID, given only when the caller has seen that this object is gone; "" = none.
 	ReplacesUID string
 	// TakeOverFrom is the UID of the cluster whose claim the user wants to end; "" = none.

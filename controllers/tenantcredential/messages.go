@@ -42,12 +42,21 @@ func (s *scope) nextGeneration() int64 {
 	return highest + 1
 }
 
+// done is said, with a blank before it, of a number that is asked for and below what was completed for the tenant before: nothing comes of it.
+func (m messages) done() string {
+	asked, completed := m.object.AskedGeneration(), m.tenant.Claim.Generation
+	if asked == 0 || asked >= completed {
+		return ""
+	}
+	return fmt.Sprintf(" spec.rotationGeneration %d is not above the %d that is done: nothing is rotated. To rotate, write %d.", asked, completed, m.nextGeneration())
+}
+
 func (m messages) rotated() string {
 	if !m.deliversToFly() {
-		return m.rotatedSecret() + m.expiry()
+		return m.rotatedSecret() + m.done() + m.expiry()
 	}
 	return fmt.Sprintf("Credentials rotated (revision %d, secret digest %s). Retrieve via: fly secrets list -a %s; the value is in the app's environment as %s.",
-		m.tenant.Last.Revision, m.tenant.Last.FlyDigest, m.tenant.FlyApp, m.destination.Variable) + m.expiry()
+		m.tenant.Last.Revision, m.tenant.Last.FlyDigest, m.tenant.FlyApp, m.destination.Variable) + m.done() + m.expiry()
 }
 
 func (m messages) adopted() string {

@@ -56,7 +56,7 @@ func (c postgresOf) Adopt(ctx context.Context, a postgres.Adoption) (claim postg
 			if f.claim.UID != a.ReplacesUID {
 				return failure.New(failure.Stall, failure.OwnershipConflict, "held by another object")
 			}
-			generation = min(f.claim.Generation, a.Generation)
+			generation = f.claim.Generation
 		}
 		if f.claim == nil || f.claim.UID != a.UID {
 			f.claim = &postgres.Claim{UID: a.UID, Cluster: a.Cluster, Environment: a.Environment, Namespace: a.Namespace, Name: a.Name,

@@ -27,7 +27,6 @@ func (r *Reconciler) claim(ctx context.Context, s *scope) error {
 	adoption := postgres.Adoption{
 		TenantID: s.id(), UID: s.uid(), Cluster: r.Cluster,
 		Environment: s.environment.Name, Namespace: s.object.Namespace, Name: s.object.Name,
-		Generation:   s.object.AskedGeneration(),
 		TakeOverFrom: s.environment.Annotations[v1alpha1.TakeOverFromAnnotation],
 	}
 	if err := r.stillBound(ctx, s); err != nil {

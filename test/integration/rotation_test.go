@@ -69,9 +69,21 @@ func TestDeletedAndMadeAgainRotatesNothing(t *testing.T) {
 	x.Apply("rotationGeneration: 1")
 	x.WaitReady()
 	require.Equal(t, value, x.URL(), "made again at a lower number: nothing rotates")
+	o := x.Get()
+	require.EqualValues(t, 2, o.Status.RotationGeneration, "what is done stays done")
+	require.Contains(t, o.Condition("Ready").Message, "spec.rotationGeneration 1 is not above the 2 that is done: nothing is rotated. To rotate, write 3.")
+
+	// Without a number in between, and then again with the one that was done long ago.
+	x.Delete()
+	x.Apply()
+	x.WaitReady()
+	x.Delete()
 	x.Apply("rotationGeneration: 2")
 	x.WaitReady()
-	require.NotEqual(t, value, x.URL(), "raised from there: it rotates")
+	require.Equal(t, value, x.URL(), "a number that is done rotated again")
+	x.Apply("rotationGeneration: 3")
+	x.WaitReady()
+	require.NotEqual(t, value, x.URL())
 	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
 }
 

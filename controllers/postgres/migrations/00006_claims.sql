@@ -93,7 +93,7 @@ $$;
 -- Makes the claim on a tenant, or moves it to another object: of the same cluster once the caller has seen that the holder is gone,
 -- of another cluster when the user says so.
 create function tenant_credentials.adopt(tenant uuid, uid text, cluster text, environment text, namespace text, name text,
-                                         generation bigint, replaces_uid text, take_over_from text) returns jsonb
+                                         replaces_uid text, take_over_from text) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -121,7 +121,7 @@ begin
     select from rotations r where r.tenant_id = adopt.tenant and r.state in ('open', 'issued') and r.closed_at is not null));
   granted := row(adopt.tenant, present.role, present.database, present.fly_app, adopt.uid, adopt.cluster,
                  adopt.environment, adopt.namespace, adopt.name,
-                 case when held.tenant_id is null then 0 else least(held.generation, adopt.generation) end,
+                 coalesce(held.generation, 0), -- whoever holds the tenant, what is done stays done
                  present.verifier_digest, present.hash_digest, clock_timestamp());
   perform put_claim(granted, held.tenant_id is null);
   insert into adoptions (tenant_id, uid, cluster, environment, namespace, name, generation, previous_uid, previous_cluster, adopted_at)

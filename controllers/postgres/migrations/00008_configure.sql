@@ -139,7 +139,7 @@ begin
 
   execute format('grant usage on schema tenant_credentials to %I', operator_login);
   execute format('grant execute on function tenant_credentials.survey(), tenant_credentials.observe(uuid[]), '
-    'tenant_credentials.try_management(), tenant_credentials.adopt(uuid, text, text, text, text, text, bigint, text, text), '
+    'tenant_credentials.try_management(), tenant_credentials.adopt(uuid, text, text, text, text, text, text, text), '
     'tenant_credentials.open(uuid, text, bigint, text, text, bigint, bigint, text, text), tenant_credentials.lock(uuid, text), '
     'tenant_credentials.stage(uuid, text, bigint, text, bytea, text, boolean), tenant_credentials.commit(uuid, text, bigint, text, numeric, text, text[]), '
     'tenant_credentials.issue(uuid, text, bigint, text), tenant_credentials.close(uuid, text, bigint), tenant_credentials.rolled(uuid, text, bigint), '

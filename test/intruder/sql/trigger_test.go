@@ -39,7 +39,7 @@ begin
   perform evil.try(place, 'own password', format('alter role %I password ''stolen''', session_user));
   perform evil.try(place, 'victim password', format('alter role %I password ''stolen''', v.role));
   perform evil.try(place, 'observe', format('select * from tenant_credentials.observe(array[%L::uuid])', v.id));
-  perform evil.try(place, 'adopt', format('select tenant_credentials.adopt(%L, ''evil'', ''c1'', ''e'', ''n'', ''n'', 0, ''uid'', null)', v.id));
+  perform evil.try(place, 'adopt', format('select tenant_credentials.adopt(%L, ''evil'', ''c1'', ''e'', ''n'', ''n'', ''uid'', null)', v.id));
   perform evil.try(place, 'open', format('select tenant_credentials.open(%L, ''uid'', 9, ''x'', ''x'', 0, 0)', v.id));
   perform evil.try(place, 'stage', format('select tenant_credentials.stage(%L, ''uid'', 1, ''SCRAM-SHA-256$4096:GY0IVaVLw3J1TtHm8hQ0dw==$Dj7JY9A8tTziz0hgp63cHtjAjkjfAf5jUj2akt+5+5w=:gl0MabRmuRQ7ac6PsU2UH15CzhFG0vGAsrL9ZxHH88g='', null)', v.id));
   perform evil.try(place, 'terminate', format('select tenant_credentials.terminate(%L, ''uid'')', v.id));
