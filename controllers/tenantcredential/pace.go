@@ -38,9 +38,9 @@ func (s *scope) later() time.Duration {
 }
 
 // remember keeps count of failures in status, where a restart does not lose it. Waiting for the environment is not counted: it is looked
-// at by its own controller, which wakes its tenants.
+// at by its own controller, which wakes its tenants. Nor is a spec that has to be edited, which wakes the object, too.
 func (s *scope) remember(ctx context.Context) {
-	if s.obstacle == nil || s.waitsForEnvironment() {
+	if s.obstacle == nil || s.waitsForEnvironment() || s.waitsForEdit() {
 		s.object.Status.Failure = nil
 		return
 	}
@@ -77,11 +77,18 @@ func (s *scope) waitsForEnvironment() bool {
 	return s.obstacle != nil && s.connection == nil && s.unbound == nil
 }
 
+// waitsForEdit says that the spec asks for what cannot be: no time mends that.
+func (s *scope) waitsForEdit() bool {
+	return s.obstacle != nil && string(s.obstacle.failure.Reason) == v1alpha1.ReasonInvalidSpec
+}
+
 // nextLook is when the object is looked at again if nothing happens before.
 func (s *scope) nextLook() time.Duration {
 	switch {
 	case s.waitsForEnvironment():
 		return s.untilStalled()
+	case s.waitsForEdit():
+		return wait.Jitter(restingPeriod, 0.2)
 	case s.obstacle != nil && s.obstacle.failure.Reason == failure.Superseded:
 		return rollingPeriod
 	case s.obstacle != nil:

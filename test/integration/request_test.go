@@ -34,9 +34,19 @@ func TestRequestRotatesOnce(t *testing.T) {
 	x.Poke()
 	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
 
-	x.Apply("rotationGeneration: 1", "rotationRequest: {replacesRevision: 20}")
+	beyond := []string{"rotationGeneration: 1", "rotationRequest: {replacesRevision: 20}"}
+	output, err := try(x.Manifest(beyond...), "apply", "-f", "-")
+	require.Error(t, err)
+	require.Contains(t, output, "rotationRequest.replacesRevision 20 is above the newest revision, 2: to have that one replaced, write 2")
+
+	// An object that has only just been made knows of no revision. It says what to write, and waits for that.
+	x.Delete()
+	x.Apply(beyond...)
 	x.WaitReason("InvalidSpec")
 	require.Contains(t, x.Get().Condition("Stalled").Message, `{"rotationRequest":{"replacesRevision":2}}`)
+	require.Empty(t, kubectl(t, "", "-n", "tenants-sandbox", "get", "tcred", x.Name, "-o", "jsonpath={.status.failure}"), "it is tried again by time")
+	x.Apply("rotationGeneration: 1", "suspend: false")
+	x.WaitReady()
 	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
 }
 
