@@ -86,7 +86,7 @@ func newManager(o options) (ctrl.Manager, error) {
 		Scheme: scheme,
 		// A pass that comes right after another one must see the status that the other one wrote: compared with an older one, its
 		// own would look unchanged and stay unwritten.
-		Client: client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)}},
+		Client: client.Options{FieldOwner: "tenant-credential-operator", Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)}},
 		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}: {Namespaces: map[string]cache.Config{o.namespace: {}}},
 		}},

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,6 +49,10 @@ func TestRaisedGenerationRotatesEverything(t *testing.T) {
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
 	require.Equal(t, writes, x.Writes(), "the same manifest again wrote to Fly")
 	require.Equal(t, o.Status, x.Get().Status, "the same manifest again wrote status")
+
+	managers := kubectl(t, "", "-n", "tenants-sandbox", "get", "tcred", x.Name, "--show-managed-fields", "-o", "jsonpath={.metadata.managedFields[*].manager}")
+	require.NotContains(t, strings.Fields(managers), "manager")
+	require.Contains(t, managers, "tenant-credential-operator", "what the operator writes stands under its name")
 }
 
 // What was done for an object is not done again for its successor.
