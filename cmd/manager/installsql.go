@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -8,6 +10,8 @@ import (
 	"io"
 	"os"
 
+	"github.com/jackc/pgx/v5/pgconn"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
@@ -45,7 +49,11 @@ func installSQL(ctx context.Context, arguments []string, in io.Reader, out io.Wr
 	if err := postgres.Install(ctx, url, installation); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "The ledger is installed, version %d.\n", postgres.LedgerVersion)
+	place, err := pgconn.ParseConfig(url)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "The ledger of TenantEnvironment %s is installed in database %s, version %d.\n", environment.Name, place.Database, postgres.LedgerVersion)
 	return err
 }
 
@@ -58,6 +66,10 @@ func readEnvironment(file string, in io.Reader) (*v1alpha1.TenantEnvironment, er
 	if err != nil {
 		return nil, err
 	}
+	manifest, err = onlyDocument(file, manifest)
+	if err != nil {
+		return nil, err
+	}
 	var environment v1alpha1.TenantEnvironment
 	if err := yaml.UnmarshalStrict(manifest, &environment); err != nil {
 		return nil, fmt.Errorf("%s is not one TenantEnvironment: %w", file, err)
@@ -66,4 +78,29 @@ func readEnvironment(file string, in io.Reader) (*v1alpha1.TenantEnvironment, er
 		return nil, fmt.Errorf("%s holds a %q, and a TenantEnvironment is wanted", file, environment.Kind)
 	}
 	return &environment, nil
+}
+
+// onlyDocument is the one YAML document of a file. Of several the first would be taken, and the ledger be that of an environment that nobody meant.
+func onlyDocument(file string, manifest []byte) ([]byte, error) {
+	var documents [][]byte
+	for reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(manifest))); ; {
+		document, err := reader.Read()
+		if err == io.EOF { //nolint:errorlint // a reader returns io.EOF itself
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", file, err)
+		}
+		var content any
+		if err := yaml.Unmarshal(document, &content); err != nil {
+			return nil, fmt.Errorf("%s is not YAML: %w", file, err)
+		}
+		if content != nil { // comments alone are none
+			documents = append(documents, document)
+		}
+	}
+	if len(documents) != 1 {
+		return nil, fmt.Errorf("%s holds %d documents, and one TenantEnvironment is wanted: write it alone, as by kubectl get tenv <name> -o yaml", file, len(documents))
+	}
+	return documents[0], nil
 }
