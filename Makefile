@@ -37,7 +37,7 @@ test: packages build $(BIN)/k8s/.built postgres postgres-18 ## everything that m
 	@echo "test: ok"
 
 .PHONY: test-long
-test-long: packages build $(BIN)/k8s/.built postgres postgres-18 ## make test, and every test that takes minutes: each message of the documentation, thieves, poolers
+test-long: packages build $(BIN)/k8s/.built postgres postgres-18 ## the tests with those that take minutes: each message of the documentation, thieves, poolers
 	go test -p 2 -timeout 60m ./test/messages ./test/integration ./...
 
 FUZZTIME ?= 5m

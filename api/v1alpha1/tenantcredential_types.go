@@ -171,7 +171,7 @@ type ConnectionSecretDelivery struct {
 // FlyDelivery sets an app secret at Fly.io and moves the app's Machines onto it.
 type FlyDelivery struct {
 	// variable is the name of the app secret, which the app reads as an environment variable. Left out, it is DATABASE_URL. Changing it
-	// rotates the password, since nobody but Fly has the present one.
+	// rotates the password, since Fly alone has the present one.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",message="write the name of an environment variable, for example DATABASE_URL: letters, digits and underscores, not beginning with a digit"
@@ -185,7 +185,7 @@ type FlyDelivery struct {
 	// rolloutPolicy says who moves the app's Machines. Rolling: the operator does, one first and then a third at once. Staged: your next
 	// deploy does (or fly secrets deploy), and the rotation is completed when every Machine has been replaced since the value was set; until
 	// then the former login goes on working, and it is closed overlapGracePeriod later. Staged needs the strategy Overlap. A rotation
-	// because of a compromise, or because somebody replaced the value at Fly, moves the Machines itself. Left out, it is Rolling.
+	// because of a compromise, or because another client replaced the value at Fly, moves the Machines itself. Left out, it is Rolling.
 	// +optional
 	RolloutPolicy RolloutPolicy `json:"rolloutPolicy,omitempty"`
 }

@@ -80,7 +80,7 @@ func readEnvironment(file string, in io.Reader) (*v1alpha1.TenantEnvironment, er
 	return &environment, nil
 }
 
-// onlyDocument is the one YAML document of a file. Of several the first would be taken, and the ledger be that of an environment that nobody meant.
+// onlyDocument is the one YAML document of a file. Of several the first would be taken, which may not be the environment that is meant.
 func onlyDocument(file string, manifest []byte) ([]byte, error) {
 	var documents [][]byte
 	for reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(manifest))); ; {

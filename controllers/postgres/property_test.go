@@ -220,7 +220,7 @@ func (m *machine) complete(r *rapid.T) {
 		require.NoError(r, err)
 	case StateCommitted, StateRolled:
 		if before.FormerLogin != "" || before.Last.LoginCheckedAt.IsZero() { // jumble commits without a login
-			require.Equal(r, failure.Superseded, failure.ReasonOf(err), "two logins at the end, or one that nobody has proved")
+			require.Equal(r, failure.Superseded, failure.ReasonOf(err), "two logins at the end, or an unproved one")
 			return
 		}
 		require.NoError(r, err)
