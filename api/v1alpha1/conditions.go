@@ -12,7 +12,8 @@ const (
 	PostgresSyncedCondition = "PostgresSynced"
 	// HashSyncedCondition: the management table has the hash of that password.
 	HashSyncedCondition = "HashSynced"
-	// FlySecretSyncedCondition: the digest at Fly is the one of the operator's own write.
+	// FlySecretSyncedCondition: the digest at Fly is the one of the operator's own write. Like FlyMachinesUpdatedCondition it is present only where
+	// the spec delivers to Fly.
 	FlySecretSyncedCondition = "FlySecretSynced"
 	// FlyMachinesUpdatedCondition: every Machine runs with the value, or takes it at its next start.
 	FlyMachinesUpdatedCondition = "FlyMachinesUpdated"
@@ -34,7 +35,6 @@ const (
 	ReasonSuspended   = "Suspended"   // spec.suspend keeps a due rotation from starting
 	ReasonProgressing = "Progressing" // Ready: under way
 	ReasonConnected   = "Connected"   // TenantEnvironment: the server can be used
-	ReasonDisabled    = "Disabled"    // nothing is delivered there: the spec does not ask for it
 )
 
 // Reasons of Reconciling.
@@ -81,6 +81,7 @@ const (
 	ReasonLedgerConflict       = "LedgerConflict"     // TenantEnvironment: another ledger of the server has the same roles, or another environment this ledger
 	ReasonLedgerOutdated       = "LedgerOutdated"     // TenantEnvironment: run manager install-sql
 	ReasonSecretNotFound       = "SecretNotFound"     // the connection Secret is missing; TenantEnvironment: the login or token Secret, or its key
+	ReasonSecretNotDelivered   = "SecretNotDelivered" // the tenant was adopted, so that nothing is known that could be written into its connection Secret
 	ReasonSecretNotOwned       = "SecretNotOwned"     // the connection Secret is not one that the operator has made for this object
 	ReasonFlyAppNotFound       = "FlyAppNotFound"
 	ReasonRateLimited          = "RateLimited"

@@ -12,7 +12,7 @@ import (
 // announce sends events, on transitions only.
 func (r *Reconciler) announce(s *scope) {
 	before, after := &s.before.Status, &s.object.Status
-	if reasonOf(after) == v1alpha1.ReasonAdopted && reasonOf(before) != v1alpha1.ReasonAdopted && s.deliversToFly() {
+	if adopted(after) && !adopted(before) && s.deliversToFly() {
 		r.Events.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventAdopted, "Adopt",
 			"%s Nothing was changed.", messages{s, r.Namespace}.form())
 	}
@@ -43,6 +43,11 @@ func (s *scope) warnings() string {
 		return ""
 	}
 	return ". Mind: " + strings.Join(s.progress.Warnings, "; ")
+}
+
+// adopted says that nothing has been rotated, and that nothing but the tenant's owner is waited for.
+func adopted(status *v1alpha1.TenantCredentialStatus) bool {
+	return reasonOf(status) == v1alpha1.ReasonAdopted || reasonOf(status) == v1alpha1.ReasonSecretNotDelivered
 }
 
 // completed says that the newest rotation of the status is done.

@@ -15,7 +15,10 @@ import (
 // conditions says everything anew, so that no condition is left over from a former pass: the parts first, then what they sum up to.
 func (s *scope) conditions(m messages) []metav1.Condition {
 	ready, progress := s.summary(m)
-	conditions := []metav1.Condition{ready, s.postgresSynced(m), s.hashSynced(m), s.flySecretSynced(m), s.flyMachinesUpdated(m)}
+	conditions := []metav1.Condition{ready, s.postgresSynced(m), s.hashSynced(m)}
+	if s.deliversToFly() {
+		conditions = append(conditions, s.flySecretSynced(m), s.flyMachinesUpdated(m))
+	}
 	if s.namesSecret() {
 		conditions = append(conditions, s.connectionSecretSynced(m))
 	}
@@ -93,9 +96,6 @@ func (s *scope) hashSynced(m messages) metav1.Condition {
 
 func (s *scope) flySecretSynced(m messages) metav1.Condition {
 	const kind = v1alpha1.FlySecretSyncedCondition
-	if !s.deliversToFly() {
-		return flyDisabled(kind)
-	}
 	if c, is := s.atObstacle(kind, m); is {
 		return c
 	}
@@ -120,9 +120,6 @@ func (s *scope) flySecretSynced(m messages) metav1.Condition {
 
 func (s *scope) flyMachinesUpdated(m messages) metav1.Condition {
 	const kind = v1alpha1.FlyMachinesUpdatedCondition
-	if !s.deliversToFly() {
-		return flyDisabled(kind)
-	}
 	if c, is := s.atObstacle(kind, m); is {
 		return c
 	}
@@ -169,6 +166,8 @@ func (s *scope) summary(m messages) (metav1.Condition, *metav1.Condition) {
 		return notReady(v1alpha1.StalledCondition, v1alpha1.ReasonDriftDetected, v1alpha1.ReasonDriftDetected, s.flySecretSynced(m).Message)
 	case s.connectionSecretDrifted():
 		return notReady(v1alpha1.StalledCondition, v1alpha1.ReasonDriftDetected, v1alpha1.ReasonDriftDetected, s.connectionSecretSynced(m).Message)
+	case s.secretNotDelivered():
+		return notReady(v1alpha1.StalledCondition, v1alpha1.ReasonSecretNotDelivered, v1alpha1.ReasonSecretNotDelivered, m.notDelivered())
 	case s.tenant.Last == nil:
 		return condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonAdopted, m.adopted()), nil
 	default:

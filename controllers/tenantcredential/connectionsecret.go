@@ -95,6 +95,11 @@ func (s *scope) connectionSecretDrifted() bool {
 	return s.deliversToSecret() && s.delivered(s.tenant) && s.secret.state == secretOther && (!rolling(s.tenant) || rolled(s.tenant))
 }
 
+// secretNotDelivered says that the spec asks for a Secret which does not exist, and that no rotation is due that would make it.
+func (s *scope) secretNotDelivered() bool {
+	return s.deliversToSecret() && s.tenant.Last == nil && s.tenant.Open == nil && s.secret.state == secretAbsent
+}
+
 // secretAhead says that the Secret has a revision that the ledger does not know.
 func (s *scope) secretAhead(tenant *postgres.Tenant) bool {
 	return s.secret.revision > 0 && (tenant.Last == nil || s.secret.revision > tenant.Last.Revision)

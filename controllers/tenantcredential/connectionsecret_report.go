@@ -10,11 +10,6 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
-// flyDisabled is what is said of a part of Fly where nothing is delivered there.
-func flyDisabled(kind string) metav1.Condition {
-	return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonDisabled, "spec.delivery has no fly: nothing is delivered to Fly, and nothing asked of it.")
-}
-
 func (s *scope) connectionSecretSynced(m messages) metav1.Condition {
 	const kind = v1alpha1.ConnectionSecretSyncedCondition
 	if c, is := s.atObstacle(kind, m); is {
@@ -29,9 +24,8 @@ func (s *scope) connectionSecretSynced(m messages) metav1.Condition {
 	case s.tenant.Last == nil && s.secret.state == secretAbsent && s.tenant.Open != nil:
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonRotating, fmt.Sprintf("%s does not exist yet: revision %d, which has been begun, makes it.",
 			m.connectionSecretName(), s.tenant.Open.Revision))
-	case s.tenant.Last == nil && s.secret.state == secretAbsent:
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonAdopted, fmt.Sprintf("%s does not exist, and nobody has the present password. Nothing was changed. To have it made, raise spec.rotationGeneration to %d.",
-			m.connectionSecretName(), m.nextGeneration()))
+	case s.secretNotDelivered():
+		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonSecretNotDelivered, m.notDelivered())
 	case s.tenant.Last == nil:
 		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAdopted, m.connectionSecretName()+" is the one that was found.")
 	case s.secret.state == secretCurrent:
@@ -53,6 +47,13 @@ func (s *scope) inTrouble(m messages) (metav1.Condition, bool) {
 	at := *s
 	at.obstacle = o
 	return at.atObstacle(v1alpha1.ConnectionSecretSyncedCondition, messages{&at, m.namespace})
+}
+
+// notDelivered is said of an adopted tenant: of its password only the verifier is known, which no Secret can be made from.
+func (m messages) notDelivered() string {
+	return fmt.Sprintf("%s does not exist, because the present password is not known, and a Pod that mounts the Secret does not start. Nothing was changed. "+
+		"To fix: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"rotationGeneration\":%d}}'",
+		m.connectionSecretName(), m.object.Namespace, m.object.Name, m.nextGeneration())
 }
 
 func (m messages) connectionSecretName() string { return "Secret " + m.secretKey().String() }

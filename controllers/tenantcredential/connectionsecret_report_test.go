@@ -50,7 +50,8 @@ func TestReportOfConnectionSecret(t *testing.T) {
 			s.tenant.Last, s.tenant.Claim.Generation, s.object.Spec.RotationGeneration = nil, 0, nil
 			s.tenant.Claim.VerifierDigest, s.tenant.Claim.HashDigest = "v1", "h1"
 			s.secret = connectionSecret{state: secretAbsent}
-		}, "True/Adopted", "", "raise spec.rotationGeneration to 1", "False/Adopted", "Nothing was changed. To have it made, raise spec.rotationGeneration to 1.", status.CurrentStatus},
+		}, "False/SecretNotDelivered", "Stalled/SecretNotDelivered", "a Pod that mounts the Secret does not start. Nothing was changed. To fix: kubectl -n tenants patch tcred acme",
+			"False/SecretNotDelivered", `-p '{"spec":{"rotationGeneration":1}}'`, status.FailedStatus},
 		{"gone, and suspended", func(s *scope) {
 			s.object.Spec.Suspend, s.secret = true, connectionSecret{state: secretAbsent}
 			s.decision = rotation.Decide(s.facts(s.tenant))

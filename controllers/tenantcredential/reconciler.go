@@ -101,6 +101,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil && !errors.As(err, &s.obstacle) {
 		return ctrl.Result{}, err
 	}
+	if s.restsInOutage() {
+		return r.standBy(ctx, s)
+	}
 	return r.end(ctx, s)
 }
 

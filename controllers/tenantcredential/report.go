@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
 
@@ -60,20 +61,27 @@ func (s *scope) projectFly(status *v1alpha1.TenantCredentialStatus) *v1alpha1.Fl
 	if !s.deliversToFly() {
 		return nil
 	}
-	fly := &v1alpha1.FlyStatus{AppName: s.tenant.FlyApp}
+	projected := &v1alpha1.FlyStatus{AppName: s.tenant.FlyApp}
 	sameRotation := s.tenant.Last != nil && s.before.Status.Revision == s.tenant.Last.Revision
-	if sameRotation && status.Fly != nil && status.Fly.AppName == fly.AppName {
-		fly.Machines = status.Fly.Machines
+	if sameRotation && status.Fly != nil && status.Fly.AppName == projected.AppName {
+		projected.Machines = status.Fly.Machines
 	}
-	if s.progress != nil {
-		fly.Machines = &v1alpha1.MachinesStatus{Total: int32(s.progress.Total), Updated: int32(s.progress.Updated), //nolint:gosec // an app has few Machines
-			OnNextStart: int32(s.progress.OnNextStart), Failed: int32(s.progress.Failed)} //nolint:gosec // as above
+	switch {
+	case s.progress != nil:
+		projected.Machines = machines(s.progress)
+	case !sameRotation && s.found != nil && rolling(s.tenant): // just committed
+		projected.Machines = machines(s.found)
 	}
 	if last := s.tenant.Last; last != nil {
-		fly.SecretVersion = strconv.FormatUint(last.FlyVersion, 10)
-		fly.SecretDigest = last.FlyDigest
+		projected.SecretVersion = strconv.FormatUint(last.FlyVersion, 10)
+		projected.SecretDigest = last.FlyDigest
 	}
-	return fly
+	return projected
+}
+
+func machines(p *fly.Progress) *v1alpha1.MachinesStatus {
+	return &v1alpha1.MachinesStatus{Total: int32(p.Total), Updated: int32(p.Updated), //nolint:gosec // an app has few Machines
+		OnNextStart: int32(p.OnNextStart), Failed: int32(p.Failed)} //nolint:gosec // as above
 }
 
 func lastRotation(last *postgres.Rotation) *v1alpha1.RotationStatus {

@@ -228,6 +228,24 @@ func TestReportInvariants(t *testing.T) {
 	})
 }
 
+// The Machines of a rotation are counted from its commit on; those of the one before say nothing of it.
+func TestMachinesAreCountedFromTheCommitOn(t *testing.T) {
+	committed := func(revision int64) *scope {
+		s := resting()
+		s.before.Status.Revision, s.before.Status.Fly = 1, &v1alpha1.FlyStatus{AppName: "sp-7dd06cd6", Machines: &v1alpha1.MachinesStatus{Total: 2, Updated: 2}}
+		s.object.Status = *s.before.Status.DeepCopy()
+		s.tenant.Last.Revision, s.tenant.Last.State = revision, postgres.StateCommitted
+		s.attempted, s.found = true, &fly.Progress{Total: 3, OnNextStart: 1}
+		return s
+	}
+	s := committed(2)
+	report(s, "system")
+	require.Equal(t, &v1alpha1.MachinesStatus{Total: 3, OnNextStart: 1}, s.object.Status.Fly.Machines)
+	s = committed(1)
+	report(s, "system")
+	require.Equal(t, &v1alpha1.MachinesStatus{Total: 2, Updated: 2}, s.object.Status.Fly.Machines, "an attempt that came to nothing")
+}
+
 // A pass that sees what the last one saw must not change a single byte of status, or every look would be a write.
 func TestReportIsStable(t *testing.T) {
 	s := resting()
@@ -247,9 +265,12 @@ type failer interface {
 func requireWellFormed(t failer, s *scope) {
 	t.Helper()
 	conditions := s.object.Status.Conditions
-	for _, kind := range []string{v1alpha1.ReadyCondition, v1alpha1.PostgresSyncedCondition, v1alpha1.HashSyncedCondition,
-		v1alpha1.FlySecretSyncedCondition, v1alpha1.FlyMachinesUpdatedCondition} {
-		require.NotNil(t, meta.FindStatusCondition(conditions, kind), kind)
+	for kind, present := range map[string]bool{
+		v1alpha1.ReadyCondition: true, v1alpha1.PostgresSyncedCondition: true, v1alpha1.HashSyncedCondition: true,
+		v1alpha1.FlySecretSyncedCondition: s.deliversToFly(), v1alpha1.FlyMachinesUpdatedCondition: s.deliversToFly(),
+		v1alpha1.ConnectionSecretSyncedCondition: s.namesSecret(),
+	} {
+		require.Equal(t, present, meta.FindStatusCondition(conditions, kind) != nil, kind)
 	}
 	for _, c := range conditions {
 		require.Equal(t, s.object.Generation, c.ObservedGeneration, c.Type)
@@ -308,4 +329,40 @@ func TestStatedManager(t *testing.T) {
 	}
 	require.Equal(t, "kubectl-patch", statedManager(object, "f:rotationGeneration"))
 	require.Equal(t, "gateway", statedManager(object, "f:rotationRequest"))
+}
+
+// The status of a tenant at rest stands while its environment cannot be asked. Whatever is due, half done, or wrong at the tenant is said.
+func TestRestingInAnOutage(t *testing.T) {
+	outage := func(reason failure.Reason) error {
+		return postgresObstacle(failure.New(failure.Retry, reason, "No answer."))
+	}
+	ready := func(s *scope, status metav1.ConditionStatus, generation int64) {
+		s.before.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ReadyCondition, Status: status, ObservedGeneration: generation}}
+	}
+	for name, test := range map[string]struct {
+		given func(*scope)
+		rests bool
+	}{
+		"at rest":                       {func(*scope) {}, true},
+		"the environment is not ready":  {func(s *scope) { s.obstacle = obstacleOf(outage(v1alpha1.ReasonEnvironmentNotReady)) }, true},
+		"the operator's login is wrong": {func(s *scope) { s.obstacle = obstacleOf(outage(failure.AuthenticationFailed)) }, true},
+		"an edited spec":                {func(s *scope) { ready(s, metav1.ConditionTrue, s.object.Generation-1) }, false},
+		"not Ready before":              {func(s *scope) { ready(s, metav1.ConditionFalse, s.object.Generation) }, false},
+		"never looked at":               {func(s *scope) { s.before.Status.Conditions = nil }, false},
+		"a rotation has been begun":     {func(s *scope) { s.object.Finalizers = []string{v1alpha1.Finalizer} }, false},
+		"being deleted":                 {func(s *scope) { s.object.DeletionTimestamp = new(metav1.NewTime(now)) }, false},
+		"the tenant was seen":           {func(s *scope) { s.tenant = &postgres.Tenant{} }, false},
+		"the namespace is not bound":    {func(s *scope) { s.obstacle = obstacleOf(readyObstacle(failure.Stall, v1alpha1.ReasonTenantNotBound, "")) }, false},
+		"the environment is gone":       {func(s *scope) { s.obstacle = obstacleOf(readyObstacle(failure.Wait, v1alpha1.ReasonEnvironmentNotFound, "")) }, false},
+		"an answer about the tenant":    {func(s *scope) { s.obstacle = obstacleOf(outage(failure.Rejected)) }, false},
+		"no obstacle":                   {func(s *scope) { s.obstacle = nil }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := resting()
+			s.tenant, s.obstacle = nil, obstacleOf(outage(failure.ConnectionFailed))
+			ready(s, metav1.ConditionTrue, s.object.Generation)
+			test.given(s)
+			require.Equal(t, test.rests, s.restsInOutage())
+		})
+	}
 }

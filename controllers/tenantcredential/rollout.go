@@ -45,6 +45,7 @@ func (s *scope) probeFly(ctx context.Context) error {
 	if err == nil && found.Hidden != "" && !s.object.FlyDelivery().AcceptHidden && !unfinished(s.tenant) && !s.closes() {
 		err = failure.New(failure.Stall, failure.SecretHidden, found.Hidden)
 	}
+	s.found = &found
 	return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
 }
 

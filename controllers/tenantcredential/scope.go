@@ -124,8 +124,9 @@ type scope struct {
 	// By awaitTurn and rotate: another tenant has to prove the environment's address first.
 	awaitsCanary bool
 
-	// By rotate: an attempt was made.
+	// By rotate: an attempt was made. found are the Machines as they were before it, nil where there are none to move.
 	attempted bool
+	found     *fly.Progress
 	// opened is the revision that this pass has begun, 0 = none; told says that Fly may have taken its value.
 	opened int64
 	told   bool

@@ -68,7 +68,7 @@ func applySamples(ctx context.Context) (string, error) {
 }
 
 func waitForAll(ctx context.Context) (string, error) {
-	for namespace, names := range map[string][]string{"tenants-sandbox": {"acme", "globex", "initech", "vandelay"}, "tenants-prod": {"hooli", "soylent"}} {
+	for namespace, names := range map[string][]string{"tenants-sandbox": {"acme", "globex", "initech"}, "tenants-prod": {"hooli", "soylent"}} {
 		arguments := append([]string{"-n", namespace, "wait", "tcred", "--for=condition=Ready", "--timeout=120s"}, names...)
 		if _, err := kubectl(ctx, "", arguments...); err != nil {
 			return "", err

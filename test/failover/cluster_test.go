@@ -65,14 +65,15 @@ func TestLoginLeadsToAnotherServer(t *testing.T) {
 	t.Parallel()
 	e, other := newEnvironment(t), newEnvironment(t)
 	x := e.rotated()
-	writes, value := x.Writes(), x.URL()
+	writes, value, seen := x.Writes(), x.URL(), x.Get().Status
 	login := func(of *environment) {
 		harness.Kubectl(t, `{"stringData":{"url":"`+of.server.URL("tcred_operator", "operator", "platform")+`"}}`,
 			"-n", "tcred-system", "patch", "secret", e.Name, "--patch-file=/dev/stdin")
 	}
 	login(other)
 	require.Contains(t, e.WaitFor(e.t, "RotationsPaused", "True"), "it is another server")
-	x.WaitReason("EnvironmentNotReady")
+	x.Poke()
+	require.Equal(t, seen, x.Get().Status, "nothing is due, and nothing of what that server says is believed")
 	login(e)
 	e.WaitFor(e.t, "Ready", "True")
 	x.WaitReady()

@@ -87,12 +87,15 @@ func TestObstacles(t *testing.T) {
 	}
 }
 
-// Postgres is down: the tenant says so, nothing is lost, and it goes on when the server is back. The other environment's tenants
-// do not notice.
+// PostgreSQL is down: a tenant with a rotation due says so, nothing is lost, and it goes on when the server is back. The status of a tenant at
+// rest is not touched. The other environment's tenants do not notice.
 func TestPostgresDown(t *testing.T) { // not parallel: the other tests need the server
-	x := newTenant(t, "stopped")
-	x.Apply()
-	x.WaitReady()
+	x, resting := newTenant(t, "stopped"), newTenant(t, "stopped")
+	for _, each := range []tenant{x, resting} {
+		each.Apply()
+		each.WaitReady()
+	}
+	seen := resting.Get().Status
 	require.NoError(t, playground("postgres-down", "sandbox").Run())
 	x.Apply("rotationGeneration: 1")
 	x.WaitReason("EnvironmentNotReady")
@@ -101,11 +104,15 @@ func TestPostgresDown(t *testing.T) { // not parallel: the other tests need the 
 	require.Contains(t, o.Condition("Ready").Message, "kubectl get tenv sandbox -o wide")
 	require.Equal(t, "Unknown", o.Condition("PostgresSynced").Status)
 	require.Zero(t, x.Writes())
+	resting.Poke()
+	require.Equal(t, seen, resting.Get().Status)
 	kubectl(t, "", "wait", "tenv", "prod", "--for=condition=Ready", "--timeout=10s")
 
 	require.NoError(t, playground("postgres-up", "sandbox").Run())
 	x.WaitReady()
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
+	resting.Poke()
+	require.Equal(t, seen, resting.Get().Status)
 }
 
 // A second object for the same tenant changes nothing, and takes over once the first is gone.

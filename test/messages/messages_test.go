@@ -70,6 +70,7 @@ func TestMessages(t *testing.T) { // not parallel: it breaks what the other test
 	harness.Long(t)
 	manual := readMessages(t)
 	harness.Kubectl(t, "", "apply", "-f", filepath.Join(harness.Repository, "config", "samples", "tenants.yaml"))
+	harness.Kubectl(t, "", "-n", "tenants-sandbox", "patch", "tcred", "vandelay", "--type=merge", "-p", `{"spec":{"rotationGeneration":1}}`)
 	requireSampleTenantsReady(t)
 	for _, e := range manual.entries {
 		t.Run(e.heading, func(t *testing.T) {

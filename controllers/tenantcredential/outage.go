@@ -1,0 +1,45 @@
+package tenantcredential
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
+)
+
+// restsInOutage says that the environment could not be asked about the tenant, and that nothing was due for this very spec when it was last
+// seen. Its status then stands as it is: an outage, or a restart of the operator, would otherwise write to every object of the environment,
+// and have each pipeline that waits for one of them wait for the environment. What is wrong stands in the environment's own status.
+func (s *scope) restsInOutage() bool {
+	if s.obstacle == nil || s.tenant != nil || !s.environmentFailed() || s.deleted() || hasFinalizer(s.object) {
+		return false
+	}
+	ready := meta.FindStatusCondition(s.before.Status.Conditions, v1alpha1.ReadyCondition)
+	return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == s.object.Generation
+}
+
+// environmentFailed says that the obstacle is the environment's, and no fault of the tenant's.
+func (s *scope) environmentFailed() bool {
+	if s.obstacle.condition != v1alpha1.PostgresSyncedCondition {
+		return false
+	}
+	switch s.obstacle.failure.Reason {
+	case v1alpha1.ReasonEnvironmentNotReady, failure.ConnectionFailed, failure.AuthenticationFailed, failure.PermissionDenied, failure.LedgerOutdated, failure.Busy:
+		return true
+	}
+	return false
+}
+
+// standBy comes again when the environment has been looked at, which its own controller tells, or after a while.
+func (r *Reconciler) standBy(ctx context.Context, s *scope) (ctrl.Result, error) {
+	r.giveSlotBack(s)
+	s.doubtEnvironment()
+	ctrl.LoggerFrom(ctx).V(1).Info("Looked", "obstacle", s.obstacle.failure.Reason, "ready", reasonOf(&s.object.Status))
+	return ctrl.Result{RequeueAfter: wait.Jitter(rotation.LongestLook, 0.5)}, nil
+}
