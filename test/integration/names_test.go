@@ -27,8 +27,12 @@ func runOffered(t *testing.T, x tenant) {
 // psql runs a statement as the superuser of sandbox.
 func psql(t *testing.T, statement string) {
 	t.Helper()
-	output, err := exec.Command("psql", "-X", os.Getenv("PLAYGROUND_SANDBOX_URL"), "-c", statement).CombinedOutput()
+	output, err := tryPSQL(statement)
 	require.NoError(t, err, "%s\n%s", statement, output)
+}
+
+func tryPSQL(statement string) (output []byte, err error) {
+	return exec.Command("psql", "-X", os.Getenv("PLAYGROUND_SANDBOX_URL"), "-c", statement).CombinedOutput()
 }
 
 // override writes a name into the tenant's row.
