@@ -1,6 +1,7 @@
 package v1alpha1
 
-// The conditions of a TenantCredential; a TenantEnvironment has Ready, Reconciling, Stalled and RotationsPaused.
+// The conditions of a TenantCredential; a TenantEnvironment has Ready, Reconciling, Stalled, FlyReachable and
+// RotationsPaused.
 const (
 	// ReadyCondition sums up: True when everything that spec asks for is done.
 	ReadyCondition = "Ready"
@@ -20,6 +21,9 @@ const (
 	// ConnectionSecretSyncedCondition: the Secret that spec.delivery.connectionSecret names has the password of the ledger's last revision.
 	// Present only where the spec names one.
 	ConnectionSecretSyncedCondition = "ConnectionSecretSynced"
+	// FlyReachableCondition of a TenantEnvironment: Fly accepts the token, and it is of the organization that the spec names. Absent while the
+	// environment's settings cannot be used.
+	FlyReachableCondition = "FlyReachable"
 	// RotationsPausedCondition of a TenantEnvironment: no rotation starts until somebody acknowledges what happened to the server.
 	RotationsPausedCondition = "RotationsPaused"
 )
@@ -72,6 +76,12 @@ const (
 	ReasonTenantNotFound       = "TenantNotFound" // no row in the management table
 	ReasonRoleNotFound         = "RoleNotFound"
 	ReasonConnectionFailed     = "ConnectionFailed"
+	ReasonConnectionRefused    = "ConnectionRefused"    // nothing listens at the address
+	ReasonHostNotFound         = "HostNotFound"         // the host's name does not resolve
+	ReasonCertificateUntrusted = "CertificateUntrusted" // the server's certificate is from an authority that is not trusted: caSecretRef
+	ReasonCertificateMismatch  = "CertificateMismatch"  // the server's certificate is for another host
+	ReasonCertificateInvalid   = "CertificateInvalid"   // the server's certificate has expired, or the Secret of caSecretRef holds none
+	ReasonMethodNotAccepted    = "MethodNotAccepted"    // the server asks the operator's login for another authentication than SCRAM-SHA-256
 	ReasonAuthenticationFailed = "AuthenticationFailed"
 	ReasonPermissionDenied     = "PermissionDenied"
 	ReasonVerificationFailed   = "VerificationFailed" // a login with the password that was just set fails
@@ -108,7 +118,10 @@ const (
 	EventRotationCompleted = "RotationCompleted"
 	EventRotationFailed    = "RotationFailed"
 	EventDriftDetected     = "DriftDetected"
-	EventSettingsLeftOut   = "SettingsLeftOut" // the second login could not be given some settings of the role
+	EventEnvironmentReady  = "EnvironmentReady" // TenantEnvironment: it can be used again, or for the first time
+	// EventEnvironmentNotReady has the message of Ready.
+	EventEnvironmentNotReady = "EnvironmentNotReady"
+	EventSettingsLeftOut     = "SettingsLeftOut" // the second login could not be given some settings of the role
 )
 
 const (

@@ -99,6 +99,12 @@ type PostgresEnvironment struct {
 	// +required
 	LoginSecretRef LoginSecretReference `json:"loginSecretRef"`
 
+	// caSecretRef names the Secret with the certificates (PEM) of the authorities that the server's certificate may be from, in the operator's own
+	// namespace. A changed Secret is taken up at once. Left out, the authorities that the operating system of the operator's image trusts are
+	// accepted. It is for the operator's own connections: how the apps check the certificate stands in the parameters of internal.
+	// +optional
+	CASecretRef *CASecretReference `json:"caSecretRef,omitempty"`
+
 	// internal is the address that goes into DATABASE_URL: the server as the tenants' apps reach it.
 	// +required
 	Internal PostgresAddress `json:"internal"`
@@ -109,6 +115,23 @@ type PostgresEnvironment struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=200
 	MaxConnections int32 `json:"maxConnections,omitempty"`
+}
+
+// CASecretReference names a key of a Secret in the operator's own namespace, with the certificates (PEM) of authorities.
+//
+// +structType=atomic
+type CASecretReference struct {
+	// name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// key in the Secret.
+	// +optional
+	// +kubebuilder:default=ca.crt
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Key string `json:"key,omitempty"`
 }
 
 // LoginSecretReference names a key of a Secret in the operator's own namespace.
@@ -255,6 +278,11 @@ type FlyEnvironment struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['http','https'] && url(self).getEscapedPath() in ['','/'] && !self.matches('[@?#]|://(:|$)')",message="write a URL of a scheme and a host alone, for example https://api.machines.dev"
 	APIURL string `json:"apiURL,omitempty"`
+	// caSecretRef names the Secret with the certificates (PEM) of the authorities that the certificate of apiURL may be from, in the operator's own
+	// namespace. A changed Secret is taken up at once. Left out, the authorities that the operating system of the operator's image trusts are
+	// accepted.
+	// +optional
+	CASecretRef *CASecretReference `json:"caSecretRef,omitempty"`
 	// insecure accepts an http apiURL of any host. The Fly token and every DATABASE_URL then cross the network in clear. Without it, http
 	// is accepted for localhost, loopback addresses and _api.internal alone.
 	// +optional

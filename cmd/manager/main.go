@@ -39,7 +39,7 @@ const mostVerbose = 7
 func runManager(ctx context.Context) error {
 	var o options
 	o.bind(flag.CommandLine)
-	logging := zap.Options{}
+	logging := zap.Options{StacktraceLevel: zapcore.DPanicLevel} // an error says what is wrong, and not where in the program that was noticed
 	logging.BindFlags(flag.CommandLine)
 	flag.Parse()
 	if flag.NArg() > 0 {

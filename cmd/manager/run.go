@@ -110,17 +110,18 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, namespace string) (*t
 	if err != nil {
 		return nil, err
 	}
+	recorder := mgr.GetEventRecorder("tenant-credential-operator")
 	connections := &tenantenvironment.Connections{}
 	changed := make(chan event.GenericEvent, 16)
 	doubted := make(chan event.GenericEvent, 16)
-	environments := &tenantenvironment.Reconciler{Client: mgr.GetClient(), Namespace: namespace, Connections: connections, Changed: changed, Doubted: doubted}
+	environments := &tenantenvironment.Reconciler{Client: mgr.GetClient(), Events: recorder, Namespace: namespace, Connections: connections, Changed: changed, Doubted: doubted}
 	if err := environments.AddToManager(mgr); err != nil {
 		return nil, err
 	}
 	tenants := &tenantcredential.Reconciler{
 		Client:      mgr.GetClient(),
 		Live:        mgr.GetAPIReader(),
-		Events:      mgr.GetEventRecorder("tenant-credential-operator"),
+		Events:      recorder,
 		Environment: lookup(connections, doubted),
 		Namespace:   namespace,
 		Cluster:     cluster,

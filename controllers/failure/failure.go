@@ -25,7 +25,13 @@ type Reason string
 
 // What the adapters can report.
 const (
-	ConnectionFailed     Reason = "ConnectionFailed"     // the server can not be reached, or is shutting down
+	ConnectionFailed     Reason = "ConnectionFailed"     // the server cannot be reached, or is shutting down
+	ConnectionRefused    Reason = "ConnectionRefused"    // nothing listens at the address
+	HostNotFound         Reason = "HostNotFound"         // the host's name does not resolve
+	CertificateUntrusted Reason = "CertificateUntrusted" // the server's certificate is from an authority that is not trusted
+	CertificateMismatch  Reason = "CertificateMismatch"  // the server's certificate is for another host
+	CertificateInvalid   Reason = "CertificateInvalid"   // the server's certificate has expired, or ca.crt holds none
+	MethodNotAccepted    Reason = "MethodNotAccepted"    // the server asks for another authentication than SCRAM-SHA-256
 	AuthenticationFailed Reason = "AuthenticationFailed" // the operator's own login or token was refused
 	PermissionDenied     Reason = "PermissionDenied"     // it was accepted, but may not do this
 	TenantNotFound       Reason = "TenantNotFound"       // no row in the management table
@@ -48,6 +54,15 @@ const (
 	Rejected             Reason = "Rejected"   // the other side understood the request and refused it
 	Unexpected           Reason = "Unexpected" // an answer that this program does not know
 )
+
+// Unreachable says that the other side has not been asked anything: no connection was made, or it broke.
+func (r Reason) Unreachable() bool {
+	switch r {
+	case ConnectionFailed, ConnectionRefused, HostNotFound, CertificateUntrusted, CertificateMismatch, CertificateInvalid, MethodNotAccepted:
+		return true
+	}
+	return false
+}
 
 // Error is a classed failure. Detail is one short sentence of fact that is safe to show to anyone who can read the object's
 // status: it never holds a statement, a request or response body, a URL with credentials, or a secret.

@@ -105,7 +105,7 @@ func readFailure(r request, a *answer, err error) *failure.Error {
 	case isBound:
 		return boundFailure(r, bound)
 	case a.failed != nil:
-		return transportFailure(r, true)
+		return transportFailure(r, true, nil)
 	}
 	return answerFailure(r)
 }

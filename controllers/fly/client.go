@@ -13,6 +13,7 @@ import (
 	"github.com/superfly/fly-go/tokens"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/network"
 )
 
 const (
@@ -65,7 +66,11 @@ func Open(config Config) (*Client, error) {
 	if err != nil { // an unusable FLY_FLAPS_BASE_URL in the environment
 		return nil, failure.New(failure.Stall, failure.AuthenticationFailed, "FLY_FLAPS_BASE_URL is not a URL")
 	}
-	sender, err := newHTTPClient()
+	roots, err := network.Roots(config.CA)
+	if err != nil {
+		return nil, err
+	}
+	sender, err := newHTTPClient(roots)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/network"
 )
 
 // verdict is what an HTTP status means when the request changed nothing.
@@ -78,11 +79,15 @@ func explained(body io.Reader) bool {
 }
 
 // transportFailure classes a call without an answer. One that never got a connection has changed nothing.
-func transportFailure(r request, sent bool) *failure.Error {
+func transportFailure(r request, sent bool, err error) *failure.Error {
 	where := fmt.Sprintf(" (%s of %s)", r.action, r.id)
 	switch {
 	case !sent:
-		return failure.New(failure.Retry, failure.ConnectionFailed, "Fly can not be reached"+where)
+		reason, clause := network.Explain(err)
+		if clause != "" {
+			clause = ": " + clause
+		}
+		return failure.New(failure.Retry, reason, "Fly cannot be reached"+clause+where)
 	case r.mutates():
 		return failure.New(failure.Unknown, failure.OutcomeUnknown, "the answer of Fly was lost"+where)
 	}

@@ -126,7 +126,7 @@ func TestUnreachableFlyHasChangedNothing(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
 	_, err := open(t, gone.URL).SetSecret(t.Context(), "app-1", "DATABASE_URL", testValue)
-	requireFailure(t, err, failure.Retry, failure.ConnectionFailed)
+	requireFailure(t, err, failure.Retry, failure.ConnectionRefused)
 }
 
 func TestSetSecretSendsTheSameBytesUntilItKnows(t *testing.T) {

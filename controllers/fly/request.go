@@ -82,7 +82,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, *failure.
 	}
 	response, err := c.http.Do(httpRequest)
 	if err != nil {
-		return nil, transportFailure(r, sent.Load())
+		return nil, transportFailure(r, sent.Load(), err)
 	}
 	if response.StatusCode == http.StatusTooManyRequests {
 		c.limits.refused(r.action, r.id, retryAfter(response.Header.Get("Retry-After"), c.now()))

@@ -57,7 +57,7 @@ func (c *Client) SetSecret(ctx context.Context, app, variable, value string) (Se
 
 // passes says whether a refusal may end while SetSecret still waits.
 func passes(reason failure.Reason) bool {
-	return reason == failure.RateLimited || reason == failure.ConnectionFailed || reason == failure.Busy
+	return reason == failure.RateLimited || reason.Unreachable() || reason == failure.Busy
 }
 
 func lostSecret(app, variable string) error {

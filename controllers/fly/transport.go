@@ -2,6 +2,7 @@ package fly
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -19,7 +20,8 @@ const (
 )
 
 // newHTTPClient follows no redirect, which would carry a secret elsewhere, retries nothing, and unpacks nothing.
-func newHTTPClient() (*http.Client, error) {
+// Roots are the authorities that a certificate may be from; nil = the system's.
+func newHTTPClient(roots *x509.CertPool) (*http.Client, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return nil, failure.New(failure.Retry, failure.Unexpected, "no cookie jar for the Fly client")
@@ -28,7 +30,7 @@ func newHTTPClient() (*http.Client, error) {
 		Proxy:                  proxy,
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: maxAhead, MaxReceiveBufferPerConnection: maxAheadOfAll},
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxHeaders,
 		MaxIdleConnsPerHost:    32,

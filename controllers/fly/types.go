@@ -8,6 +8,8 @@ type Config struct {
 	Token string
 	// URL is the Machines API, scheme and host only; "" means https://api.machines.dev.
 	URL string
+	// CA has the certificates (PEM) of the authorities that the API's certificate may be from; nil means those of the system.
+	CA []byte
 	// Insecure accepts an http URL of any host. Without it only those of loopback hosts and of _api.internal are accepted: with http the
 	// token and every secret cross the network in clear.
 	Insecure bool

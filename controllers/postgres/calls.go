@@ -37,9 +37,9 @@ func (s *Server) Survey(ctx context.Context) (Survey, error) {
 func (s *Server) survey(ctx context.Context) (Survey, error) {
 	var answer Survey
 	var settings []byte
-	err := s.pool.QueryRow(ctx, `select server_version, system_identifier, database, started, clock, ledger_version, settings, registered,
+	err := s.pool.QueryRow(ctx, `select server_version, system_identifier, installed_on, database, started, clock, ledger_version, settings, registered,
 		coalesce(other_ledger, ''), exposures, coalesce(problem, '') from tenant_credentials.survey()`).
-		Scan(&answer.ServerVersion, &answer.SystemIdentifier, &answer.Database, &answer.Started, &answer.Clock, &answer.LedgerVersion, &settings, &answer.Registered,
+		Scan(&answer.ServerVersion, &answer.SystemIdentifier, &answer.InstalledOn, &answer.Database, &answer.Started, &answer.Clock, &answer.LedgerVersion, &settings, &answer.Registered,
 			&answer.OtherLedger, &answer.Exposures, &answer.Problem)
 	if err != nil {
 		return Survey{}, err

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/network"
 )
 
 // verdict is what an SQLSTATE means for the rotation. An empty detail stands for the server's own message, which is used for the
@@ -85,7 +86,7 @@ func translate(err error) *failure.Error {
 	}
 	var connecting *pgconn.ConnectError
 	if errors.As(err, &connecting) {
-		return failure.New(failure.Retry, failure.ConnectionFailed, unreached(connecting))
+		return unreached(connecting)
 	}
 	return failure.New(failure.Retry, failure.ConnectionFailed, "The connection to PostgreSQL was lost.")
 }
@@ -94,15 +95,23 @@ func translate(err error) *failure.Error {
 var otherMethod = regexp.MustCompile(`server requested ([a-z0-9-]+) authentication`)
 
 // unreached says why there is no connection, where no server has answered with an SQLSTATE.
-func unreached(err error) string {
+func unreached(err error) *failure.Error {
 	const accepted = ", and only scram-sha-256 is accepted: it alone proves the password, and does not tell it to the server."
 	if asked := otherMethod.FindStringSubmatch(err.Error()); asked != nil {
-		return "PostgreSQL (pg_hba.conf), or a pooler before it, asks for the authentication " + asked[1] + accepted
+		return failure.New(failure.Retry, failure.MethodNotAccepted, "PostgreSQL (pg_hba.conf), or a pooler before it, asks for the authentication "+asked[1]+accepted)
 	}
 	if strings.Contains(err.Error(), "server did not complete authentication") {
-		return "PostgreSQL (pg_hba.conf), or a pooler before it, lets the login in without its password (trust, peer or a certificate)" + accepted
+		return failure.New(failure.Retry, failure.MethodNotAccepted,
+			"PostgreSQL (pg_hba.conf), or a pooler before it, lets the login in without its password (trust, peer or a certificate)"+accepted)
 	}
-	return "PostgreSQL can not be reached (address or TLS)."
+	if strings.Contains(err.Error(), "server refused TLS connection") {
+		return failure.New(failure.Retry, failure.ConnectionFailed, "PostgreSQL offers no TLS, and sslmode of the login's URL asks for it (verify-full where it says nothing).")
+	}
+	reason, clause := network.Explain(err)
+	if clause == "" {
+		return failure.New(failure.Retry, reason, "PostgreSQL cannot be reached (address or TLS).")
+	}
+	return failure.New(failure.Retry, reason, "PostgreSQL cannot be reached: "+clause+".")
 }
 
 func judge(answer *pgconn.PgError) *failure.Error {

@@ -70,15 +70,15 @@ func TestMethodsOfAuthentication(t *testing.T) {
 				t.Run(login, func(t *testing.T) {
 					sent, tenant, operator := s.try(t, login)
 					require.NotContains(t, sent, passwordMessage)
-					require.Equal(t, says, requireFailure(t, tenant, failure.Retry, failure.ConnectionFailed).Detail)
-					require.Equal(t, says, requireFailure(t, operator, failure.Retry, failure.ConnectionFailed).Detail)
+					require.Equal(t, says, requireFailure(t, tenant, failure.Retry, failure.MethodNotAccepted).Detail)
+					require.Equal(t, says, requireFailure(t, operator, failure.Retry, failure.MethodNotAccepted).Detail)
 				})
 			}
 			t.Run("a URL that lets the operator's own password be told", func(t *testing.T) {
 				server, heard := s.connect(t, "by_password", url.Values{"require_auth": {"password"}})
 				err := server.VerifyLogin(t.Context(), tenantOf("by_password"))
 				require.NotContains(t, heard(), passwordMessage)
-				requireFailure(t, err, failure.Retry, failure.ConnectionFailed)
+				requireFailure(t, err, failure.Retry, failure.MethodNotAccepted)
 			})
 			t.Run("by_reject", func(t *testing.T) {
 				sent, tenant, operator := s.try(t, "by_reject")

@@ -161,7 +161,7 @@ commit;
 
 // parseURL reads the DBA's URL without ever repeating it: it may hold a password. How a DBA authenticates is his own affair.
 func parseURL(text string) (*pgx.ConnConfig, error) {
-	secured, err := withDefaultTLS(text)
+	secured, err := withTLS(text, false)
 	if err != nil {
 		return nil, err
 	}

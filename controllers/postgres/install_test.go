@@ -30,6 +30,7 @@ func TestSurvey(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, strings.HasPrefix(survey.ServerVersion, f.version))
 		require.Equal(t, one[string](f, "select system_identifier::text from pg_control_system()"), survey.SystemIdentifier)
+		require.Equal(t, survey.SystemIdentifier, survey.InstalledOn)
 		require.Equal(t, LedgerVersion, survey.LedgerVersion)
 		require.Equal(t, f.installation().Settings, survey.Settings)
 		require.False(t, survey.Clock.IsZero())
@@ -66,8 +67,8 @@ func TestServerThatIsDown(t *testing.T) {
 	require.NoError(t, err)
 	defer s.Close()
 	_, err = s.Survey(t.Context())
-	requireFailure(t, err, failure.Retry, failure.ConnectionFailed)
-	requireFailure(t, s.VerifyLogin(t.Context(), Login{Name: "r", Role: "r", Database: "d", Password: "p"}), failure.Retry, failure.ConnectionFailed)
+	requireFailure(t, err, failure.Retry, failure.ConnectionRefused)
+	requireFailure(t, s.VerifyLogin(t.Context(), Login{Name: "r", Role: "r", Database: "d", Password: "p"}), failure.Retry, failure.ConnectionRefused)
 }
 
 func TestOperatorLoginHasToBeOrdinary(t *testing.T) {

@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"maps"
 	"net/url"
 	"sync/atomic"
@@ -12,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/network"
 )
 
 const (
@@ -35,6 +38,9 @@ type Config struct {
 	// URL is that of the operator's own login, postgres://…; without sslmode, verify-full is used, without require_auth,
 	// scram-sha-256.
 	URL string
+	// CA has the certificates (PEM) of the authorities that the server's certificate may be from; nil means those of the system. With it the
+	// certificate is always checked.
+	CA []byte
 	// MaxConnections bounds the pool; 0 means 16.
 	MaxConnections int32
 }
@@ -49,7 +55,11 @@ type Server struct {
 // Connect prepares a pool; it dials nothing yet. A URL that can not be used is Stall/AuthenticationFailed, and is not repeated in
 // the error.
 func Connect(ctx context.Context, c Config) (*Server, error) {
-	secured, err := withDefaultTLS(c.URL)
+	roots, err := network.Roots(c.CA)
+	if err != nil {
+		return nil, err
+	}
+	secured, err := withTLS(c.URL, roots != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +67,7 @@ func Connect(ctx context.Context, c Config) (*Server, error) {
 	if parseErr != nil {
 		return nil, unusableURL()
 	}
+	trust(&config.ConnConfig.Config, roots)
 	config.MaxConns = defaultMaxConnections
 	if c.MaxConnections > 0 {
 		config.MaxConns = c.MaxConnections
@@ -145,8 +156,25 @@ func requirePrimary(ctx context.Context, connection *pgconn.PgConn) error {
 	}
 }
 
-// withDefaultTLS adds sslmode=verify-full where the URL says nothing about it (the environment's PGSSLMODE does not count).
-func withDefaultTLS(text string) (string, error) {
+// trust has the server's certificate checked against roots; nil = those of the system.
+func trust(config *pgconn.Config, roots *x509.CertPool) {
+	if roots == nil {
+		return
+	}
+	configs := []*tls.Config{config.TLSConfig}
+	for _, fallback := range config.Fallbacks {
+		configs = append(configs, fallback.TLSConfig)
+	}
+	for _, c := range configs {
+		if c != nil { // nil for a Unix socket
+			c.RootCAs = roots
+		}
+	}
+}
+
+// withTLS adds sslmode=verify-full where the URL says nothing about it (the environment's PGSSLMODE does not count). With roots of its own a
+// certificate is meant to be checked: then require means verify-ca, as it does in libpq, and a mode that checks nothing is refused.
+func withTLS(text string, roots bool) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
 		return "", unusableURL()
@@ -155,10 +183,18 @@ func withDefaultTLS(text string) (string, error) {
 	if err != nil || (u.Host == "" && !query.Has("host")) { // no host: PGHOST of the environment would count
 		return "", unusableURL()
 	}
-	if !query.Has("sslmode") {
+	switch mode := query.Get("sslmode"); {
+	case !query.Has("sslmode"):
 		query.Set("sslmode", "verify-full")
-		u.RawQuery = query.Encode()
+	case roots && mode == "require":
+		query.Set("sslmode", "verify-ca")
+	case roots && mode != "verify-ca" && mode != "verify-full":
+		return "", failure.New(failure.Stall, failure.AuthenticationFailed,
+			"The login's URL has an sslmode that does not check the server's certificate, and certificates to check it with are given. Leave sslmode out, or write verify-full.")
+	default:
+		return u.String(), nil
 	}
+	u.RawQuery = query.Encode()
 	return u.String(), nil
 }
 

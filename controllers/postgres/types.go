@@ -24,6 +24,8 @@ type Survey struct {
 	ServerVersion string
 	// SystemIdentifier names the cluster's data for life: after a restore elsewhere it is another (pg_control_system).
 	SystemIdentifier string
+	// InstalledOn is the system identifier at the last installation: another one says that the ledger came here with a dump.
+	InstalledOn string
 	// Database is the one that the ledger is in.
 	Database string
 	// Started is when the server was started. A server that was restarted, or that took another one's place, may have lost commits.

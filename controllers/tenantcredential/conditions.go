@@ -185,7 +185,7 @@ func notReady(kind, readyReason, reason, message string) (metav1.Condition, *met
 func (s *scope) atStandstill(m messages) (metav1.Condition, *metav1.Condition) {
 	reason := string(s.obstacle.failure.Reason)
 	readyReason := reason
-	if s.obstacle.failure.Reason == failure.ConnectionFailed && s.obstacle.condition == v1alpha1.PostgresSyncedCondition {
+	if s.obstacle.failure.Reason.Unreachable() && s.obstacle.condition == v1alpha1.PostgresSyncedCondition {
 		readyReason = v1alpha1.ReasonEnvironmentNotReady
 	}
 	switch {

@@ -291,24 +291,24 @@ func (m messages) postgres() (fact, command string) {
 		return "", ""
 	}
 	detail, environment := m.failed().Detail, m.object.Spec.EnvironmentRef.Name
-	switch m.failed().Reason {
-	case failure.TenantNotFound:
+	switch reason := m.failed().Reason; {
+	case reason == failure.TenantNotFound:
 		return fmt.Sprintf("Table %s of environment %s has no row for tenant %s", m.table(), environment, m.object.Spec.TenantID),
 			"Insert the row, or delete this object if the ID is wrong."
-	case failure.RoleNotFound:
+	case reason == failure.RoleNotFound:
 		return fmt.Sprintf("Role %s does not exist", visible(m.tenant.Role)),
 			fmt.Sprintf("In PostgreSQL: CREATE ROLE %s LOGIN; or name the tenant's role in the management table.", postgres.Identifier(m.tenant.Role))
-	case failure.RoleNotAllowed:
+	case reason == failure.RoleNotAllowed:
 		return detail, "The operator rotates no such role; once it is mended, it goes on by itself."
-	case failure.NameConflict:
+	case reason == failure.NameConflict:
 		return detail, "With a name of its own the operator goes on by itself."
-	case failure.VerificationFailed:
+	case reason == failure.VerificationFailed:
 		return fmt.Sprintf("Logging in as %s with the password that was just set fails: %s", m.refused(), detail),
 			"Check pg_hba.conf and any pooler between the operator and the server; a new password is tried by itself."
-	case failure.ConnectionFailed:
+	case reason.Unreachable():
 		return detail,
 			fmt.Sprintf("Check the server; the operator goes on by itself: kubectl get tenv %s -o wide", environment)
-	case failure.Busy, failure.Superseded:
+	case reason == failure.Busy, reason == failure.Superseded:
 		return detail, "It is tried again by itself."
 	default:
 		return detail,

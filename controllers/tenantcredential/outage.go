@@ -30,10 +30,10 @@ func (s *scope) environmentFailed() bool {
 		return false
 	}
 	switch s.obstacle.failure.Reason {
-	case v1alpha1.ReasonEnvironmentNotReady, failure.ConnectionFailed, failure.AuthenticationFailed, failure.PermissionDenied, failure.LedgerOutdated, failure.Busy:
+	case v1alpha1.ReasonEnvironmentNotReady, failure.AuthenticationFailed, failure.PermissionDenied, failure.LedgerOutdated, failure.Busy:
 		return true
 	}
-	return false
+	return s.obstacle.failure.Reason.Unreachable()
 }
 
 // standBy comes again when the environment has been looked at, which its own controller tells, or after a while.

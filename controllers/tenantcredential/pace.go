@@ -66,7 +66,7 @@ func (s *scope) remember(ctx context.Context) {
 // doubtEnvironment has the environment looked at where its server did not answer, so that one look stands for all its tenants.
 func (s *scope) doubtEnvironment() {
 	if s.connection != nil && s.obstacle != nil && s.obstacle.condition == v1alpha1.PostgresSyncedCondition &&
-		s.obstacle.failure.Reason == failure.ConnectionFailed {
+		s.obstacle.failure.Reason.Unreachable() {
 		s.connection.Doubt()
 	}
 }

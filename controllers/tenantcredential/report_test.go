@@ -352,10 +352,14 @@ func TestRestingInAnOutage(t *testing.T) {
 		"a rotation has been begun":     {func(s *scope) { s.object.Finalizers = []string{v1alpha1.Finalizer} }, false},
 		"being deleted":                 {func(s *scope) { s.object.DeletionTimestamp = new(metav1.NewTime(now)) }, false},
 		"the tenant was seen":           {func(s *scope) { s.tenant = &postgres.Tenant{} }, false},
-		"the namespace is not bound":    {func(s *scope) { s.obstacle = obstacleOf(readyObstacle(failure.Stall, v1alpha1.ReasonTenantNotBound, "")) }, false},
-		"the environment is gone":       {func(s *scope) { s.obstacle = obstacleOf(readyObstacle(failure.Wait, v1alpha1.ReasonEnvironmentNotFound, "")) }, false},
-		"an answer about the tenant":    {func(s *scope) { s.obstacle = obstacleOf(outage(failure.Rejected)) }, false},
-		"no obstacle":                   {func(s *scope) { s.obstacle = nil }, false},
+		"the namespace is not bound": {func(s *scope) {
+			s.obstacle = obstacleOf(readyObstacle(failure.Stall, v1alpha1.ReasonTenantNotBound, ""))
+		}, false},
+		"the environment is gone": {func(s *scope) {
+			s.obstacle = obstacleOf(readyObstacle(failure.Wait, v1alpha1.ReasonEnvironmentNotFound, ""))
+		}, false},
+		"an answer about the tenant": {func(s *scope) { s.obstacle = obstacleOf(outage(failure.Rejected)) }, false},
+		"no obstacle":                {func(s *scope) { s.obstacle = nil }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := resting()

@@ -222,11 +222,8 @@ func definite(err error) bool {
 	if !errors.As(err, &o) || o.failure.Class == failure.Unknown {
 		return false
 	}
-	switch o.failure.Reason {
-	case failure.Superseded, failure.ConnectionFailed, failure.Busy:
-		return false
-	}
-	return true
+	reason := o.failure.Reason
+	return !reason.Unreachable() && reason != failure.Superseded && reason != failure.Busy
 }
 
 // stillDue decides again, on what was read under the lock.

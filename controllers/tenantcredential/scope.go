@@ -158,7 +158,7 @@ func postgresObstacle(err error) error {
 		return nil
 	}
 	o := &obstacle{condition: v1alpha1.PostgresSyncedCondition, status: metav1.ConditionFalse, failure: classed(err)}
-	if o.failure.Reason == failure.ConnectionFailed || o.failure.Class == failure.Unknown {
+	if o.failure.Reason.Unreachable() || o.failure.Class == failure.Unknown {
 		o.status = metav1.ConditionUnknown
 	}
 	return o

@@ -2,6 +2,7 @@ package tenantenvironment
 
 import (
 	"context"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -18,6 +19,9 @@ import (
 
 // +kubebuilder:rbac:groups="",namespace=tcred-system,resources=secrets,verbs=get;list;watch
 
+// workers bounds how many environments are looked at at once: a server or an API that does not answer keeps no other environment waiting.
+const workers = 8
+
 // AddToManager starts the controller with the manager: on changes of an environment, and of a Secret that one names, and
 // when a tenant wants one looked at.
 func (r *Reconciler) AddToManager(mgr ctrl.Manager) error {
@@ -27,7 +31,7 @@ func (r *Reconciler) AddToManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.TenantEnvironment{}, builder.WithPredicates(changed)).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.environmentsOfSecret)).
 		WatchesRawSource(source.Channel(r.Doubted, &handler.EnqueueRequestForObject{})).
-		WithOptions(controller.Options{ReconciliationTimeout: lookTimeout}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, ReconciliationTimeout: lookTimeout}).
 		Complete(r)
 }
 
@@ -39,10 +43,20 @@ func (r *Reconciler) environmentsOfSecret(ctx context.Context, secret client.Obj
 	}
 	var requests []reconcile.Request
 	for i := range environments.Items {
-		spec := environments.Items[i].Spec
-		if spec.Postgres.LoginSecretRef.Name == secret.GetName() || spec.Fly.TokenSecretRef.Name == secret.GetName() {
+		if slices.Contains(secretsOf(&environments.Items[i].Spec), secret.GetName()) {
 			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&environments.Items[i])})
 		}
 	}
 	return requests
+}
+
+// secretsOf are the names of the Secrets that an environment is connected with.
+func secretsOf(spec *v1alpha1.TenantEnvironmentSpec) []string {
+	names := []string{spec.Postgres.LoginSecretRef.Name, spec.Fly.TokenSecretRef.Name}
+	for _, ref := range []*v1alpha1.CASecretReference{spec.Postgres.CASecretRef, spec.Fly.CASecretRef} {
+		if ref != nil {
+			names = append(names, ref.Name)
+		}
+	}
+	return names
 }

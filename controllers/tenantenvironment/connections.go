@@ -27,6 +27,7 @@ type Connection struct {
 	fingerprint [sha256.Size]byte
 	usable      bool
 	table       tableTrial
+	flyTrial    *flyTrial // nil: not made yet
 }
 
 // Connections holds one connection per environment. The environments' controller fills it, the tenants' controller reads it.
@@ -94,10 +95,10 @@ func (c *Connections) get(environment string, want settings) (connection *Connec
 	return made, true, nil
 }
 
-// unusableTokenError is a Fly token that can not be one.
-type unusableTokenError struct{ error }
+// flySettingsError is of a token, an address or certificates of Fly that cannot be used as they are.
+type flySettingsError struct{ error }
 
-func (e *unusableTokenError) Unwrap() error { return e.error }
+func (e *flySettingsError) Unwrap() error { return e.error }
 
 func open(want settings) (*Connection, error) {
 	server, err := postgres.Connect(context.Background(), want.postgres)
@@ -107,7 +108,7 @@ func open(want settings) (*Connection, error) {
 	client, err := fly.Open(want.fly)
 	if err != nil {
 		server.Close()
-		return nil, &unusableTokenError{err}
+		return nil, &flySettingsError{err}
 	}
 	return &Connection{Postgres: server, Fly: client, Slots: newSlots(want.maxConcurrent), Pause: &Pause{}, Canary: &Canary{}, fingerprint: want.fingerprint()}, nil
 }

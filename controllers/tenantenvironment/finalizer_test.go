@@ -107,14 +107,14 @@ func TestUnfinishedInTheLedger(t *testing.T) {
 func TestReportOfAnEnvironmentThatIsBeingDeleted(t *testing.T) {
 	at := metav1.Now()
 	environment := &v1alpha1.TenantEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "sandbox", DeletionTimestamp: &at, Finalizers: []string{v1alpha1.Finalizer}}}
-	report(environment, "tcred-system", postgres.Survey{ServerVersion: "15.18", LedgerVersion: 9}, 2, nil)
+	report(environment, "tcred-system", seen{survey: postgres.Survey{ServerVersion: "15.18", LedgerVersion: 9}}, 2)
 	ready := environment.Status.Conditions[0]
 	require.Equal(t, metav1.ConditionTrue, ready.Status)
 	require.Equal(t, v1alpha1.ReasonEnvironmentTerminating, ready.Reason)
 	require.Contains(t, ready.Message, "stays until its unfinished rotations (2) are completed, which goes on by itself")
 	require.Contains(t, ready.Message, `kubectl patch tenv sandbox --type merge -p '{"metadata":{"finalizers":null}}'`)
 
-	report(environment, "tcred-system", postgres.Survey{}, 1, errLedgerOld)
+	report(environment, "tcred-system", seen{err: errLedgerOld}, 1)
 	ready = environment.Status.Conditions[0]
 	require.Equal(t, metav1.ConditionFalse, ready.Status)
 	require.Equal(t, v1alpha1.ReasonLedgerOutdated, ready.Reason)

@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -32,6 +33,8 @@ const (
 // Reconciler keeps the connection of each TenantEnvironment.
 type Reconciler struct {
 	Client client.Client
+	// Events receives an event when an environment becomes Ready, and when it no longer is.
+	Events events.EventRecorder
 	// Namespace is the operator's own: the only one whose Secrets it reads.
 	Namespace string
 	// Connections is filled here and read by the tenants' controller.
@@ -56,61 +59,63 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	before := environment.DeepCopy()
 
-	survey, changed, err := r.look(ctx, &environment)
+	seen, changed := r.look(ctx, &environment)
 	again := wait.Jitter(healthyPeriod, 0.2)
-	if err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "The environment can not be used")
-	}
-	if err != nil || deleted(&environment) {
+	if seen.err != nil || deleted(&environment) {
 		again = brokenPeriod
 	}
 	unfinished, letGoErr := r.letGo(ctx, before, &environment)
-	report(&environment, r.Namespace, survey, unfinished, err)
-	err = errors.Join(letGoErr, r.patchStatus(ctx, before, &environment))
-	if changed { // after the status, which the tenants repeat
+	report(&environment, r.Namespace, seen, unfinished)
+	err := errors.Join(letGoErr, r.patchStatus(ctx, before, &environment))
+	if changed || readyOf(before).Reason != readyOf(&environment).Reason { // after the status, which the tenants repeat
 		r.tellTenants(ctx, environment.Name)
 	}
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	r.announce(ctx, before, &environment, seen.err)
 	return ctrl.Result{RequeueAfter: again}, nil
 }
 
-// look finds out whether the environment can be used, and returns what the server says about itself, or why not. Changed says that the tenants
-// have to be told: of a change between the two, of other connections, of a pause that begins or ends, or of an edited spec.
-func (r *Reconciler) look(ctx context.Context, environment *v1alpha1.TenantEnvironment) (survey postgres.Survey, changed bool, err error) {
+// look finds out whether the environment can be used. Changed says that the tenants have to be told: of a change between the two, of other
+// connections, of a pause that begins or ends, or of an edited spec.
+func (r *Reconciler) look(ctx context.Context, environment *v1alpha1.TenantEnvironment) (seen seen, changed bool) {
 	edited := environment.Status.ObservedGeneration != environment.Generation
-	survey, news, err := r.inspect(ctx, environment)
+	connection, remade, err := r.connect(ctx, environment)
+	if err == nil {
+		connection.tryFly(ctx)
+		seen.fly = connection.flyTrial
+		var news bool
+		seen.survey, news, err = r.inspect(ctx, environment, connection)
+		remade = remade || news
+	}
+	seen.err = err
 	turned := r.Connections.setUsable(environment.Name, err == nil)
-	return survey, turned || news || edited, err
+	return seen, turned || remade || edited
 }
 
-// inspect connects and asks the server. News says that the connection is another one, or that a pause began or ended.
-func (r *Reconciler) inspect(ctx context.Context, environment *v1alpha1.TenantEnvironment) (survey postgres.Survey, news bool, err error) {
-	connection, remade, err := r.connect(ctx, environment)
-	if err != nil {
-		return survey, remade, err
-	}
+// inspect asks the server. News says that a pause began or ended.
+func (r *Reconciler) inspect(ctx context.Context, environment *v1alpha1.TenantEnvironment, connection *Connection) (survey postgres.Survey, news bool, err error) {
 	surveyCtx, cancel := context.WithTimeout(ctx, surveyTimeout)
 	defer cancel()
 	if survey, err = connection.Postgres.Survey(surveyCtx); err != nil {
-		return survey, remade, err
+		return survey, false, err
 	}
 	if err := checkLedger(environment, survey); err != nil {
-		return survey, remade, err
+		return survey, false, err
 	}
 	if err := checkServer(environment, survey); err != nil {
-		return survey, remade, err
+		return survey, false, err
 	}
 	if err := r.checkTwins(ctx, environment); err != nil {
-		return survey, remade, err
+		return survey, false, err
 	}
 	if err := checkTable(survey); err != nil {
-		return survey, remade, err
+		return survey, false, err
 	}
 	survey.Problem = connection.tryTable(ctx)
-	regressed, err := r.checkPause(ctx, environment, connection, survey)
-	return survey, remade || regressed, err
+	news, err = r.checkPause(ctx, environment, connection, survey)
+	return survey, news, err
 }
 
 // connect returns the connection that spec and Secrets ask for, and whether it had to be made.

@@ -22,10 +22,10 @@ func (e *serverChangedError) Error() string { return e.message }
 type pauseCause struct{ reason, fact string }
 
 // checkServer refuses a server with another system identifier until it is acknowledged: nothing that it says of a tenant can be
-// believed.
+// believed. Where the environment was made anew, and its status knows none, the one counts that the ledger was installed on.
 func checkServer(environment *v1alpha1.TenantEnvironment, survey postgres.Survey) error {
 	status := &environment.Status
-	if known := cmp.Or(status.SystemIdentifier, survey.SystemIdentifier); known != survey.SystemIdentifier {
+	if known := cmp.Or(status.SystemIdentifier, survey.InstalledOn, survey.SystemIdentifier); known != survey.SystemIdentifier {
 		condition := rotationsPaused(environment, pauseCause{v1alpha1.ReasonServerChanged, fmt.Sprintf(
 			"PostgreSQL of this environment has the system identifier %s, and had %s before: it is another server, or was made anew from a dump. If it is meant to be used", survey.SystemIdentifier, known)}, time.Now())
 		setCondition(status, condition)

@@ -44,11 +44,28 @@ func (r *Reconciler) connectionSettings(ctx context.Context, environment *v1alph
 	if err != nil {
 		return settings{}, err
 	}
+	serverCA, err := r.authorities(ctx, spec.Postgres.CASecretRef)
+	if err != nil {
+		return settings{}, err
+	}
+	flyCA, err := r.authorities(ctx, spec.Fly.CASecretRef)
+	if err != nil {
+		return settings{}, err
+	}
 	return settings{
-		postgres:      postgres.Config{URL: strings.TrimSpace(login), MaxConnections: spec.Postgres.MaxConnections},
-		fly:           fly.Config{Token: token, URL: spec.Fly.APIURL, Organization: spec.Fly.Organization, Insecure: spec.Fly.Insecure},
+		postgres:      postgres.Config{URL: strings.TrimSpace(login), CA: serverCA, MaxConnections: spec.Postgres.MaxConnections},
+		fly:           fly.Config{Token: token, URL: spec.Fly.APIURL, CA: flyCA, Organization: spec.Fly.Organization, Insecure: spec.Fly.Insecure},
 		maxConcurrent: int(spec.MaxConcurrent),
 	}, nil
+}
+
+// authorities are the certificates that a Secret has; nil where none is named.
+func (r *Reconciler) authorities(ctx context.Context, ref *v1alpha1.CASecretReference) ([]byte, error) {
+	if ref == nil {
+		return nil, nil
+	}
+	certificates, err := r.secretValue(ctx, ref.Name, ref.Key)
+	return []byte(certificates), err
 }
 
 // missingSecretError names a Secret, or a key of one, that is not there.

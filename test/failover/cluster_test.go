@@ -82,3 +82,24 @@ func TestLoginLeadsToAnotherServer(t *testing.T) {
 	require.Len(t, e.revisions(x), 1)
 	require.True(t, other.one("SELECT count(*) = 0 FROM tenant_credentials.claims"), "the other server was written to")
 }
+
+// The object of an environment is made again, and its server from a dump of another one. No status knows the server that was used before; the ledger
+// knows which one it was installed on, and nothing is rotated until the change is acknowledged.
+func TestEnvironmentMadeAgainOnAnotherServer(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	x := e.rotated()
+	e.Exec(t, "UPDATE tenant_credentials.settings SET installed_on = '1'") // as a dump of that server has it
+	harness.Kubectl(t, "", "delete", "tenv", e.Name, "--timeout=60s")
+	e.Create(t, e.Manifest(t, "maxConcurrent: 1"))
+	message := e.WaitFor(t, "RotationsPaused", "True")
+	require.Contains(t, message, "and had 1 before: it is another server")
+	x.Apply("rotationGeneration: 2")
+	x.WaitReason("EnvironmentNotReady")
+	require.Len(t, e.revisions(x), 1)
+
+	obey(t, message)
+	x.WaitReady()
+	require.Equal(t, []string{"1 completed GenerationRaised", "2 completed GenerationRaised"}, e.revisions(x))
+	e.requireSound()
+}

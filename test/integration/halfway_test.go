@@ -115,7 +115,7 @@ func TestAHalfDoneRotationIsNoUnchangedTenant(t *testing.T) {
 	require.Eventually(t, func() bool { return x.Get().Status.Fly.Machines.Updated == 1 }, patience, 200*time.Millisecond, x.Describe())
 
 	for reason, outage := range map[string]struct{ begin, end func() }{
-		"ConnectionFailed": {server.Down, func() { require.NoError(t, server.Up(t.Context())) }},
+		"ConnectionRefused": {server.Down, func() { require.NoError(t, server.Up(t.Context())) }},
 		"SecretNotFound":   {func() { kubectl(t, "", "-n", "tcred-system", "delete", "secret", e.Name+"-token") }, token},
 	} {
 		outage.begin()

@@ -26,6 +26,7 @@ create table tenant_credentials.settings (
   role_prefix text not null,
   database_prefix text not null,
   fly_app_prefix text not null,
+  installed_on text not null,     -- the system identifier (pg_control_system) at the last installation
   -- Predefined roles (pg_*) that a tenant's role may be a member of. A DBA extends the list here.
   allowed_predefined_roles text[] not null default '{}'
 );

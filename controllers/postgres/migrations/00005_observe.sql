@@ -143,19 +143,21 @@ begin
 end
 $$;
 
--- What the server says about itself. registered: the ledger was installed in this database, and is no copy; other_ledger has its roles, too.
+-- What the server says about itself. installed_on: the system identifier at the last installation; registered: the ledger was installed in this
+-- database, and is no copy; other_ledger has its roles, too.
 create function tenant_credentials.survey()
-returns table (server_version text, system_identifier text, database text, started timestamptz, clock timestamptz, ledger_version bigint, settings jsonb,
+returns table (server_version text, system_identifier text, installed_on text, database text, started timestamptz, clock timestamptz, ledger_version bigint, settings jsonb,
                registered boolean, other_ledger text, exposures text[], problem text)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 begin
   perform own_statement();
   return query
-    select current_setting('server_version'), (select c.system_identifier::text from pg_control_system() c), current_database()::text,
+    select current_setting('server_version'), (select c.system_identifier::text from pg_control_system() c),
+           (select s.installed_on from tenant_credentials.settings s), current_database()::text,
            pg_postmaster_start_time(), clock_timestamp(),
            (select coalesce(max(g.version_id), 0) from tenant_credentials.goose_db_version g where g.is_applied),
-           (select to_jsonb(s) from tenant_credentials.settings s),
+           (select to_jsonb(s) - 'installed_on' from tenant_credentials.settings s),
            exists (select from registrations() r join tenant_credentials.settings s on s.role_prefix = r.role_prefix where r.database = current_database()),
            (select other_ledger(s.role_prefix) from tenant_credentials.settings s), exposures(), management_problem();
 end

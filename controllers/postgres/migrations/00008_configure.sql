@@ -126,12 +126,12 @@ begin
   execute format('alter role tenant_credentials_owner in database %I set tenant_credentials.role_prefix to %L', current_database(), role_prefix);
 
   insert into settings as s values (true, management_schema, management_table, column_id, column_password_hash, column_role,
-      column_database, column_fly_app, role_prefix, database_prefix, fly_app_prefix)
+      column_database, column_fly_app, role_prefix, database_prefix, fly_app_prefix, (select c.system_identifier::text from pg_control_system() c))
     on conflict (singleton) do update set
       (management_schema, management_table, column_id, column_password_hash, column_role, column_database, column_fly_app,
-       role_prefix, database_prefix, fly_app_prefix)
+       role_prefix, database_prefix, fly_app_prefix, installed_on)
     = (excluded.management_schema, excluded.management_table, excluded.column_id, excluded.column_password_hash, excluded.column_role,
-       excluded.column_database, excluded.column_fly_app, excluded.role_prefix, excluded.database_prefix, excluded.fly_app_prefix);
+       excluded.column_database, excluded.column_fly_app, excluded.role_prefix, excluded.database_prefix, excluded.fly_app_prefix, excluded.installed_on);
 
   execute format('grant usage on schema %I to tenant_credentials_hash', management_schema);
   execute format('revoke all on %I.%I from tenant_credentials_hash', management_schema, management_table);

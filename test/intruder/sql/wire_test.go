@@ -201,7 +201,7 @@ const (
 	loginTooMuch = "The server sends more than 256 KiB at the tenant's login."
 	callTooMuch  = "PostgreSQL sent more than this program accepts in answer to one call."
 	noAnswer     = "PostgreSQL did not answer in time, or the call was given up."
-	notReached   = "PostgreSQL can not be reached (address or TLS)."
+	notReached   = "PostgreSQL cannot be reached (address or TLS)."
 	onlyScram    = ", and only scram-sha-256 is accepted: it alone proves the password, and does not tell it to the server."
 	inClear      = "PostgreSQL (pg_hba.conf), or a pooler before it, asks for the authentication password" + onlyScram
 	byMD5        = "PostgreSQL (pg_hba.conf), or a pooler before it, asks for the authentication md5" + onlyScram
@@ -244,15 +244,15 @@ var beforeLogin = []scripted{
 	{"asks for the password in clear", func(h hostile) {
 		h.send(&pgproto3.AuthenticationCleartextPassword{})
 		h.wait()
-	}, failure.ConnectionFailed, inClear, inClear},
+	}, failure.MethodNotAccepted, inClear, inClear},
 	{"asks for the password by MD5", func(h hostile) {
 		h.send(&pgproto3.AuthenticationMD5Password{})
 		h.wait()
-	}, failure.ConnectionFailed, byMD5, byMD5},
+	}, failure.MethodNotAccepted, byMD5, byMD5},
 	{"asks for no password", func(h hostile) {
 		h.send(&pgproto3.AuthenticationOk{}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
 		h.wait()
-	}, failure.ConnectionFailed, trusting, trusting},
+	}, failure.MethodNotAccepted, trusting, trusting},
 	{"is ready before the login", func(h hostile) {
 		h.send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 		h.wait()
@@ -345,7 +345,11 @@ func TestIntruderHostileServerAtACall(t *testing.T) {
 			}
 			var err error
 			requireFrugal(t, wireBytes, func() { _, err = server.Survey(ctx) })
-			refused := requireFailure(t, err, failure.Retry, failure.ConnectionFailed)
+			reason := failure.ConnectionFailed
+			if attack.reason == failure.MethodNotAccepted {
+				reason = attack.reason
+			}
+			refused := requireFailure(t, err, failure.Retry, reason)
 			require.Equal(t, attack.call, refused.Detail)
 		})
 	}

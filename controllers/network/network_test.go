@@ -1,0 +1,47 @@
+package network
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+)
+
+// The kinds that another computer can show are tried at real servers, in the adapters' tests. Here is what a stranger could make of them.
+func TestExplain(t *testing.T) {
+	at := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 5432}
+	names := &x509.Certificate{DNSNames: make([]string, 400)}
+	for i := range names.DNSNames {
+		names.DNSNames[i] = fmt.Sprintf("a\x1b[31m\u202e%d.example.com", i)
+	}
+	for name, test := range map[string]struct {
+		err    error
+		reason failure.Reason
+		clause string
+	}{
+		"no route":                 {&net.OpError{Addr: at, Err: syscall.EHOSTUNREACH}, failure.ConnectionFailed, "10.0.0.1:5432: no route to host"},
+		"refused":                  {&net.OpError{Addr: at, Err: syscall.ECONNREFUSED}, failure.ConnectionRefused, "10.0.0.1:5432 refuses the connection"},
+		"the resolver is down":     {&net.DNSError{Name: "db", Err: "server misbehaving", IsTemporary: true}, failure.ConnectionFailed, ""},
+		"no such name":             {&net.DNSError{Name: "db", IsNotFound: true}, failure.HostNotFound, "the name db does not resolve"},
+		"expired":                  {x509.CertificateInvalidError{Reason: x509.Expired}, failure.CertificateInvalid, "its certificate cannot be used (x509: certificate has expired or is not yet valid: )"},
+		"something else":           {errors.New("password=hunter2"), failure.ConnectionFailed, ""},
+		"nothing":                  {nil, failure.ConnectionFailed, ""},
+		"one host among untrusted": {errors.Join(errors.New("x"), x509.UnknownAuthorityError{}), failure.CertificateUntrusted, "its certificate is not from an authority that is trusted (x509: certificate signed by unknown authority)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reason, clause := Explain(test.err)
+			require.Equal(t, test.reason, reason)
+			require.Equal(t, test.clause, clause)
+		})
+	}
+	_, clause := Explain(x509.HostnameError{Certificate: names, Host: "db"})
+	require.Less(t, len(clause), 400)
+	require.False(t, strings.ContainsAny(clause, "\x1b\u202e"), clause)
+}
