@@ -155,6 +155,8 @@ func (w *world) settled() bool {
 		return w.policiesClash(object) || object.Spec.RotationRequest.ReplacesRevision > object.Status.Revision
 	case v1alpha1.ReasonDriftDetected:
 		return w.foreign
+	case v1alpha1.ReasonSecretNotDelivered:
+		return w.ledger.now.last() == nil && w.connectionSecret() == nil
 	}
 	return false
 }

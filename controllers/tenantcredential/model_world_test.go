@@ -323,6 +323,8 @@ func (w *world) disagreement(o *v1alpha1.TenantCredential) string {
 		return fmt.Sprintf("generation %d is not done", o.AskedGeneration())
 	case last == nil && (digest(f.verifier()) != f.claim.VerifierDigest || digest(f.hash) != f.claim.HashDigest):
 		return "Postgres has not what was adopted"
+	case last == nil && o.Spec.Delivery.ConnectionSecret != nil && w.connectionSecret() == nil:
+		return "there is no Secret to mount"
 	case last == nil:
 		return ""
 	case f.verifiers[f.other(f.login())] != "":
