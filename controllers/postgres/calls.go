@@ -56,7 +56,7 @@ func (s *Server) survey(ctx context.Context) (Survey, error) {
 }
 
 // TryManagement does to the management table what a rotation does, on one of its rows, and undoes it. It answers in one sentence why that is refused,
-// and what mends it; "" = it is not, or the table is empty. Unknown/Busy: the row is locked by another session.
+// and what mends it; "" = it is not, or the table has no row that no other session has locked.
 func (s *Server) TryManagement(ctx context.Context) (problem string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

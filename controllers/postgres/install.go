@@ -1,19 +1,19 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
 	"fmt"
-	"io"
 	"io/fs"
+	"path"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
+	"github.com/pressly/goose/v3/database"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
@@ -27,9 +27,12 @@ var migrations embed.FS
 //go:embed prelude.sql
 var prelude string
 
-// Install brings the ledger up to date and writes the settings and grants; doing it again changes nothing. Then it tries the management table:
-// Stall/Rejected says what is in a rotation's way. dbaURL is that of a
-// superuser, in the database that holds the management table.
+//go:embed trial.sql
+var trial string
+
+// Install brings the ledger up to date, writes the settings and grants, and tries the management table, in one transaction: where it fails,
+// nothing is changed. Doing it again changes nothing. dbaURL is that of a superuser, in the database that holds the management table.
+// Stall/Rejected says what is in a rotation's way.
 func Install(ctx context.Context, dbaURL string, i Installation) error {
 	config, err := parseURL(dbaURL)
 	if err != nil {
@@ -37,60 +40,140 @@ func Install(ctx context.Context, dbaURL string, i Installation) error {
 	}
 	db := stdlib.OpenDB(*config)
 	defer func() { _ = db.Close() }()
-	if _, err := db.ExecContext(ctx, prelude); err != nil {
-		return translateInstall(err, "the roles and the schema")
-	}
-	if err := migrate(ctx, db); err != nil {
-		return translateInstall(err, "the migrations")
-	}
-	if _, err := db.ExecContext(ctx, "select tenant_credentials.configure($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-		i.arguments()...); err != nil {
-		return translateInstall(err, "the settings and grants")
-	}
-	return tryTable(ctx, db)
-}
-
-// tryTable does to the management table what a rotation does. What keeps it from that is told now, and not by the first rotation.
-func tryTable(ctx context.Context, db *sql.DB) error {
+	place := cmp.Or(config.Database, config.User)
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
-		return translateInstall(err, "a trial of the management table")
+		return translateInstall(err, place, "connecting")
 	}
-	defer func() { _ = tx.Rollback() }() // what was tried is undone already
-	var problem string
-	if err := tx.QueryRowContext(ctx, "select coalesce(tenant_credentials.try_management(), '')").Scan(&problem); err != nil {
-		return translateInstall(err, "a trial of the management table")
+	defer func() { _ = tx.Rollback() }() // does nothing after COMMIT
+	if step, err := install(ctx, tx, i); err != nil {
+		return translateInstall(err, place, step)
 	}
-	if problem != "" {
-		return failure.New(failure.Stall, failure.Rejected, "The ledger is installed, and a rotation would fail. "+shown(problem))
+	if err := tx.Commit(); err != nil {
+		return translateInstallCommit(err, place)
 	}
 	return nil
 }
 
-func migrate(ctx context.Context, db *sql.DB) error {
-	folder, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
+// install says which step has failed.
+func install(ctx context.Context, tx *sql.Tx, i Installation) (step string, err error) {
+	if _, err := tx.ExecContext(ctx, prelude); err != nil {
+		return "making the roles and the schema", err
 	}
-	locker, err := lock.NewPostgresSessionLocker()
-	if err != nil {
-		return err
+	if err := migrate(ctx, tx); err != nil {
+		return "making the ledger", err
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, db, folder, goose.WithTableName(versionTable), goose.WithSessionLocker(locker))
-	if err != nil {
-		return err
+	if _, err := tx.ExecContext(ctx, "select tenant_credentials.configure($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+		i.arguments()...); err != nil {
+		return "writing the settings and grants", err
 	}
-	_, err = provider.Up(ctx)
-	return err
+	_, err = tx.ExecContext(ctx, trial)
+	return "trying the management table", err
 }
 
-// translateInstall names the step. The statements of an installation hold no secret, so the server's message is safe to show.
-func translateInstall(err error, step string) error {
-	answer := translate(err)
-	if text := serverMessage(err); text != "" {
-		return failure.New(answer.Class, answer.Reason, fmt.Sprintf("Installing %s failed: %s", step, text))
+// migrate runs the migrations that are missing. goose's Provider commits each of them by itself; its Store keeps the account in the one transaction.
+func migrate(ctx context.Context, tx *sql.Tx) error {
+	store, err := database.NewStore(database.DialectPostgres, versionTable)
+	if err != nil {
+		return err
 	}
-	return failure.New(answer.Class, answer.Reason, fmt.Sprintf("Installing %s failed: %s", step, answer.Detail))
+	present, err := ledgerVersion(ctx, tx, store)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, refuseNewer); err != nil {
+		return err
+	}
+	all, err := listMigrations()
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if m.version <= present {
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, m.content); err != nil {
+			return err
+		}
+		if err := store.Insert(ctx, tx, database.InsertRequest{Version: m.version}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ledgerVersion is the newest migration that the database has. Where it has none, goose's table is made, with the 0 that goose begins it with.
+func ledgerVersion(ctx context.Context, tx *sql.Tx, store database.Store) (version int64, err error) {
+	var exists bool
+	if err := tx.QueryRowContext(ctx, "select to_regclass('"+versionTable+"') is not null").Scan(&exists); err != nil {
+		return 0, err
+	}
+	if exists {
+		return store.GetLatestVersion(ctx, tx)
+	}
+	if err := store.CreateVersionTable(ctx, tx); err != nil {
+		return 0, err
+	}
+	return 0, store.Insert(ctx, tx, database.InsertRequest{Version: 0})
+}
+
+// refuseNewer keeps an older program from writing its settings into a newer ledger.
+var refuseNewer = fmt.Sprintf(`do $$
+declare
+  present bigint := (select max(version_id) from %[1]s);
+begin
+  if present > %[2]d then
+    raise exception using errcode = 'TC028', message = format('The ledger has version %%s, and this program installs version %[2]d. Run install-sql of the newer program.', present);
+  end if;
+end
+$$;
+`, versionTable, LedgerVersion)
+
+// migration is one of the files in migrations/.
+type migration struct {
+	version       int64
+	name, content string
+}
+
+// listMigrations returns them in their order.
+func listMigrations() ([]migration, error) {
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return nil, fmt.Errorf("list the migrations: %w", err)
+	}
+	slices.Sort(names)
+	all := make([]migration, len(names))
+	for i, name := range names {
+		content, err := migrations.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("read a migration: %w", err)
+		}
+		version, err := goose.NumericComponent(name)
+		if err != nil {
+			return nil, fmt.Errorf("number of a migration: %w", err)
+		}
+		all[i] = migration{version, path.Base(name), string(content)}
+	}
+	return all, nil
+}
+
+// translateInstall names the place and the step. The statements of an installation hold no secret, so the server's message is safe to show.
+func translateInstall(err error, place, step string) error {
+	answer := translate(err)
+	text := serverMessage(err)
+	if text == "" {
+		text = answer.Detail
+	}
+	return failure.New(answer.Class, answer.Reason, fmt.Sprintf("Nothing was changed in database %s, because %s failed. %s", place, step, text))
+}
+
+// translateInstallCommit knows that an error without an answer of the server may come after the commit.
+func translateInstallCommit(err error, place string) error {
+	answer := translateCommit(err)
+	if answer.Class != failure.Unknown {
+		return translateInstall(err, place, "COMMIT")
+	}
+	return failure.New(answer.Class, answer.Reason, fmt.Sprintf("The answer to COMMIT was lost, so the ledger in database %s may be installed or not. To fix: run install-sql again.", place))
 }
 
 // arguments are those of the SQL function configure.
@@ -102,64 +185,7 @@ func (i Installation) arguments() []any {
 	}
 }
 
-// Script writes what Install does as a script for psql, for a DBA who wants to read it first.
-func Script(w io.Writer, i Installation) error {
-	var b strings.Builder
-	b.WriteString("-- Run with psql as a superuser, in the database that holds the management table.\n\\set ON_ERROR_STOP on\n\n")
-	b.WriteString(prelude)
-	b.WriteString(versionTableSQL)
-	names, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return fmt.Errorf("list the migrations: %w", err)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		content, err := migrations.ReadFile(name)
-		if err != nil {
-			return fmt.Errorf("read a migration: %w", err)
-		}
-		version, err := goose.NumericComponent(name)
-		if err != nil {
-			return fmt.Errorf("number of a migration: %w", err)
-		}
-		fmt.Fprintf(&b, migrationSQL, version, strings.TrimPrefix(name, "migrations/"), content)
-	}
-	literals := make([]string, 0, len(i.arguments()))
-	for _, argument := range i.arguments() {
-		literals = append(literals, Literal(fmt.Sprint(argument)))
-	}
-	fmt.Fprintf(&b, "\nselect tenant_credentials.configure(%s);\n", strings.Join(literals, ", "))
-	if _, err := io.WriteString(w, b.String()); err != nil {
-		return fmt.Errorf("write the script: %w", err)
-	}
-	return nil
-}
-
-// versionTableSQL makes goose's own table, as its Provider would, so that Install and the script may follow each other.
-const versionTableSQL = `
-create table if not exists ` + versionTable + ` (
-  id integer primary key generated by default as identity,
-  version_id bigint not null,
-  is_applied boolean not null,
-  tstamp timestamp not null default now()
-);
-insert into ` + versionTable + ` (version_id, is_applied)
-  select 0, true where not exists (select from ` + versionTable + `);
-`
-
-// migrationSQL runs one migration where it is missing: number, name, content.
-const migrationSQL = `
-select not exists (select from ` + versionTable + ` where version_id = %[1]d and is_applied) as missing \gset
-\if :missing
-\echo %[2]s
-begin;
-%[3]s
-insert into ` + versionTable + ` (version_id, is_applied) values (%[1]d, true);
-commit;
-\endif
-`
-
-// parseURL reads the DBA's URL without ever repeating it: it may hold a password. How a DBA authenticates is his own affair.
+// parseURL reads the DBA's URL without ever repeating it: it may hold a password. How a DBA authenticates is the DBA's own affair.
 func parseURL(text string) (*pgx.ConnConfig, error) {
 	secured, err := withTLS(text, false)
 	if err != nil {

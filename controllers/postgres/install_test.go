@@ -1,10 +1,7 @@
 package postgres
 
 import (
-	"bytes"
 	"io/fs"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -82,48 +79,6 @@ func TestOperatorLoginHasToBeOrdinary(t *testing.T) {
 		require.Contains(t, e.Detail, "does not exist")
 	})
 }
-
-func TestScriptDoesWhatInstallDoes(t *testing.T) {
-	psql, err := exec.LookPath("psql")
-	if err != nil {
-		psql = "/usr/lib/postgresql/15/bin/psql"
-	}
-	if _, err := os.Stat(psql); err != nil {
-		t.Skip("psql is not installed")
-	}
-	onEachVersion(t, func(t *testing.T, f *fixture) {
-		installed := one[string](f, catalogue)
-		f.exec("drop schema tenant_credentials cascade")
-		i := f.installation()
-		i.Settings.RolePrefix = `it's \ a_`
-		var script bytes.Buffer
-		require.NoError(t, Script(&script, i))
-		for range 2 {
-			command := exec.CommandContext(t.Context(), psql, "--no-psqlrc", "--quiet", "--dbname", f.dbaURL())
-			command.Stdin = bytes.NewReader(script.Bytes())
-			output, err := command.CombinedOutput()
-			require.NoError(t, err, "%s", output)
-		}
-		require.Equal(t, installed, one[string](f, catalogue))
-		survey, err := f.server.Survey(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, i.Settings, survey.Settings)
-		require.Equal(t, LedgerVersion, survey.LedgerVersion)
-
-		require.NoError(t, Install(t.Context(), f.dbaURL(), f.installation()), "Install may follow the script")
-		id, _ := f.adoptedTenant()
-		f.open(id, 1)
-		f.rotate(id, 1)
-	})
-}
-
-// catalogue describes the functions and tables of the ledger with their rights.
-const catalogue = `select string_agg(line, e'\n' order by line) from (
-	select p.oid::regprocedure || ' ' || p.proowner::regrole || ' ' || p.proacl::text from pg_proc p where p.pronamespace = 'tenant_credentials'::regnamespace
-	union all
-	select c.oid::regclass || ' ' || c.relkind::text || ' ' || c.relowner::regrole || ' ' || coalesce(c.relacl::text, '') from pg_class c
-	 where c.relnamespace = 'tenant_credentials'::regnamespace
-) as lines (line)`
 
 func TestTenantRolesAreNotReachableThroughTheOwner(t *testing.T) {
 	f := newFixture(t, "18")

@@ -1,5 +1,7 @@
--- Run before every migration, by a superuser: the two roles, and the schema. Idempotent.
---
+-- Run before every migration, by a superuser: the two roles, and the schema. Idempotent. Roles belong to the server, so an installation waits here
+-- for another one, in whatever database. Nothing else waits for this lock but ALTER ROLE … SET.
+lock table pg_catalog.pg_db_role_setting in share row exclusive mode;
+
 -- tenant_credentials_owner owns the ledger and its functions; it may set passwords (CREATEROLE; from PostgreSQL 16 on only of
 -- roles that it has the ADMIN option of), and see digests of them.
 -- tenant_credentials_hash is who touches the management table. That table is the platform's: a trigger or a view on it runs with
@@ -11,6 +13,7 @@ begin
   end if;
   if not exists (select from pg_catalog.pg_roles where rolname = 'tenant_credentials_hash') then
     create role tenant_credentials_hash nologin;
+    perform set_config('tenant_credentials.hash_role_is_new', 'on', true);
   end if;
 end
 $$;

@@ -54,7 +54,7 @@ func TestOperatorMayExecuteAndNothingElse(t *testing.T) {
 
 func TestEveryFunctionIsSealed(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
-		require.Equal(t, "carry_over, configure, prepare_overlap, setting_literal", one[string](f, `select string_agg(p.proname, ', ' order by p.proname) from pg_proc p
+		require.Equal(t, "carry_over, configure, prepare_overlap, require_no_problem, setting_literal", one[string](f, `select string_agg(p.proname, ', ' order by p.proname) from pg_proc p
 			where p.pronamespace = 'tenant_credentials'::regnamespace
 			  and (not p.prosecdef or p.proconfig is distinct from '{"search_path=pg_catalog, tenant_credentials, pg_temp"}')`),
 			"only what the DBA calls runs with the caller's rights")

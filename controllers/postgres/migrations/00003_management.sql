@@ -158,7 +158,7 @@ end
 $$;
 
 -- Tries what a rotation does to the management table on one of its rows, and undoes it; answers why it is refused, null = it is not, or there is no
--- row. It runs the table's own code, as a rotation does.
+-- row that no rotation is working on. It runs the table's own code, as a rotation does.
 create function tenant_credentials.try_managed() returns text
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
@@ -169,7 +169,7 @@ begin
     raise exception using errcode = 'TC005', message = 'A function on the management table has been changed: install again.';
   end if;
   select * into s from tenant_credentials.settings;
-  execute format('select m.%I::text from %I.%I m limit 1', s.column_id, s.management_schema, s.management_table) into one;
+  execute format('select m.%I::text from %I.%I m limit 1 for no key update skip locked', s.column_id, s.management_schema, s.management_table) into one;
   perform pg_catalog.set_config('search_path', 'pg_catalog, tenant_credentials, pg_temp', false);
   if one is null or one !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
     return null;

@@ -93,6 +93,20 @@ begin
 end
 $$;
 
+-- Ends an installation after which no rotation would succeed. The remedy may be a right of tenant_credentials_hash, a role that the end of a first
+-- installation takes away again.
+create function tenant_credentials.require_no_problem(problem text) returns void
+language plpgsql set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  if problem is not null then
+    raise exception using errcode = 'TC028', message = 'A rotation would fail. ' || case
+      when strpos(problem, 'tenant_credentials_hash') > 0 and current_setting('tenant_credentials.hash_role_is_new', true) = 'on'
+        then 'Role tenant_credentials_hash does not exist yet: CREATE ROLE tenant_credentials_hash NOLOGIN, and then mend this. '
+      else '' end || problem;
+  end if;
+end
+$$;
+
 -- For the DBA, at every installation: writes the settings and grants what follows from them. It runs with the caller's rights, who
 -- has to be a superuser.
 create function tenant_credentials.configure(
@@ -116,7 +130,7 @@ begin
   if starts_with(operator_login, role_prefix) then
     raise exception using errcode = 'TC021', message = format('Role %I, the operator''s login, begins with %L as the tenants'' roles do: give it another name.', operator_login, role_prefix);
   end if;
-  lock table pg_db_role_setting in share row exclusive mode; -- of two installations in two databases the second one sees the first
+  lock table pg_db_role_setting in share row exclusive mode; -- of two installations in two databases the second sees the first (prelude.sql)
   other := other_ledger(role_prefix);
   if other is not null then
     raise exception using errcode = 'TC023', message = format('Database %I of this server has a ledger for roles that begin with %L, too, and a role has one '
@@ -133,6 +147,7 @@ begin
     = (excluded.management_schema, excluded.management_table, excluded.column_id, excluded.column_password_hash, excluded.column_role,
        excluded.column_database, excluded.column_fly_app, excluded.role_prefix, excluded.database_prefix, excluded.fly_app_prefix, excluded.installed_on);
 
+  perform require_no_problem(management_problem()); -- before the grants, which would say less of it
   execute format('grant usage on schema %I to tenant_credentials_hash', management_schema);
   execute format('revoke all on %I.%I from tenant_credentials_hash', management_schema, management_table);
   execute format('grant select, update (%I) on %I.%I to tenant_credentials_hash', column_password_hash, management_schema, management_table);
@@ -159,6 +174,7 @@ begin
 end
 $$;
 -- +goose StatementEnd
-revoke execute on function tenant_credentials.carry_over(text, text), tenant_credentials.setting_literal(text, text), tenant_credentials.prepare_overlap(text) from public;
+revoke execute on function tenant_credentials.carry_over(text, text), tenant_credentials.setting_literal(text, text), tenant_credentials.prepare_overlap(text),
+  tenant_credentials.require_no_problem(text) from public;
 grant execute on function tenant_credentials.carry_over(text, text), tenant_credentials.setting_literal(text, text) to tenant_credentials_owner;
 revoke execute on function tenant_credentials.configure(text, text, text, text, text, text, text, text, text, text, text) from public;

@@ -178,11 +178,12 @@ func TestIntruderCodeWhereTheTableIsRead(t *testing.T) {
 					f.exec("insert into evil.victim values ('" + victim + "', '" + role + "')")
 					before := one[string](f, "select rolpassword from pg_authid where rolname = $1", role)
 					f.exec(strings.ReplaceAll(shape.sql, "BODY", code.body))
+					from := len(f.serverLog())
 					if installed := postgres.Install(t.Context(), f.dbaURL(f.database), f.installation()); installed != nil { // the trial meets the code, too
 						requireFailure(t, installed, failure.Stall, failure.Rejected)
+						f.exec("grant select, update (password_hash) on management.tenants to tenant_credentials_hash")
 					}
 					f.server = f.pool(1)
-					from := len(f.serverLog())
 
 					_, err := f.server.Observe(t.Context(), []string{victim})
 					_, adoptErr := f.server.Adopt(t.Context(), postgres.Adoption{TenantID: fresh, UID: holder, Cluster: "c1", Environment: "e", Namespace: "n", Name: "n"})
@@ -204,4 +205,32 @@ func TestIntruderCodeWhereTheTableIsRead(t *testing.T) {
 			})
 		}
 	}
+}
+
+// An installation tries the table in the transaction that makes the ledger, as a superuser. Nothing that the table has put off comes to its COMMIT.
+func TestIntruderTriggerMeetsAnInstallation(t *testing.T) {
+	onEachVersion(t, func(t *testing.T, f *fixture) {
+		f.exec(intrusion)
+		victim, role := f.adoptedTenantHere()
+		f.exec("insert into evil.victim values ('" + victim + "', '" + role + "')")
+		for _, trigger := range triggers {
+			t.Run(trigger.name, func(t *testing.T) {
+				f := f.in(t)
+				f.exec(fmt.Sprintf(`create or replace function evil.fire() returns trigger language plpgsql as $$
+					begin begin %s; exception when others then raise log 'INTRUDER trigger: %%', sqlerrm; end; return new; end $$;
+					create or replace function evil.fire_late() returns trigger language plpgsql as $$ begin %s; return null; end $$;
+					create or replace trigger fire before update on management.tenants for each row execute function evil.fire();
+					create constraint trigger fire_late after update on management.tenants deferrable initially deferred for each row execute function evil.fire_late()`,
+					cmp.Or(trigger.body, "null"), cmp.Or(trigger.late, "null")))
+				before := one[string](f, "select rolpassword from pg_authid where rolname = $1", role)
+				from := len(f.serverLog())
+				if err := postgres.Install(t.Context(), f.dbaURL(f.database), f.installation()); err != nil {
+					requireFailure(t, err, failure.Stall, failure.Rejected)
+				}
+				f.exec("drop trigger fire on management.tenants; drop trigger fire_late on management.tenants")
+				require.NotRegexp(t, "INTRUDER .* as postgres: .* DONE", f.serverLog()[from:])
+				require.Equal(t, before, one[string](f, "select rolpassword from pg_authid where rolname = $1", role))
+			})
+		}
+	})
 }
