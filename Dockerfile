@@ -8,7 +8,9 @@ RUN go mod download
 COPY api api
 COPY cmd cmd
 COPY controllers controllers
-RUN CGO_ENABLED=0 go build -trimpath -o /manager ./cmd/manager
+# What manager --version says; without it, (devel).
+ARG VERSION
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$VERSION" -o /manager ./cmd/manager
 
 # Nothing but the program and the certificates that it checks api.machines.dev and PostgreSQL with.
 FROM scratch

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Fails when something generated is not current, when a file is not formatted, when the linter finds something, when a part of config/
-# can not be built, when a known vulnerability can be reached, or when the protocol can not be broken on purpose any more (make fault-mutants).
+# cannot be built, when the image's build lacks a file, when a known vulnerability can be reached, or when the protocol cannot be broken on purpose
+# any more (make fault-mutants).
 set -eu
 cd "$(dirname "$0")/.."
 before=$(git status --porcelain; git diff | sha256sum)
@@ -22,6 +23,9 @@ for module in . hack/tools/codegen hack/tools/lint hack/tools/vuln hack/tools/ku
 done
 for kustomization in $(find config -name kustomization.yaml); do
 	bin/kubectl kustomize "$(dirname "$kustomization")" >/dev/null
+done
+for source in $(sed -n 's/^COPY \([^-].*\) [^ ]*$/\1/p' Dockerfile); do
+	grep -qxF "!$source" .dockerignore || { echo "the Dockerfile copies $source, and .dockerignore leaves it out" >&2; exit 1; }
 done
 for mutant in test/faultmatrix/mutants/*.patch; do
 	git apply --check "$mutant"

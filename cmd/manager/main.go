@@ -41,7 +41,12 @@ func runManager(ctx context.Context) error {
 	o.bind(flag.CommandLine)
 	logging := zap.Options{StacktraceLevel: zapcore.DPanicLevel} // an error says what is wrong, and not where in the program that was noticed
 	logging.BindFlags(flag.CommandLine)
+	showVersion := flag.Bool("version", false, "Print the version of the program and of the ledger that it needs, and end.")
 	flag.Parse()
+	if *showVersion {
+		_, err := fmt.Println(describeVersion())
+		return err
+	}
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q: write flags, or install-sql", flag.Arg(0))
 	}
@@ -49,5 +54,6 @@ func runManager(ctx context.Context) error {
 		logging.Level = zapcore.Level(-mostVerbose)
 	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
+	ctrl.Log.Info("starting", "version", describeVersion())
 	return run(ctx, o)
 }
