@@ -249,11 +249,12 @@ type TenantCredentialStatus struct {
 type RotationStatus struct {
 	// revision of the credentials that it made.
 	Revision int64 `json:"revision"`
-	// reason why it was due: GenerationRaised, Requested, DeliveryChanged, FlySuperseded, LoginUnproved or LedgerRegressed.
-	Reason string `json:"reason"`
-	// requestReason is spec.rotationRequest.reason, where a request was due.
+	// cause is why it was due: GenerationRaised, Requested, DeliveryChanged, DriftDetected, FlySuperseded, LoginUnproved or LedgerRegressed;
+	// ByHand, where it was made without the operator.
+	Cause string `json:"cause"`
+	// reason is what the person wrote: spec.rotationRequest.reason, where a request was due.
 	// +optional
-	RequestReason string `json:"requestReason,omitempty"`
+	Reason string `json:"reason,omitempty"`
 	// requestedBy is spec.rotationRequest.requestedBy, where a request was due.
 	// +optional
 	RequestedBy string `json:"requestedBy,omitempty"`

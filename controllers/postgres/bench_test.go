@@ -53,7 +53,7 @@ func (f *fixture) rotateAndComplete(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	opened, err := f.server.OpenRotation(ctx, Opening{TenantID: id, UID: "uid", Generation: 1, Reason: "Generation", StatedManager: "benchmark", After: newestOf(seen[0])})
+	opened, err := f.server.OpenRotation(ctx, Opening{TenantID: id, UID: "uid", Generation: 1, Cause: "Generation", StatedManager: "benchmark", After: newestOf(seen[0])})
 	if err != nil {
 		return err
 	}

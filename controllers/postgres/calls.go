@@ -121,7 +121,7 @@ func (s *Server) OpenRotation(ctx context.Context, o Opening) (Rotation, error) 
 	defer cancel()
 	var content []byte
 	err := s.pool.QueryRow(ctx, "select tenant_credentials.open($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9)",
-		o.TenantID, o.UID, o.Generation, o.Reason, o.StatedManager, o.After, o.Above, o.RequestReason, o.RequestedBy).Scan(&content)
+		o.TenantID, o.UID, o.Generation, o.Cause, o.StatedManager, o.After, o.Above, o.Reason, o.RequestedBy).Scan(&content)
 	if err != nil {
 		return Rotation{}, translate(err)
 	}
@@ -286,8 +286,8 @@ type rotationRow struct {
 	Revision        int64     `json:"revision"`
 	State           string    `json:"state"`
 	Generation      int64     `json:"generation"`
+	Cause           string    `json:"cause"`
 	Reason          string    `json:"reason"`
-	RequestReason   string    `json:"requestReason"`
 	RequestedBy     string    `json:"requestedBy"`
 	StatedManager   string    `json:"statedManager"`
 	Login           string    `json:"login"`

@@ -196,7 +196,7 @@ func (f *fixture) observe(id string) Tenant {
 
 func (f *fixture) open(id string, generation int64) Rotation {
 	f.t.Helper()
-	r, err := f.server.OpenRotation(f.t.Context(), Opening{TenantID: id, UID: "uid", Generation: generation, Reason: "Generation", StatedManager: "kubectl",
+	r, err := f.server.OpenRotation(f.t.Context(), Opening{TenantID: id, UID: "uid", Generation: generation, Cause: "Generation", StatedManager: "kubectl",
 		After: newestOf(f.observe(id))})
 	require.NoError(f.t, err)
 	return r

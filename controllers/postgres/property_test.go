@@ -89,7 +89,7 @@ func (m *machine) open(r *rapid.T) {
 	uid, generation := rapid.SampledFrom(uids).Draw(r, "uid"), rapid.Int64Range(0, 4).Draw(r, "generation")
 	newest := m.newest()
 	after := max(0, newest-rapid.Int64Range(0, 1).Draw(r, "behind"))
-	opened, err := m.f.server.OpenRotation(m.f.t.Context(), Opening{TenantID: m.id, UID: uid, Generation: generation, Reason: "r", StatedManager: "m", After: after})
+	opened, err := m.f.server.OpenRotation(m.f.t.Context(), Opening{TenantID: m.id, UID: uid, Generation: generation, Cause: "r", StatedManager: "m", After: after})
 	if !m.holds(r, uid, err) {
 		return
 	}

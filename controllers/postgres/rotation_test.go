@@ -94,15 +94,15 @@ func TestObserveAnswersInOrderAlsoForUnknownTenants(t *testing.T) {
 func TestOpenGoesAboveWhatWasSeen(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, _ := f.adoptedTenant()
-		opened, err := f.server.OpenRotation(t.Context(), Opening{TenantID: id, UID: "uid", Generation: 1, Reason: "LedgerRegressed", Above: 7})
+		opened, err := f.server.OpenRotation(t.Context(), Opening{TenantID: id, UID: "uid", Generation: 1, Cause: "LedgerRegressed", Above: 7})
 		require.NoError(t, err)
 		require.Equal(t, int64(8), opened.Revision)
 		require.NoError(t, f.server.Discard(t.Context(), id, "uid", 8))
-		opened, err = f.server.OpenRotation(t.Context(), Opening{TenantID: id, UID: "uid", Generation: 1, Reason: "GenerationRaised", Above: 2})
+		opened, err = f.server.OpenRotation(t.Context(), Opening{TenantID: id, UID: "uid", Generation: 1, Cause: "GenerationRaised", Above: 2})
 		require.NoError(t, err)
 		require.Equal(t, int64(8), opened.Revision, "what is lower than the ledger counts for nothing, and what was given up is begun again")
 		require.NoError(t, f.server.Discard(t.Context(), id, "uid", 8))
-		opened, err = f.server.OpenRotation(t.Context(), Opening{TenantID: id, UID: "uid", Generation: 1, Reason: "LedgerRegressed", Above: 8})
+		opened, err = f.server.OpenRotation(t.Context(), Opening{TenantID: id, UID: "uid", Generation: 1, Cause: "LedgerRegressed", Above: 8})
 		require.NoError(t, err)
 		require.Equal(t, int64(9), opened.Revision, "one that was seen is not begun again")
 	})

@@ -83,7 +83,7 @@ func TestLedgerRowsStay(t *testing.T) {
 			require.ErrorAs(t, err, &answer, sql)
 			require.Equal(t, "TC004", answer.Code, sql)
 		}
-		_, err := f.dba.Exec(t.Context(), "update tenant_credentials.rotations set reason = 'another', state = 'discarded'")
+		_, err := f.dba.Exec(t.Context(), "update tenant_credentials.rotations set cause = 'another', state = 'discarded'")
 		require.ErrorContains(t, err, "can not be changed")
 	})
 }
@@ -166,7 +166,7 @@ func TestTriggerOnTheManagementTableGetsNoRights(t *testing.T) {
 
 // rotateOnce tries a whole rotation; the trigger may make it fail.
 func (f *fixture) rotateOnce(id string) error {
-	opened, err := f.server.OpenRotation(f.t.Context(), Opening{TenantID: id, UID: "uid", Reason: "Generation", StatedManager: "test"})
+	opened, err := f.server.OpenRotation(f.t.Context(), Opening{TenantID: id, UID: "uid", Cause: "Generation", StatedManager: "test"})
 	if err != nil {
 		return err
 	}

@@ -106,9 +106,9 @@ type Rotation struct {
 	State string
 	// Generation is the rotation generation that was asked for.
 	Generation int64
-	// Reason says why. RequestReason and RequestedBy are those of spec.rotationRequest, "" = none. StatedManager is the field manager that the
+	// Cause is why it was due. Reason and RequestedBy are those of spec.rotationRequest, "" = none. StatedManager is the field manager that the
 	// writer of the spec stated: a claim that nothing checks.
-	Reason, RequestReason, RequestedBy, StatedManager string
+	Cause, Reason, RequestedBy, StatedManager string
 	// Login is whose password it is; "" = not decided yet.
 	Login string
 	// VerifierDigest, HashDigest and DeliveryDigest are hex SHA-256 of what the rotation wrote; "" = not yet.
@@ -169,9 +169,9 @@ type Adoption struct {
 type Opening struct {
 	TenantID, UID string
 	Generation    int64
-	// Reason says why the rotation is due; RequestReason and RequestedBy are those of spec.rotationRequest, "" = none; StatedManager is the
+	// Cause is why the rotation is due; Reason and RequestedBy are those of spec.rotationRequest, "" = none; StatedManager is the
 	// field manager that the writer of the spec stated. All go into the ledger.
-	Reason, RequestReason, RequestedBy, StatedManager string
+	Cause, Reason, RequestedBy, StatedManager string
 	// After is the newest committed revision that the caller has seen, 0 = none. Where there is a newer one, the rotation is not
 	// opened: it may be the very one that the caller finds missing.
 	After int64

@@ -16,7 +16,7 @@ const (
 	Hold Step = "Hold"
 )
 
-// Cause is why a rotation is due; it is the reason in the ledger and in status.lastRotation.
+// Cause is why a rotation is due; it is the cause in the ledger and in status.lastRotation.
 type Cause string
 
 // The causes, in the order in which they are looked at.

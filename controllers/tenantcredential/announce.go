@@ -18,7 +18,7 @@ func (r *Reconciler) announce(s *scope) {
 	}
 	if after.Revision > before.Revision && after.LastRotation != nil && before.ObservedGeneration >= 0 {
 		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationCommitted, "Rotate",
-			"%s (%s)", s.inForce(after.Revision), after.LastRotation.Reason)
+			"%s (%s)", s.inForce(after.Revision), after.LastRotation.Cause)
 	}
 	if s.rolledNow {
 		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationRolledOut, "Rotate",

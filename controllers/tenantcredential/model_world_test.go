@@ -131,20 +131,20 @@ func (w *world) setPassword(text string, role, hash bool) {
 // rotationOpened judges the moment at which a rotation begins.
 func (w *world) rotationOpened(p *process, f *facts, row *postgres.Rotation) {
 	if !controllerutil.ContainsFinalizer(w.environment(), v1alpha1.Finalizer) {
-		w.violated("a rotation (%s) has been started in an environment that nothing holds", row.Reason)
+		w.violated("a rotation (%s) has been started in an environment that nothing holds", row.Cause)
 	}
-	if p.unbound && row.Reason != string(rotation.LoginUnproved) {
-		w.violated("a rotation (%s) has been started for an object in a namespace that is not bound", row.Reason)
+	if p.unbound && row.Cause != string(rotation.LoginUnproved) {
+		w.violated("a rotation (%s) has been started for an object in a namespace that is not bound", row.Cause)
 	}
-	asked := row.Reason == string(rotation.GenerationRaised) || row.Reason == string(rotation.Requested) ||
-		row.Reason == string(rotation.DeliveryChanged) && (f.last() == nil || f.last().State == postgres.StateCompleted)
+	asked := row.Cause == string(rotation.GenerationRaised) || row.Cause == string(rotation.Requested) ||
+		row.Cause == string(rotation.DeliveryChanged) && (f.last() == nil || f.last().State == postgres.StateCompleted)
 	live := w.object() // one that is going, and has lost an attempt, is not left with a value at Fly that never became valid
-	lost := row.Reason == string(rotation.LedgerRegressed) && (f.last() == nil || f.last().State == postgres.StateCompleted) &&
+	lost := row.Cause == string(rotation.LedgerRegressed) && (f.last() == nil || f.last().State == postgres.StateCompleted) &&
 		live != nil && live.DeletionTimestamp.IsZero()
 	if (asked || lost) && p.held {
-		w.violated("a rotation (%s) has been started for an object that is suspended or going", row.Reason)
+		w.violated("a rotation (%s) has been started for an object that is suspended or going", row.Cause)
 	}
-	if row.Reason != string(rotation.GenerationRaised) {
+	if row.Cause != string(rotation.GenerationRaised) {
 		return
 	}
 	if row.Generation <= f.claim.Generation || f.last() != nil && f.last().State != postgres.StateCompleted && row.Generation <= f.last().Generation {

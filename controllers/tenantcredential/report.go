@@ -85,7 +85,7 @@ func machines(p *fly.Progress) *v1alpha1.MachinesStatus {
 }
 
 func lastRotation(last *postgres.Rotation) *v1alpha1.RotationStatus {
-	rotation := &v1alpha1.RotationStatus{Revision: last.Revision, Reason: last.Reason, RequestReason: last.RequestReason, RequestedBy: last.RequestedBy,
+	rotation := &v1alpha1.RotationStatus{Revision: last.Revision, Cause: last.Cause, Reason: last.Reason, RequestedBy: last.RequestedBy,
 		CommitTime: seconds(last.CommittedAt)}
 	if last.State == postgres.StateCompleted {
 		completed := seconds(last.CompletedAt)

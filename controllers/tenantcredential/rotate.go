@@ -117,13 +117,13 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 		TenantID:   s.id(),
 		UID:        s.uid(),
 		Generation: s.object.AskedGeneration(),
-		Reason:     string(s.decision.Cause),
+		Cause:      string(s.decision.Cause),
 		Above:      s.before.Status.Revision,
 
 		StatedManager: statedManager(s.object, "f:rotationGeneration"),
 	}
 	if s.facts(s.tenant).RequestDue() {
-		opening.RequestReason, opening.RequestedBy = s.request().Reason, s.request().RequestedBy
+		opening.Reason, opening.RequestedBy = s.request().Reason, s.request().RequestedBy
 		opening.StatedManager = statedManager(s.object, "f:rotationRequest")
 	}
 	if s.tenant.Last != nil {

@@ -183,7 +183,7 @@ func TestCanNotLook(t *testing.T) {
 func third(f *fixture) {
 	const password = "tHirdOneOfAcmeDDDDDDDDDDDDDDDDDDD"
 	f.sql("ALTER ROLE tenant_7dd06cd6 PASSWORD '" + password + "'; UPDATE management.tenants SET password_hash = rolpassword FROM pg_authid WHERE rolname = 'tenant_7dd06cd6' AND id = '" + acme + "';" +
-		`INSERT INTO tenant_credentials.rotations SELECT tenant_id, 3, state, 3, reason, field_manager, role, sha256(convert_to(password_hash, 'UTF8')), sha256(convert_to(password_hash, 'UTF8')),
+		`INSERT INTO tenant_credentials.rotations SELECT tenant_id, 3, state, 3, cause, field_manager, role, sha256(convert_to(password_hash, 'UTF8')), sha256(convert_to(password_hash, 'UTF8')),
 		NULL, r.fly_app, 103, 'digest-3', '2026-02-01', '2026-02-01', '2026-02-01' FROM tenant_credentials.rotations r JOIN management.tenants ON id = tenant_id WHERE revision = 2;
 		UPDATE tenant_credentials.claims SET generation = 3 WHERE tenant_id = '` + acme + "'")
 	f.apps["sp-7dd06cd6"] = f.app(acme, acmeFound, acmeFirst, acmeSecond, password)
@@ -230,10 +230,10 @@ func TestDue(t *testing.T) {
 }
 
 func TestServed(t *testing.T) {
-	reason := func(reason string) func(*fixture) {
+	cause := func(cause string) func(*fixture) {
 		return func(f *fixture) {
 			third(f)
-			f.sql("UPDATE tenant_credentials.rotations SET reason = '" + reason + "' WHERE revision = 3")
+			f.sql("UPDATE tenant_credentials.rotations SET cause = '" + cause + "' WHERE revision = 3")
 		}
 	}
 	tests := []struct {
@@ -243,7 +243,7 @@ func TestServed(t *testing.T) {
 		says   []string
 	}{
 		{"raised and done", third, map[string]int{acme: 1}, nil},
-		{"requested and done", reason("Requested"), map[string]int{acme: 1}, nil},
+		{"requested and done", cause("Requested"), map[string]int{acme: 1}, nil},
 		{"two raises done by one", third, map[string]int{acme: 2}, nil},
 		{"nothing raised", func(*fixture) {}, nil, nil},
 		{"raised and not done", func(*fixture) {}, map[string]int{acme: 1},
@@ -253,9 +253,9 @@ func TestServed(t *testing.T) {
 			third(f)
 			f.objects[0].Spec.RotationGeneration = 4
 		}, map[string]int{acme: 2}, []string{"generation 4 is asked for, and 3 is done"}},
-		{"for no reason", reason("FlySuperseded"), map[string]int{acme: 1}, []string{"revision 3 was made for FlySuperseded, and nothing before it had to be made good"}},
+		{"for no reason", cause("FlySuperseded"), map[string]int{acme: 1}, []string{"revision 3 was made for FlySuperseded, and nothing before it had to be made good"}},
 		{"made good", func(f *fixture) {
-			reason("FlySuperseded")(f)
+			cause("FlySuperseded")(f)
 			f.sql("UPDATE tenant_credentials.rotations SET state = 'completed' WHERE revision = 3")
 		}, map[string]int{acme: 1}, nil},
 	}

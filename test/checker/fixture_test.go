@@ -40,7 +40,7 @@ CREATE TABLE management.tenants (id uuid PRIMARY KEY, name text, password_hash t
 CREATE TABLE tenant_credentials.claims (tenant_id uuid PRIMARY KEY, role text, database text, fly_app text, uid text, generation bigint,
 	verifier_digest bytea, hash_digest bytea);
 CREATE TABLE tenant_credentials.adoptions (tenant_id uuid, adopted_at timestamptz);
-CREATE TABLE tenant_credentials.rotations (tenant_id uuid, revision bigint, state text, generation bigint, reason text, field_manager text,
+CREATE TABLE tenant_credentials.rotations (tenant_id uuid, revision bigint, state text, generation bigint, cause text, field_manager text,
 	role text, verifier_digest bytea, hash_digest bytea, delivery_digest bytea, fly_app text, fly_secret_version numeric,
 	fly_secret_digest text, opened_at timestamptz, committed_at timestamptz, completed_at timestamptz, login text);
 CREATE ROLE tenant_7dd06cd6 LOGIN; CREATE ROLE tenant_7dd06cd6_b IN ROLE tenant_7dd06cd6; CREATE ROLE tenant_b1e0c0de LOGIN;

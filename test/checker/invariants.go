@@ -62,7 +62,7 @@ func ledgerIsClosed(_ *world, t *tenant) []string {
 		default:
 			wrong = append(wrong, fmt.Sprintf("revision %d has the unknown state %q", r.revision, r.state))
 		}
-		if r.revision != newest+1 && r.reason != "LedgerRegressed" { // which goes above what a failover has lost
+		if r.revision != newest+1 && r.cause != "LedgerRegressed" { // which goes above what a failover has lost
 			wrong = append(wrong, fmt.Sprintf("the ledger has revision %d where %d has to follow", r.revision, newest+1))
 		}
 		newest = r.revision
@@ -72,7 +72,7 @@ func ledgerIsClosed(_ *world, t *tenant) []string {
 
 // repeats says that a raised generation cannot have been the cause, because the former rotation had done it.
 func (r *rotation) repeats(former *rotation) bool {
-	return r.reason == "GenerationRaised" && r.generation <= former.generation
+	return r.cause == "GenerationRaised" && r.generation <= former.generation
 }
 
 // adoptedBetween says whether another object took the tenant over meanwhile: that begins to count at its own generation.

@@ -40,7 +40,7 @@ type claim struct {
 
 type rotation struct {
 	revision, generation       int64
-	state, reason              string
+	state, cause               string
 	verifierDigest, hashDigest string
 	login                      string
 	app, secretVersion, digest string
@@ -201,14 +201,14 @@ func readClaims(ctx context.Context, connection *pgx.Conn, _ Environment, of fun
 }
 
 func readRotations(ctx context.Context, connection *pgx.Conn, _ Environment, of func(string) *tenant) error {
-	rows, _ := connection.Query(ctx, `SELECT tenant_id::text, revision, generation, state, reason,
+	rows, _ := connection.Query(ctx, `SELECT tenant_id::text, revision, generation, state, cause,
 		coalesce(encode(verifier_digest, 'hex'), ''), coalesce(encode(hash_digest, 'hex'), ''),
 		coalesce(login, role), coalesce(fly_app, ''), coalesce(fly_secret_version::text, ''), coalesce(fly_secret_digest, ''),
 		opened_at, committed_at, completed_at
 		FROM tenant_credentials.rotations ORDER BY tenant_id, revision`)
 	var id string
 	var r rotation
-	_, err := pgx.ForEachRow(rows, []any{&id, &r.revision, &r.generation, &r.state, &r.reason, &r.verifierDigest, &r.hashDigest,
+	_, err := pgx.ForEachRow(rows, []any{&id, &r.revision, &r.generation, &r.state, &r.cause, &r.verifierDigest, &r.hashDigest,
 		&r.login, &r.app, &r.secretVersion, &r.digest, &r.openedAt, &r.committedAt, &r.completedAt}, func() error {
 		of(id).rotations = append(of(id).rotations, r)
 		return nil

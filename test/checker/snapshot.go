@@ -107,8 +107,8 @@ func (t *tenant) answers(rows int) []string {
 	for i := rows; i < len(t.rotations); i++ {
 		r := t.rotations[i]
 		repairs := i > 0 && t.rotations[i-1].state == "superseded"
-		if r.state == "completed" && r.reason != "GenerationRaised" && r.reason != "Requested" && !repairs {
-			wrong = append(wrong, fmt.Sprintf("revision %d was made for %s, and nothing before it had to be made good", r.revision, r.reason))
+		if r.state == "completed" && r.cause != "GenerationRaised" && r.cause != "Requested" && !repairs {
+			wrong = append(wrong, fmt.Sprintf("revision %d was made for %s, and nothing before it had to be made good", r.revision, r.cause))
 		}
 	}
 	return wrong

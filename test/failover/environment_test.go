@@ -102,13 +102,13 @@ func eventually(t *testing.T, what string, is func() bool) {
 	require.Eventually(t, is, time.Minute, 200*time.Millisecond, what)
 }
 
-// revisions lists the ledger's rows of a tenant as "revision state reason".
+// revisions lists the ledger's rows of a tenant as "revision state cause".
 func (e *environment) revisions(x platform.Tenant) []string {
 	e.t.Helper()
 	var rows []string
 	var content []byte
 	require.NoError(e.t, e.Pool(e.t).QueryRow(context.Background(),
-		"SELECT coalesce(json_agg(concat_ws(' ', revision, state, reason) ORDER BY revision), '[]') FROM tenant_credentials.rotations WHERE tenant_id = $1", x.ID).Scan(&content))
+		"SELECT coalesce(json_agg(concat_ws(' ', revision, state, cause) ORDER BY revision), '[]') FROM tenant_credentials.rotations WHERE tenant_id = $1", x.ID).Scan(&content))
 	require.NoError(e.t, json.Unmarshal(content, &rows))
 	return rows
 }

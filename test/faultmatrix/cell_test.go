@@ -225,7 +225,7 @@ func (l *lane) explain(t *testing.T, x platform.Tenant) {
 		return
 	}
 	defer connection.Close(context.Background())
-	rows, err := connection.Query(context.Background(), "SELECT concat_ws(' ', revision, state, generation, reason, opened_at, committed_at, completed_at) FROM tenant_credentials.rotations WHERE tenant_id = $1 ORDER BY revision DESC LIMIT 4", x.ID)
+	rows, err := connection.Query(context.Background(), "SELECT concat_ws(' ', revision, state, generation, cause, opened_at, committed_at, completed_at) FROM tenant_credentials.rotations WHERE tenant_id = $1 ORDER BY revision DESC LIMIT 4", x.ID)
 	if err != nil {
 		return
 	}

@@ -86,7 +86,7 @@ func TestAppAndConnectionSecret(t *testing.T) {
 	require.Nil(t, x.Secret(secretOf(x)))
 	x.Apply("rotationGeneration: 1", both)
 	x.WaitReady()
-	require.Equal(t, "DeliveryChanged", x.Get().Status.LastRotation.Reason, "nobody could have handed the former password over")
+	require.Equal(t, "DeliveryChanged", x.Get().Status.LastRotation.Cause, "nobody could have handed the former password over")
 	require.Equal(t, x.URL(), secretURL(t, x))
 	requireAccepted(t, x.URL())
 }
@@ -156,7 +156,7 @@ func TestLostOrEditedSecret(t *testing.T) {
 	x.Poke()
 	require.Eventually(t, func() bool { return x.Rows()["completed"] == 2 }, patience, 100*time.Millisecond, "the Secret was not made anew")
 	x.WaitReady()
-	require.Equal(t, "DeliveryChanged", x.Get().Status.LastRotation.Reason)
+	require.Equal(t, "DeliveryChanged", x.Get().Status.LastRotation.Cause)
 	requireRefused(t, lost)
 	requireAccepted(t, secretURL(t, x))
 

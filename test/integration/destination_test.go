@@ -36,7 +36,7 @@ func TestTheFormOfTheURL(t *testing.T) {
 
 	x.Apply("rotation: {strategy: InPlace}", `databaseURL: {scheme: postgres, parameters: {sslmode: prefer}}`, "rotationGeneration: 1")
 	x.WaitReady()
-	require.Equal(t, "DeliveryChanged", x.Get().Status.LastRotation.Reason)
+	require.Equal(t, "DeliveryChanged", x.Get().Status.LastRotation.Cause)
 	require.True(t, strings.HasPrefix(x.URL(), "postgres://") && strings.HasSuffix(x.URL(), "?sslmode=prefer"))
 	requireAccepted(t, x.URL())
 }
@@ -110,7 +110,7 @@ func TestAChangedAddressIsProvedByOneTenant(t *testing.T) {
 		requireAccepted(t, x.URL())
 	}
 	require.Equal(t, map[string]int{"completed": 2, "superseded": 1}, canary.Rows())
-	require.Equal(t, "DeliveryChanged", canary.Get().Status.LastRotation.Reason)
+	require.Equal(t, "DeliveryChanged", canary.Get().Status.LastRotation.Cause)
 
 	internal(`{"parameters":{"application_name":"an-app"}}`)
 	for _, x := range tenants {

@@ -82,5 +82,5 @@ func TestPgBouncerWithAPreviousVerifier(t *testing.T) {
 	mend()
 	x.WaitReady()
 	requireAccepted(t, x.URL())
-	require.Equal(t, "LoginUnproved", x.Get().Status.LastRotation.Reason)
+	require.Equal(t, "LoginUnproved", x.Get().Status.LastRotation.Cause)
 }

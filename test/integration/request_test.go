@@ -27,8 +27,8 @@ func TestRequestRotatesOnce(t *testing.T) {
 	o := x.Get()
 	require.EqualValues(t, 2, o.Status.Revision)
 	require.EqualValues(t, 1, o.Status.RotationGeneration)
-	require.Equal(t, "Requested", o.Status.LastRotation.Reason)
-	require.Equal(t, "laptop lost", o.Status.LastRotation.RequestReason)
+	require.Equal(t, "Requested", o.Status.LastRotation.Cause)
+	require.Equal(t, "laptop lost", o.Status.LastRotation.Reason)
 
 	x.Apply("rotationGeneration: 1", `rotationRequest: {replacesRevision: 1, reason: "the same, of somebody who came late"}`)
 	x.Poke()

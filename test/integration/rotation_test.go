@@ -37,7 +37,7 @@ func TestRaisedGenerationRotatesEverything(t *testing.T) {
 	o := x.Get()
 	require.EqualValues(t, 1, o.Status.RotationGeneration)
 	require.EqualValues(t, 1, o.Status.Revision)
-	require.Equal(t, "GenerationRaised", o.Status.LastRotation.Reason)
+	require.Equal(t, "GenerationRaised", o.Status.LastRotation.Cause)
 	require.Equal(t, 3, o.Status.Fly.Machines.Total)
 	require.Equal(t, 2, o.Status.Fly.Machines.Updated)
 	require.Equal(t, 1, o.Status.Fly.Machines.OnNextStart)
@@ -143,7 +143,7 @@ func TestChangedVariableRotates(t *testing.T) {
 	x.Apply("rotationGeneration: 1", "delivery: {fly: {variable: PG_URL}}")
 	x.WaitReady()
 	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
-	require.Equal(t, "DeliveryChanged", x.Get().Status.LastRotation.Reason)
+	require.Equal(t, "DeliveryChanged", x.Get().Status.LastRotation.Cause)
 	values := map[string]string{}
 	for _, secret := range x.Look().Secrets {
 		values[secret.Name] = secret.Value

@@ -28,7 +28,7 @@ func TestALoginThatFailsMovesNoMachine(t *testing.T) {
 	x.SQL("ALTER ROLE " + x.Role() + " RESET ALL")
 	x.WaitReady()
 	require.Equal(t, 1, x.Rows()["completed"])
-	require.Equal(t, "LoginUnproved", x.Get().Status.LastRotation.Reason)
+	require.Equal(t, "LoginUnproved", x.Get().Status.LastRotation.Cause)
 	requireAccepted(t, x.URL())
 }
 

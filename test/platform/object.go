@@ -75,7 +75,7 @@ type Object struct {
 	Status struct {
 		ObservedGeneration, RotationGeneration, Revision int64
 		Conditions                                       []Condition
-		LastRotation                                     *struct{ Reason, RequestReason, RequestedBy string }
+		LastRotation                                     *struct{ Cause, Reason, RequestedBy string }
 		Fly                                              struct {
 			Machines struct{ Total, Updated, OnNextStart, Failed int }
 		}

@@ -68,8 +68,8 @@ create table tenant_credentials.rotations (
   revision bigint not null check (revision > 0),
   state text not null,
   generation bigint not null check (generation between 0 and 1000000),
-  reason text not null check (tenant_credentials.printable(reason, 64)),
-  request_reason text not null check (tenant_credentials.printable(request_reason, 1024)), -- spec.rotationRequest.reason; '' = not given
+  cause text not null check (tenant_credentials.printable(cause, 64)), -- why the rotation was due
+  reason text not null check (tenant_credentials.printable(reason, 1024)), -- spec.rotationRequest.reason; '' = not given
   -- spec.rotationRequest.requestedBy; '' = not given. The shipped admission policy lets only the caller's own username in, or what a caller
   -- who holds the verb attribute vouches for.
   requested_by text not null check (tenant_credentials.printable(requested_by, 1024)),
@@ -122,8 +122,8 @@ begin
     if before = 'discarded' and new.state = 'open' and (new.tenant_id, new.revision) = (old.tenant_id, old.revision) then
       return new; -- begun again
     end if;
-    if (new.tenant_id, new.revision, new.generation, new.reason, new.request_reason, new.requested_by, new.stated_manager, new.opened_at)
-       is distinct from (old.tenant_id, old.revision, old.generation, old.reason, old.request_reason, old.requested_by, old.stated_manager, old.opened_at) then
+    if (new.tenant_id, new.revision, new.generation, new.cause, new.reason, new.requested_by, new.stated_manager, new.opened_at)
+       is distinct from (old.tenant_id, old.revision, old.generation, old.cause, old.reason, old.requested_by, old.stated_manager, old.opened_at) then
       raise exception using errcode = 'TC002', message = 'What a rotation was begun with can not be changed.';
     end if;
     same := old;

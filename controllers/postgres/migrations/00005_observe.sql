@@ -20,8 +20,8 @@ language plpgsql stable security definer set search_path = pg_catalog, tenant_cr
 begin
   return (
     select jsonb_build_object(
-      'revision', r.revision, 'state', r.state, 'generation', r.generation, 'reason', r.reason,
-      'requestReason', r.request_reason, 'requestedBy', r.requested_by, 'statedManager', r.stated_manager,
+      'revision', r.revision, 'state', r.state, 'generation', r.generation, 'cause', r.cause,
+      'reason', r.reason, 'requestedBy', r.requested_by, 'statedManager', r.stated_manager,
       'login', r.login, 'verifierDigest', encode(r.verifier_digest, 'hex'), 'hashDigest', encode(r.hash_digest, 'hex'),
       'deliveryDigest', encode(r.delivery_digest, 'hex'),
       'flyApp', r.fly_app, 'flyVersion', r.fly_secret_version, 'flyDigest', r.fly_secret_digest, 'flyInstances', r.fly_instances,

@@ -7,8 +7,8 @@ set local role tenant_credentials_owner;
 -- committed decided on what is no longer so, and is refused: he would rotate once more for what is done. The new revision is above every
 -- one that was ever seen, also above those that a failover has lost; above is bounded, because a revision at the end of its type could have no
 -- successor.
-create function tenant_credentials.open(tenant uuid, uid text, generation bigint, reason text, stated_manager text, after bigint,
-                                        above bigint, request_reason text default '', requested_by text default '') returns jsonb
+create function tenant_credentials.open(tenant uuid, uid text, generation bigint, cause text, stated_manager text, after bigint,
+                                        above bigint, reason text default '', requested_by text default '') returns jsonb
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -31,8 +31,8 @@ begin
   opened.revision := greatest(newest.revision, above, 0) + 1;
   opened.state := 'open';
   opened.generation := open.generation;
+  opened.cause := open.cause;
   opened.reason := open.reason;
-  opened.request_reason := open.request_reason;
   opened.requested_by := open.requested_by;
   opened.stated_manager := open.stated_manager;
   opened.role := held.role;
@@ -41,8 +41,8 @@ begin
   if newest.state = 'discarded' and newest.revision > above then
     opened.revision := newest.revision;
     update rotations r
-       set (state, generation, reason, request_reason, requested_by, stated_manager, role, login, login_oid, verifier_digest, opened_at, session_policy, closed_at, closings, logins_in_progress, quiet_at)
-         = (opened.state, opened.generation, opened.reason, opened.request_reason, opened.requested_by, opened.stated_manager, opened.role, null, null, null, opened.opened_at, opened.session_policy, null, null, null, null)
+       set (state, generation, cause, reason, requested_by, stated_manager, role, login, login_oid, verifier_digest, opened_at, session_policy, closed_at, closings, logins_in_progress, quiet_at)
+         = (opened.state, opened.generation, opened.cause, opened.reason, opened.requested_by, opened.stated_manager, opened.role, null, null, null, opened.opened_at, opened.session_policy, null, null, null, null)
      where r.tenant_id = tenant and r.revision = opened.revision;
   else
     insert into rotations select opened.*;

@@ -154,7 +154,7 @@ func TestIntruderIsUnboundDuringARotation(t *testing.T) {
 		x.Bind() // and now the Secret is made, with a password of its own
 		require.Eventually(t, func() bool { return x.Rows()["completed"] == 2 }, waitLong, waitStep)
 		x.WaitReady()
-		require.Equal(t, "DeliveryChanged", x.Get().Status.LastRotation.Reason)
+		require.Equal(t, "DeliveryChanged", x.Get().Status.LastRotation.Cause)
 		require.Equal(t, x.URL(), string(x.Secret(secretOf(x)).Data["url"]))
 	})
 	t.Run("an attempt for the Secret alone that was refused is not made again", func(t *testing.T) {

@@ -323,7 +323,7 @@ func (f *fixture) open(id string, generation int64) postgres.Rotation {
 	if last := f.observe(id).Last; last != nil {
 		after = last.Revision
 	}
-	r, err := f.server.OpenRotation(f.t.Context(), postgres.Opening{TenantID: id, UID: holder, Generation: generation, Reason: "Generation", StatedManager: "kubectl", After: after})
+	r, err := f.server.OpenRotation(f.t.Context(), postgres.Opening{TenantID: id, UID: holder, Generation: generation, Cause: "Generation", StatedManager: "kubectl", After: after})
 	require.NoError(f.t, err)
 	return r
 }
