@@ -21,6 +21,7 @@ type TenantCredentialSpec struct {
 
 	// environmentRef names the TenantEnvironment in which the tenant lives. It can not be changed.
 	// +required
+	// +structType=atomic
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="environmentRef can not be changed: create a TenantCredential of its own for the other environment"
 	EnvironmentRef EnvironmentReference `json:"environmentRef"`
 
@@ -62,7 +63,7 @@ type TenantCredentialSpec struct {
 	// +optional
 	DatabaseURL URLForm `json:"databaseURL,omitzero"`
 
-	// suspend, when true, keeps a rotation from starting. One that has started is always finished, because half of one would
+	// suspend keeps a rotation from starting where it is true. One that has started is always finished, because half of one would
 	// lock the tenant out.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
@@ -140,8 +141,8 @@ const (
 type EnvironmentReference struct {
 	// name of the TenantEnvironment (kubectl get tenv).
 	// +required
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="write the name of a TenantEnvironment, as kubectl get tenv shows it"
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="write the name of a TenantEnvironment, for example sandbox: small letters, digits, dashes and dots"
 	Name string `json:"name"`
 }
 
@@ -155,6 +156,7 @@ type Delivery struct {
 	// port, username, password, database and sslmode. Its presence turns it on; without fly, nothing is asked of Fly at all. The owner of the
 	// namespace gives the operator the right to it: docs/connection-secret.md.
 	// +optional
+	// +structType=atomic
 	ConnectionSecret *ConnectionSecretDelivery `json:"connectionSecret,omitempty"`
 }
 
@@ -164,7 +166,7 @@ type ConnectionSecretDelivery struct {
 	// is being committed there is a second one, <name>-r<revision>.
 	// +required
 	// +kubebuilder:validation:MaxLength=230
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="write the name of a Secret, for example acme-database: small letters, digits, dashes and dots"
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="write the name of a Secret, for example acme-database: small letters, digits, dashes and dots"
 	Name string `json:"name"`
 }
 
@@ -208,7 +210,7 @@ type TenantCredentialStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions: Ready sums up; PostgresSynced, HashSynced, FlySecretSynced and FlyMachinesUpdated say how far each part is, and
+	// conditions say how far it is: Ready sums up; PostgresSynced, HashSynced, FlySecretSynced and FlyMachinesUpdated say how far each part is, and
 	// ConnectionSecretSynced, where there is a connectionSecret.
 	// Reconciling and Stalled are present only while they are true, as kstatus expects.
 	// +optional
@@ -216,6 +218,7 @@ type TenantCredentialStatus struct {
 	// +listMapKey=type
 	// +patchStrategy=merge
 	// +patchMergeKey=type
+	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
 
 	// rotationGeneration is the highest spec.rotationGeneration that was ever done for the tenant, whichever object asked for it. What is asked at
@@ -248,17 +251,23 @@ type TenantCredentialStatus struct {
 // RotationStatus is one rotation, as the ledger has it.
 type RotationStatus struct {
 	// revision of the credentials that it made.
+	// +required
 	Revision int64 `json:"revision"`
 	// cause is why it was due: GenerationRaised, Requested, DeliveryChanged, DriftDetected, FlySuperseded, LoginUnproved or LedgerRegressed;
 	// ByHand, where it was made without the operator.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
 	Cause string `json:"cause"`
 	// reason is what the person wrote: spec.rotationRequest.reason, where a request was due.
 	// +optional
+	// +kubebuilder:validation:MaxLength=1024
 	Reason string `json:"reason,omitempty"`
 	// requestedBy is spec.rotationRequest.requestedBy, where a request was due.
 	// +optional
+	// +kubebuilder:validation:MaxLength=1024
 	RequestedBy string `json:"requestedBy,omitempty"`
 	// commitTime is when the new password came into force, by the Postgres server's clock.
+	// +required
 	CommitTime metav1.Time `json:"commitTime"`
 	// completionTime is when every Machine ran with it. Absent until then.
 	// +optional
@@ -268,33 +277,46 @@ type RotationStatus struct {
 // FailureStatus says how long something has been failing and when it is tried again.
 type FailureStatus struct {
 	// attempts in a row that failed.
+	// +required
 	Attempts int32 `json:"attempts"`
 	// lastTime is when the last of them failed.
+	// +required
 	LastTime metav1.Time `json:"lastTime"`
 	// retryTime is when the next one is made, at the latest; a changed spec is tried at once.
+	// +required
 	RetryTime metav1.Time `json:"retryTime"`
 }
 
 // PostgresStatus names what belongs to the tenant in Postgres.
 type PostgresStatus struct {
 	// role is the tenant's. Its password is rotated or, under Overlap, by turns its own and that of the second login beside it.
+	// +required
+	// +kubebuilder:validation:MaxLength=63
 	Role string `json:"role"`
 	// database is the one that DATABASE_URL names.
+	// +required
+	// +kubebuilder:validation:MaxLength=63
 	Database string `json:"database"`
 	// internalHost is the host and port in DATABASE_URL.
+	// +required
+	// +kubebuilder:validation:MaxLength=259
 	InternalHost string `json:"internalHost"`
 }
 
 // FlyStatus names what belongs to the tenant at Fly.io.
 type FlyStatus struct {
 	// appName of the tenant's app (fly secrets list -a <appName>).
+	// +required
+	// +kubebuilder:validation:MaxLength=63
 	AppName string `json:"appName"`
 	// secretVersion is Fly's version of the app's secrets that holds the value. A decimal string, because it is above what a
 	// JSON number carries exactly.
 	// +optional
+	// +kubebuilder:validation:MaxLength=20
 	SecretVersion string `json:"secretVersion,omitempty"`
 	// secretDigest is Fly's own digest of the value.
 	// +optional
+	// +kubebuilder:validation:MaxLength=256
 	SecretDigest string `json:"secretDigest,omitempty"`
 	// machines counts the app's Machines by how far they are.
 	// +optional
@@ -304,12 +326,16 @@ type FlyStatus struct {
 // MachinesStatus counts an app's Machines.
 type MachinesStatus struct {
 	// total that have to have the new value.
+	// +required
 	Total int32 `json:"total"`
 	// updated run with the new value and pass their checks.
+	// +required
 	Updated int32 `json:"updated"`
 	// onNextStart have been updated while they were stopped and take the new value when they start.
+	// +required
 	OnNextStart int32 `json:"onNextStart"`
 	// failed did not come up with the new value.
+	// +required
 	Failed int32 `json:"failed"`
 }
 
@@ -334,6 +360,7 @@ type MachinesStatus struct {
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 type TenantCredential struct {
 	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object's.
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
@@ -343,7 +370,7 @@ type TenantCredential struct {
 
 	// status is what is so.
 	// +optional
-	// +default={"observedGeneration":-1,"rotationGeneration":0,"revision":0,"conditions":[{"type":"Ready","status":"Unknown","reason":"Pending","message":"Waiting for controller","lastTransitionTime":"1970-01-01T00:00:00Z"}]}
+	// +kubebuilder:default={"observedGeneration":-1,"rotationGeneration":0,"revision":0,"conditions":{{"type":"Ready","status":"Unknown","reason":"Pending","message":"Waiting for controller","lastTransitionTime":"1970-01-01T00:00:00Z"}}}
 	Status TenantCredentialStatus `json:"status,omitzero"`
 }
 

@@ -62,9 +62,10 @@ type RotationDefaults struct {
 	Strategy RotationStrategy `json:"strategy,omitempty"`
 
 	// overlapGracePeriod is how long the former login of an Overlap rotation may be used after all Machines have moved, if sessions of it
-	// are left that long; such sessions are ended then. Without any it is closed at once.
+	// are left that long, at most 168h; such sessions are ended then. With 0s it is closed at once.
 	// +optional
 	// +kubebuilder:default="15m"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') || duration(self) <= duration('168h')",message="write 168h or less"
 	OverlapGracePeriod Duration `json:"overlapGracePeriod,omitempty"`
 
 	// sessionPolicy says what becomes of database sessions that were opened with the former password: Keep leaves them, Terminate ends
@@ -97,6 +98,7 @@ type PostgresEnvironment struct {
 	// sslmode=verify-full. A changed Secret is taken up at once. The login may EXECUTE the functions that
 	// `manager install-sql` installed, and needs nothing more.
 	// +required
+	// +structType=atomic
 	LoginSecretRef LoginSecretReference `json:"loginSecretRef"`
 
 	// caSecretRef names the Secret with the certificates (PEM) of the authorities that the server's certificate may be from, in the operator's own
@@ -107,6 +109,7 @@ type PostgresEnvironment struct {
 
 	// internal is the address that goes into DATABASE_URL: the server as the tenants' apps reach it.
 	// +required
+	// +structType=atomic
 	Internal PostgresAddress `json:"internal"`
 
 	// maxConnections is how many connections the operator may hold to this server.
@@ -123,14 +126,14 @@ type PostgresEnvironment struct {
 type CASecretReference struct {
 	// name of the Secret.
 	// +required
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="write the name of a Secret, for example platform-ca: small letters, digits, dashes and dots"
 	Name string `json:"name"`
 	// key in the Secret.
 	// +optional
 	// +kubebuilder:default=ca.crt
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._A-Za-z0-9]+$')",message="write a key of the Secret, for example ca.crt: letters, digits, dashes, underscores and dots"
 	Key string `json:"key,omitempty"`
 }
 
@@ -138,14 +141,14 @@ type CASecretReference struct {
 type LoginSecretReference struct {
 	// name of the Secret.
 	// +required
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="write the name of a Secret, for example postgres-sandbox: small letters, digits, dashes and dots"
 	Name string `json:"name"`
 	// key in the Secret.
 	// +optional
 	// +kubebuilder:default=url
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._A-Za-z0-9]+$')",message="write a key of the Secret, for example url: letters, digits, dashes, underscores and dots"
 	Key string `json:"key,omitempty"`
 }
 
@@ -153,14 +156,14 @@ type LoginSecretReference struct {
 type TokenSecretReference struct {
 	// name of the Secret.
 	// +required
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="write the name of a Secret, for example postgres-sandbox: small letters, digits, dashes and dots"
 	Name string `json:"name"`
 	// key in the Secret.
 	// +optional
 	// +kubebuilder:default=token
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._A-Za-z0-9]+$')",message="write a key of the Secret, for example token: letters, digits, dashes, underscores and dots"
 	Key string `json:"key,omitempty"`
 }
 
@@ -271,6 +274,7 @@ type FlyEnvironment struct {
 	// tokenSecretRef names the Secret with the Fly API token, in the operator's own namespace. A changed Secret is taken up
 	// at once.
 	// +required
+	// +structType=atomic
 	TokenSecretRef TokenSecretReference `json:"tokenSecretRef"`
 	// apiURL of the Machines API.
 	// +optional
@@ -326,8 +330,69 @@ type AllowedNamespaces struct {
 	From NamespacesFrom `json:"from"`
 	// selector on the namespaces' labels.
 	// +optional
-	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+	// +structType=atomic
+	Selector *NamespaceSelector `json:"selector,omitempty"`
 }
+
+// NamespaceSelector is a metav1.LabelSelector whose mistakes the API server finds: one that cannot be read would keep the environment from use.
+// All that it holds must match.
+type NamespaceSelector struct {
+	// matchLabels are labels that a namespace must have, with these values.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule="self.all(key, !format.qualifiedName().validate(key).hasValue())",message="write keys of labels such as example.com/environment: a DNS name and a slash, or neither, and at most 63 letters, digits, dashes, underscores and dots"
+	MatchLabels map[string]LabelValue `json:"matchLabels,omitempty"`
+	// matchExpressions are further conditions on a namespace's labels.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	MatchExpressions []NamespaceSelectorRequirement `json:"matchExpressions,omitempty"`
+}
+
+// LabelSelector is the selector in the form that Kubernetes' own functions take; nil for nil, which selects nothing.
+func (s *NamespaceSelector) LabelSelector() *metav1.LabelSelector {
+	if s == nil {
+		return nil
+	}
+	selector := &metav1.LabelSelector{MatchLabels: make(map[string]string, len(s.MatchLabels))}
+	for key, value := range s.MatchLabels {
+		selector.MatchLabels[key] = string(value)
+	}
+	for _, r := range s.MatchExpressions {
+		requirement := metav1.LabelSelectorRequirement{Key: r.Key, Operator: r.Operator}
+		for _, value := range r.Values {
+			requirement.Values = append(requirement.Values, string(value))
+		}
+		selector.MatchExpressions = append(selector.MatchExpressions, requirement)
+	}
+	return selector
+}
+
+// NamespaceSelectorRequirement is a condition on one label.
+//
+// +kubebuilder:validation:XValidation:rule="(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",message="write values with the operators In and NotIn, and none with Exists and DoesNotExist"
+type NamespaceSelectorRequirement struct {
+	// key of the label.
+	// +required
+	// +kubebuilder:validation:MaxLength=317
+	// +kubebuilder:validation:XValidation:rule="!format.qualifiedName().validate(self).hasValue()",message="write the key of a label such as example.com/environment: a DNS name and a slash, or neither, and at most 63 letters, digits, dashes, underscores and dots"
+	Key string `json:"key"`
+	// operator is In, NotIn, Exists or DoesNotExist.
+	// +required
+	// +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist
+	Operator metav1.LabelSelectorOperator `json:"operator"`
+	// values of the label, with In and NotIn.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Values []LabelValue `json:"values,omitempty"`
+}
+
+// LabelValue is the value of a label.
+//
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:XValidation:rule="!format.labelValue().validate(self).hasValue()",message="write the value of a label: at most 63 letters, digits, dashes, underscores and dots, with a letter or digit first and last"
+type LabelValue string
 
 // NamespacesFrom is where namespaces may come from.
 //
@@ -356,16 +421,18 @@ type TenantEnvironmentStatus struct {
 	// observedGeneration is the metadata.generation that this status speaks of; -1 before the first look.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// conditions: Ready is True when the server can be used and its ledger is of the right version. RotationsPaused is True while the
+	// conditions say whether it can be used: Ready is True when the server can be used and its ledger is of the right version. RotationsPaused is True while the
 	// operator waits for you to say that a server which has lost rotations, or is another one than before, is meant to be used.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	// +patchStrategy=merge
 	// +patchMergeKey=type
+	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
 	// serverVersion of PostgreSQL.
 	// +optional
+	// +kubebuilder:validation:MaxLength=64
 	ServerVersion string `json:"serverVersion,omitempty"`
 	// ledgerVersion is the newest migration of the ledger that is installed.
 	// +optional
@@ -373,9 +440,11 @@ type TenantEnvironmentStatus struct {
 	// systemIdentifier is the one of the server's data (pg_control_system), as first seen or acknowledged. A server with another one
 	// is not the one that the tenants were rotated on: rotations are paused until that is acknowledged.
 	// +optional
+	// +kubebuilder:validation:MaxLength=20
 	SystemIdentifier string `json:"systemIdentifier,omitempty"`
 	// database that the ledger is in. No two environments lead to the same one, by whatever addresses.
 	// +optional
+	// +kubebuilder:validation:MaxLength=63
 	Database string `json:"database,omitempty"`
 }
 
@@ -392,6 +461,7 @@ type TenantEnvironmentStatus struct {
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 type TenantEnvironment struct {
 	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object's.
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
@@ -401,7 +471,7 @@ type TenantEnvironment struct {
 
 	// status is what is so.
 	// +optional
-	// +default={"observedGeneration":-1,"conditions":[{"type":"Ready","status":"Unknown","reason":"Pending","message":"Waiting for controller","lastTransitionTime":"1970-01-01T00:00:00Z"}]}
+	// +kubebuilder:default={"observedGeneration":-1,"conditions":{{"type":"Ready","status":"Unknown","reason":"Pending","message":"Waiting for controller","lastTransitionTime":"1970-01-01T00:00:00Z"}}}
 	Status TenantEnvironmentStatus `json:"status,omitzero"`
 }
 

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -240,6 +241,7 @@ func scanTenant(row pgx.Row) (Tenant, error) {
 	if err != nil {
 		return Tenant{}, err
 	}
+	t.Role, t.Database, t.FlyApp = name(t.Role), name(t.Database), name(t.FlyApp)
 	t.RoleViolation, t.LoginViolation = text(role), text(login)
 	t.VerifierDigest, t.HashDigest = text(verifier), text(hash)
 	if expires != nil {
@@ -325,6 +327,15 @@ func text(value *string) string {
 		return ""
 	}
 	return *value
+}
+
+// name is a name of the management table's. One of more than 63 bytes names neither a role, a database nor an app; it is cut, and names none then either.
+func name(value string) string {
+	const longest = 63 // bytes
+	if len(value) <= longest {
+		return value
+	}
+	return strings.ToValidUTF8(value[:longest-len("…")], "") + "…"
 }
 
 func orNull(value string) *string {

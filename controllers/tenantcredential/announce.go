@@ -1,6 +1,7 @@
 package tenantcredential
 
 import (
+	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,28 +14,33 @@ import (
 func (r *Reconciler) announce(s *scope) {
 	before, after := &s.before.Status, &s.object.Status
 	if adopted(after) && !adopted(before) && s.deliversToFly() {
-		r.Events.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventAdopted, "Adopt",
+		r.tell(s, corev1.EventTypeWarning, v1alpha1.EventAdopted, "Adopt",
 			"%s Nothing was changed.", messages{s, r.Namespace}.form())
 	}
 	if after.Revision > before.Revision && after.LastRotation != nil && before.ObservedGeneration >= 0 {
-		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationCommitted, "Rotate",
+		r.tell(s, corev1.EventTypeNormal, v1alpha1.EventRotationCommitted, "Rotate",
 			"%s (%s)", s.inForce(after.Revision), after.LastRotation.Cause)
 	}
 	if s.rolledNow {
-		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationRolledOut, "Rotate",
+		r.tell(s, corev1.EventTypeNormal, v1alpha1.EventRotationRolledOut, "Rotate",
 			"%s; the former login is closed next%s", s.everybodyHas(after.Revision), s.warnings())
 	}
 	if completed(after) && !completed(before) && before.ObservedGeneration >= 0 {
-		r.Events.Eventf(s.object, nil, corev1.EventTypeNormal, v1alpha1.EventRotationCompleted, "Rotate",
+		r.tell(s, corev1.EventTypeNormal, v1alpha1.EventRotationCompleted, "Rotate",
 			"%s%s", s.everybodyHas(after.Revision), s.warnings())
 	}
 	if s.attempted && s.obstacle != nil && reasonOf(before) != reasonOf(after) {
-		r.Events.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventRotationFailed, "Rotate", "%s", messages{s, r.Namespace}.obstacle())
+		r.tell(s, corev1.EventTypeWarning, v1alpha1.EventRotationFailed, "Rotate", "%s", messages{s, r.Namespace}.obstacle())
 	}
 	if reasonOf(after) == v1alpha1.ReasonDriftDetected && reasonOf(before) != v1alpha1.ReasonDriftDetected {
-		r.Events.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventDriftDetected, "Observe", "%s",
+		r.tell(s, corev1.EventTypeWarning, v1alpha1.EventDriftDetected, "Observe", "%s",
 			meta.FindStatusCondition(after.Conditions, v1alpha1.ReadyCondition).Message)
 	}
+}
+
+// tell sends an event.
+func (r *Reconciler) tell(s *scope, kind, reason, action, format string, arguments ...any) {
+	r.Events.Eventf(s.object, nil, kind, reason, action, "%s", v1alpha1.BoundNote(fmt.Sprintf(format, arguments...)))
 }
 
 // warnings are what the roll-out saw in the Machines' own configs that may hide the app's secret from the app.

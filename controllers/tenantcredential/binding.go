@@ -69,7 +69,7 @@ func namespaceAllowed(allowed v1alpha1.AllowedNamespaces, namespaceLabels map[st
 	if allowed.From == v1alpha1.NamespacesFromAll {
 		return true, nil
 	}
-	selector, err := metav1.LabelSelectorAsSelector(allowed.Selector)
+	selector, err := metav1.LabelSelectorAsSelector(allowed.Selector.LabelSelector())
 	if err != nil {
 		return false, fmt.Errorf("allowedNamespaces.selector of the environment: %w", err)
 	}

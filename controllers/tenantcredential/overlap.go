@@ -54,7 +54,7 @@ func (r *Reconciler) issue(ctx context.Context, s *scope, next *password) error 
 		return asObstacle(err)
 	}
 	if len(issued.LeftOut) > 0 {
-		r.Events.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventSettingsLeftOut, "Rotate",
+		r.tell(s, corev1.EventTypeWarning, v1alpha1.EventSettingsLeftOut, "Rotate",
 			"Login %s does not have these settings of role %s: %s. To copy them, as a superuser: SELECT tenant_credentials.prepare_overlap(%s)",
 			issued.Login, s.tenant.Role, strings.Join(issued.LeftOut, ", "), postgres.Literal(s.tenant.Role))
 	}

@@ -39,6 +39,7 @@ func report(s *scope, namespace string) {
 		}
 	}
 	status.Conditions = kept
+	status.Bound()
 }
 
 // project copies the durable facts from claim, ledger and roll-out. Where the ledger is behind the status, the status is what is left of

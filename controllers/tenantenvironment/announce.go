@@ -23,10 +23,10 @@ func (r *Reconciler) announce(ctx context.Context, before, after *v1alpha1.Tenan
 	}
 	ctrl.LoggerFrom(ctx).Info("Looked", "ready", is.Status, "reason", is.Reason, "message", is.Message)
 	if is.Status == metav1.ConditionTrue {
-		r.Events.Eventf(after, nil, corev1.EventTypeNormal, v1alpha1.EventEnvironmentReady, "Look", "%s", is.Message)
+		r.Events.Eventf(after, nil, corev1.EventTypeNormal, v1alpha1.EventEnvironmentReady, "Look", "%s", v1alpha1.BoundNote(is.Message))
 		return
 	}
-	r.Events.Eventf(after, nil, corev1.EventTypeWarning, v1alpha1.EventEnvironmentNotReady, "Look", "%s", is.Message)
+	r.Events.Eventf(after, nil, corev1.EventTypeWarning, v1alpha1.EventEnvironmentNotReady, "Look", "%s", v1alpha1.BoundNote(is.Message))
 }
 
 // readyOf is the condition Ready; the zero condition where there is none.

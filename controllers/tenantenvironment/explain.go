@@ -23,9 +23,8 @@ type explainer struct {
 
 // explain turns the error of a look into words.
 func (e explainer) explain(err error) explanation {
-	name, waits := e.environment.Name, waits("of this environment", e.unfinished)
+	waits := waits("of this environment", e.unfinished)
 	var missing *missingSecretError
-	var invalid *invalidSpecError
 	var changed *serverChangedError
 	var table *unusableTableError
 	var conflict *ledgerConflictError
@@ -42,8 +41,6 @@ func (e explainer) explain(err error) explanation {
 		return explanation{v1alpha1.ReasonServerChanged, changed.message, v1alpha1.StalledCondition}
 	case errors.As(err, &missing):
 		return reconciling(v1alpha1.ReasonSecretNotFound, missing.Error()+".", "To fix: "+e.writeSecret(missing.name, missing.key))
-	case errors.As(err, &invalid):
-		return explanation{v1alpha1.ReasonInvalidSpec, fmt.Sprintf("%s. %s To fix: kubectl edit tenv %s", invalid.fact, waits, name), v1alpha1.StalledCondition}
 	case errors.Is(err, errLedgerOld):
 		return reconciling(v1alpha1.ReasonLedgerOutdated, fmt.Sprintf("The ledger in PostgreSQL is of version %d, and this operator needs version %d.",
 			e.survey.LedgerVersion, postgres.LedgerVersion), e.install())

@@ -120,26 +120,11 @@ func (r *Reconciler) inspect(ctx context.Context, environment *v1alpha1.TenantEn
 
 // connect returns the connection that spec and Secrets ask for, and whether it had to be made.
 func (r *Reconciler) connect(ctx context.Context, environment *v1alpha1.TenantEnvironment) (connection *Connection, remade bool, err error) {
-	if err := checkSpec(environment); err != nil {
-		return nil, false, err
-	}
 	want, err := r.connectionSettings(ctx, environment)
 	if err != nil {
 		return nil, false, err
 	}
 	return r.Connections.get(environment.Name, want)
-}
-
-// invalidSpecError is a mistake in the spec that the CRD can not find.
-type invalidSpecError struct{ fact string }
-
-func (e *invalidSpecError) Error() string { return e.fact }
-
-func checkSpec(environment *v1alpha1.TenantEnvironment) error {
-	if _, err := metav1.LabelSelectorAsSelector(environment.Spec.AllowedNamespaces.Selector); err != nil {
-		return &invalidSpecError{"spec.allowedNamespaces.selector can not be used: " + err.Error()}
-	}
-	return nil
 }
 
 func (r *Reconciler) patchStatus(ctx context.Context, before, after *v1alpha1.TenantEnvironment) error {

@@ -61,6 +61,7 @@ func report(environment *v1alpha1.TenantEnvironment, namespace string, seen seen
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason,
 			Message: ready.Message, ObservedGeneration: environment.Generation})
 	}
+	status.Bound()
 }
 
 // exposed warns of settings of the server that only its DBA can change.
