@@ -82,7 +82,7 @@ fly-conformance: ## the emulator's contracts; against Fly itself with FLY_API_TO
 	FLY_CONFORMANCE=1 go test ./test/conformance -count=1 -v -timeout 1h
 
 .PHONY: verify
-verify: tools $(BIN)/k8s/.built ## generated files are current, lint, formatting, kustomizations, known vulnerabilities
+verify: tools $(BIN)/k8s/.built ## generated files are current, lint, formatting, kustomizations, known vulnerabilities, the rules for the API
 	hack/verify.sh
 
 .PHONY: generate
@@ -122,7 +122,7 @@ postgres-18: # PostgreSQL 18
 	@SUDO="$(SUDO)" hack/pgserver/ensure.sh 18
 
 .PHONY: tools
-tools: $(BIN)/tools/controller-gen $(BIN)/tools/golangci-lint $(BIN)/tools/govulncheck
+tools: $(BIN)/tools/controller-gen $(BIN)/tools/golangci-lint $(BIN)/tools/govulncheck $(BIN)/tools/apilint
 
 $(BIN)/tools/controller-gen: hack/tools/codegen/go.mod hack/tools/codegen/go.sum
 	@echo "building controller-gen (once, under a minute)"
@@ -131,6 +131,10 @@ $(BIN)/tools/controller-gen: hack/tools/codegen/go.mod hack/tools/codegen/go.sum
 $(BIN)/tools/golangci-lint: hack/tools/lint/go.mod hack/tools/lint/go.sum
 	@echo "building golangci-lint (once, about 3 minutes on two cores)"
 	cd hack/tools/lint && go build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(BIN)/tools/apilint: $(wildcard hack/tools/apilint/*)
+	@echo "building the linter of the API's types (once, under a minute)"
+	cd hack/tools/apilint && go build -o $@ .
 
 $(BIN)/tools/govulncheck: hack/tools/vuln/go.mod hack/tools/vuln/go.sum
 	@echo "building govulncheck (once, under a minute)"
