@@ -164,6 +164,9 @@ func translateInstall(err error, place, step string) error {
 	if text == "" {
 		text = answer.Detail
 	}
+	if answer.Reason == failure.CertificateUntrusted {
+		text += " To fix: add sslrootcert=<file with the authority's certificate> to DATABASE_URL, or set PGSSLROOTCERT."
+	}
 	return failure.New(answer.Class, answer.Reason, fmt.Sprintf("Nothing was changed in database %s, because %s failed. %s", place, step, text))
 }
 

@@ -3,6 +3,8 @@ package postgres
 import (
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -47,6 +49,24 @@ func TestServerOfAPrivateAuthority(t *testing.T) {
 			require.Contains(t, requireFailure(t, survey(t, config), test.class, test.reason).Detail, test.says)
 		})
 	}
+}
+
+// The DBA's URL names the authority as libpq has it.
+func TestInstallationOnAServerOfAPrivateAuthority(t *testing.T) {
+	s := newHBAServer(t, versions[0])
+	u, err := url.Parse(s.pg.SuperuserURL())
+	require.NoError(t, err)
+	u.RawQuery = ""
+	refused := requireFailure(t, Install(t.Context(), u.String(), installation()), failure.Retry, failure.CertificateUntrusted)
+	require.Contains(t, refused.Detail, "Nothing was changed in database postgres")
+	require.Contains(t, refused.Detail, "(x509: certificate signed by unknown authority). To fix: add sslrootcert=")
+
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	require.NoError(t, os.WriteFile(file, []byte(s.ca.certificate), 0o600))
+	reached := func(err error) { require.Contains(t, failure.As(err).Detail, "Role tcred_operator, the operator's login, does not exist.") }
+	reached(Install(t.Context(), u.String()+"?sslrootcert="+file, installation()))
+	t.Setenv("PGSSLROOTCERT", file)
+	reached(Install(t.Context(), u.String(), installation()))
 }
 
 // Why a server cannot be reached has a reason of its own, and names the address; nothing of the URL's user or password is repeated.

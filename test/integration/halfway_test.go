@@ -116,7 +116,7 @@ func TestAHalfDoneRotationIsNoUnchangedTenant(t *testing.T) {
 
 	for reason, outage := range map[string]struct{ begin, end func() }{
 		"ConnectionRefused": {server.Down, func() { require.NoError(t, server.Up(t.Context())) }},
-		"SecretNotFound":   {func() { kubectl(t, "", "-n", "tcred-system", "delete", "secret", e.Name+"-token") }, token},
+		"SecretNotFound":    {func() { kubectl(t, "", "-n", "tcred-system", "delete", "secret", e.Name+"-token") }, token},
 	} {
 		outage.begin()
 		message := e.WaitFor(t, "Ready", "False")
