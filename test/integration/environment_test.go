@@ -23,6 +23,8 @@ func TestTokenOfAnotherOrganization(t *testing.T) {
 	x.Apply(deliversTo(x), "rotationGeneration: 1")
 	x.WaitReady()
 	requireAccepted(t, secretURL(t, x))
+	x.Delete()
+	x.DeleteSecret(secretOf(x)) // which Kubernetes' garbage collector does in a cluster
 	y := newTenantIn(t, e, "stopped")
 	y.Apply("rotationGeneration: 1")
 	y.WaitReason("PermissionDenied")
