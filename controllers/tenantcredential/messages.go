@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
@@ -73,7 +75,7 @@ func (m messages) next() string {
 		present = m.inForceAt(m.tenant.Last.Revision, "")
 	}
 	if m.awaitsCanary {
-		return fmt.Sprintf("%s. The rotation that is due (%s) starts once another tenant of TenantEnvironment %s has proved the changed address: see kubectl get tcred -A",
+		return fmt.Sprintf("%s. The rotation that is due (%s) starts once another tenant of TenantEnvironment %s has proved the changed address. Retrying automatically.",
 			present, m.decision.Cause, m.environment.Name)
 	}
 	return fmt.Sprintf("%s. The rotation that is due (%s) starts next; no more than %d of an environment run at once.", present, m.decision.Cause, m.environment.Spec.MaxConcurrent)
@@ -237,17 +239,17 @@ func (m messages) setUp() (fact, command string) {
 	object, environment := m.object, m.object.Spec.EnvironmentRef.Name
 	switch string(m.failed().Reason) {
 	case v1alpha1.ReasonEnvironmentNotFound:
-		command := "Create it, or write one that exists: kubectl get tenv"
+		command := "To fix: create it; or make this object anew with the name of one that exists."
 		if m.deleted() {
 			command = "Create it again, and the rotation is finished by itself; " + m.letGo()
 		}
 		return fmt.Sprintf("TenantEnvironment %s does not exist", environment), command
 	case v1alpha1.ReasonEnvironmentNotReady:
 		return fmt.Sprintf("TenantEnvironment %s is not ready (%s)", environment, m.failed().Detail),
-			fmt.Sprintf("It says what to do: kubectl get tenv %s -o wide", environment)
+			"Retrying automatically."
 	case v1alpha1.ReasonEnvironmentTerminating:
 		return fmt.Sprintf("TenantEnvironment %s is being deleted, and no rotation starts in it", environment),
-			fmt.Sprintf("Create it again once it is gone, and this rotation starts by itself; or delete this object. What it waits for: kubectl get tenv %s -o wide", environment)
+			"Create it again once it is gone, and this rotation starts by itself; or delete this object."
 	case v1alpha1.ReasonInvalidSpec:
 		if m.failed().Detail == "rolloutPolicy" {
 			return "spec.delivery.fly.rolloutPolicy Staged needs two logins, and the strategy is InPlace",
@@ -258,13 +260,16 @@ func (m messages) setUp() (fact, command string) {
 			fmt.Sprintf("To replace that one: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"rotationRequest\":{\"replacesRevision\":%d}}}'", object.Namespace, object.Name, newest)
 	case v1alpha1.ReasonRotationsPaused:
 		fact := fmt.Sprintf("The rotations of TenantEnvironment %s are paused", environment)
+		if m.failed().Detail != "" {
+			fact += " (" + m.failed().Detail + ")"
+		}
 		if m.behind(m.tenant) {
 			fact = m.regressed() + ". " + fact
 		}
-		return fact, fmt.Sprintf("Its condition RotationsPaused says why, and how to go on: kubectl describe tenv %s", environment)
+		return fact, "They start again once the pause is acknowledged; the environment's condition RotationsPaused has the command."
 	case v1alpha1.ReasonNamespaceNotAllowed:
-		return fmt.Sprintf("TenantEnvironment %s does not accept namespace %s", environment, object.Namespace),
-			fmt.Sprintf("Move the object to a namespace that it accepts, or extend spec.allowedNamespaces: kubectl edit tenv %s", environment)
+		return fmt.Sprintf("TenantEnvironment %s does not accept namespace %s, but namespaces with %s", environment, object.Namespace, m.acceptedLabels()),
+			"To fix: move the object to such a namespace; or, if you may, label this one, or extend spec.allowedNamespaces of the environment."
 	case v1alpha1.ReasonTenantNotBound:
 		return fmt.Sprintf("Namespace %s is not bound to tenant %s", object.Namespace, object.Spec.TenantID),
 			fmt.Sprintf("If the tenant belongs here: kubectl label namespace %s %s%s=%s", object.Namespace, v1alpha1.TenantLabelPrefix, object.Spec.TenantID, v1alpha1.TenantLabelAllowed)
@@ -275,6 +280,11 @@ func (m messages) setUp() (fact, command string) {
 		return fmt.Sprintf("The password of %s was changed by somebody else during the roll-out", m.login()), m.replaceHalted()
 	}
 	return "", ""
+}
+
+// acceptedLabels are those that a namespace must have for the environment.
+func (m messages) acceptedLabels() string {
+	return metav1.FormatLabelSelector(m.environment.Spec.AllowedNamespaces.Selector.LabelSelector())
 }
 
 // replaceHalted is how to get on from a password that is not the revision's. Nothing starts on an object that is being deleted.
@@ -291,28 +301,22 @@ func (m messages) postgres() (fact, command string) {
 		return "", ""
 	}
 	detail, environment := m.failed().Detail, m.object.Spec.EnvironmentRef.Name
-	switch reason := m.failed().Reason; {
-	case reason == failure.TenantNotFound:
+	switch m.failed().Reason {
+	case failure.TenantNotFound:
 		return fmt.Sprintf("Table %s of environment %s has no row for tenant %s", m.table(), environment, m.object.Spec.TenantID),
 			"Insert the row, or delete this object if the ID is wrong."
-	case reason == failure.RoleNotFound:
+	case failure.RoleNotFound:
 		return fmt.Sprintf("Role %s does not exist", visible(m.tenant.Role)),
 			fmt.Sprintf("In PostgreSQL: CREATE ROLE %s LOGIN; or name the tenant's role in the management table.", postgres.Identifier(m.tenant.Role))
-	case reason == failure.RoleNotAllowed:
+	case failure.RoleNotAllowed:
 		return detail, "The operator rotates no such role; once it is mended, it goes on by itself."
-	case reason == failure.NameConflict:
+	case failure.NameConflict:
 		return detail, "With a name of its own the operator goes on by itself."
-	case reason == failure.VerificationFailed:
+	case failure.VerificationFailed:
 		return fmt.Sprintf("Logging in as %s with the password that was just set fails: %s", m.refused(), detail),
 			"Check pg_hba.conf and any pooler between the operator and the server; a new password is tried by itself."
-	case reason.Unreachable():
-		return detail,
-			fmt.Sprintf("Check the server; the operator goes on by itself: kubectl get tenv %s -o wide", environment)
-	case reason == failure.Busy, reason == failure.Superseded:
-		return detail, "It is tried again by itself."
 	default:
-		return detail,
-			fmt.Sprintf("It is tried again by itself; see kubectl get tenv %s -o wide", environment)
+		return detail, "Retrying automatically."
 	}
 }
 

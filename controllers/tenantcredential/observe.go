@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -40,12 +41,20 @@ func (r *Reconciler) connect(_ context.Context, s *scope) error {
 	case s.unbound != nil:
 		return s.unbound
 	}
-	detail := "it has not been looked at yet"
-	if ready := meta.FindStatusCondition(s.environment.Status.Conditions, v1alpha1.ReadyCondition); ready != nil && ready.Status == metav1.ConditionFalse {
-		detail = ready.Reason
-	}
+	detail := cmp.Or(s.environmentSays(v1alpha1.ReadyCondition, metav1.ConditionFalse), "it has not been looked at yet")
 	return &obstacle{condition: v1alpha1.PostgresSyncedCondition, status: metav1.ConditionUnknown,
 		failure: failure.New(failure.Wait, v1alpha1.ReasonEnvironmentNotReady, detail)}
+}
+
+// environmentSays is why a condition of the environment has a status: the reason and the first sentence of the message, which is the fact. A
+// namespace's people may not be allowed to read the environment. "" = it has another status.
+func (s *scope) environmentSays(kind string, status metav1.ConditionStatus) string {
+	c := meta.FindStatusCondition(s.environment.Status.Conditions, kind)
+	if c == nil || c.Status != status {
+		return ""
+	}
+	fact, _, _ := strings.Cut(c.Message, ". ")
+	return c.Reason + ": " + strings.TrimSuffix(fact, ".")
 }
 
 // observePostgres reads role, stored hash, claim and ledger in one call. An object that is unbound is not told of an error.

@@ -1,6 +1,8 @@
 package tenantcredential
 
 import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
@@ -17,5 +19,5 @@ func (s *scope) checkPause() error {
 	if !s.connection.Pause.Paused() || unfinished(s.tenant) && !behind {
 		return nil
 	}
-	return readyObstacle(failure.Stall, v1alpha1.ReasonRotationsPaused, "")
+	return readyObstacle(failure.Stall, v1alpha1.ReasonRotationsPaused, s.environmentSays(v1alpha1.RotationsPausedCondition, metav1.ConditionTrue))
 }

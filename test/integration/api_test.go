@@ -3,8 +3,11 @@ package integration
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/test/harness"
 )
 
 // A malformed object is refused before it exists, with a message that says what to write.
@@ -144,4 +147,42 @@ func TestLeastPrivilege(t *testing.T) {
 	own := kubectl(t, "", "get", "clusterrole", "tenant-credential-operator", "-o", "jsonpath={.rules[*].resources}")
 	require.Contains(t, own, "tenantcredentials")
 	require.NotContains(t, own, "secrets", "without the component there is no way to a tenant's Secret")
+}
+
+// A namespace's people may read the environments where the component is installed, and only then. They may never edit one.
+func TestEnvironmentView(t *testing.T) {
+	t.Parallel()
+	component := harness.Repository + "/config/components/environment-view"
+	kubectl(t, "", "-n", "tenants-prod", "create", "rolebinding", "reader", "--clusterrole=tenant-credential-operator-view", "--user=reader")
+	kubectl(t, "", "-n", "tenants-prod", "create", "rolebinding", "editor", "--clusterrole=tenant-credential-operator-edit", "--user=editor")
+	t.Cleanup(func() { kubectl(t, "", "-n", "tenants-prod", "delete", "rolebinding", "reader", "editor") })
+	for _, user := range []string{"reader", "editor"} {
+		output, err := try("", "--as="+user, "get", "tenv", "sandbox")
+		require.Error(t, err, output)
+		require.Contains(t, output, `cannot get resource "tenantenvironments"`)
+		kubectl(t, "", "--as="+user, "-n", "tenants-prod", "get", "tcred")
+	}
+	kubectl(t, "", "apply", "-k", component)
+	t.Cleanup(func() { kubectl(t, "", "delete", "-k", component, "--ignore-not-found") })
+	for _, user := range []string{"reader", "editor"} {
+		require.Eventually(t, func() bool { // the API server has seen the binding
+			_, err := try("", "--as="+user, "get", "tenv", "sandbox")
+			return err == nil
+		}, patience, 100*time.Millisecond)
+		require.Contains(t, kubectl(t, "", "--as="+user, "get", "tenv"), "prod")
+		for _, edit := range [][]string{
+			{"patch", "tenv", "sandbox", "--dry-run=server", "--type=merge", "-p", `{"spec":{"tenantBinding":"None"}}`},
+			{"patch", "tenv", "sandbox", "--dry-run=server", "--subresource=status", "--type=merge", "-p", `{"status":{"database":"x"}}`},
+			{"delete", "tenv", "sandbox", "--dry-run=server"},
+		} {
+			output, err := try("", append([]string{"--as=" + user}, edit...)...)
+			require.Error(t, err, output)
+			require.Contains(t, output, "forbidden")
+		}
+	}
+	kubectl(t, "", "delete", "-k", component)
+	require.Eventually(t, func() bool {
+		_, err := try("", "--as=reader", "get", "tenv", "sandbox")
+		return err != nil
+	}, patience, 100*time.Millisecond)
 }

@@ -124,7 +124,7 @@ func TestAHalfDoneRotationIsNoUnchangedTenant(t *testing.T) {
 		require.NotContains(t, message, "keep what they have", reason)
 		require.Eventually(t, func() bool {
 			ready := x.Get().Condition("Ready")
-			return ready.Reason == "EnvironmentNotReady" && regexp.MustCompile(`^TenantEnvironment \S+ is not ready \(`+reason+`\)`).MatchString(ready.Message)
+			return ready.Reason == "EnvironmentNotReady" && regexp.MustCompile(`^TenantEnvironment \S+ is not ready \(`+reason+`: `).MatchString(ready.Message)
 		}, patience, 200*time.Millisecond, x.Describe())
 		message = x.Get().Condition("Ready").Message
 		require.Contains(t, message, "Revision 1 is in force, and 1 of 2 Machines have been seen to run with it; it is finished once that is mended.")

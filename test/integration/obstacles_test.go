@@ -51,7 +51,7 @@ func TestObstacles(t *testing.T) {
 			kubectl(t, "", "label", "namespace", "tenants-sandbox", "tenant.credentials.systemprompt.io/"+x.ID+"-")
 			return x, nil, x.Bind
 		}},
-		{"EnvironmentNotFound", []string{"TenantEnvironment nowhere-", "does not exist. Nothing was changed. Create it, or write one that exists: kubectl get tenv"}, func(t *testing.T) (tenant, []string, func()) {
+		{"EnvironmentNotFound", []string{"TenantEnvironment nowhere-", "does not exist. Nothing was changed. To fix: create it; or make this object anew with the name of one that exists."}, func(t *testing.T) (tenant, []string, func()) {
 			e, server := platform.NewServer(t, "nowhere")
 			manifest := e.Manifest(t)
 			e.Prepare(t, server, manifest)
@@ -101,7 +101,8 @@ func TestPostgresDown(t *testing.T) { // not parallel: the other tests need the 
 	x.WaitReason("EnvironmentNotReady")
 	o := x.Get()
 	require.Contains(t, o.Condition("Ready").Message, "Nothing was changed.")
-	require.Contains(t, o.Condition("Ready").Message, "kubectl get tenv sandbox -o wide")
+	require.Contains(t, o.Condition("Ready").Message, "Retrying automatically.")
+	require.NotContains(t, o.Condition("Ready").Message, "kubectl get tenv", "which a tenant's people may not")
 	require.Equal(t, "Unknown", o.Condition("PostgresSynced").Status)
 	require.Zero(t, x.Writes())
 	resting.Poke()
