@@ -15,34 +15,32 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 )
 
-// environment reads one environment of config/samples/environments.yaml and puts the playground's addresses into it.
-func sampleEnvironment(name string, d *database, fly *flySide) ([]byte, error) {
+// columns are those of the playground's management table.
+var columns = v1alpha1.ManagementColumns{Role: "db_role", Database: "db_name", FlyApp: "fly_app"}
+
+// sampleEnvironment is config/samples/environment.yaml under another name, with the playground's addresses and columns.
+func sampleEnvironment(d *database, fly *flySide) ([]byte, error) {
 	repo, err := repository()
 	if err != nil {
 		return nil, err
 	}
-	samples, err := os.ReadFile(filepath.Join(repo, "config", "samples", "environments.yaml"))
+	sample, err := os.ReadFile(filepath.Join(repo, "config", "samples", "environment.yaml"))
 	if err != nil {
 		return nil, err
 	}
-	for _, document := range bytes.Split(samples, []byte("\n---\n")) {
-		var environment v1alpha1.TenantEnvironment
-		if err := yaml.UnmarshalStrict(document, &environment); err != nil {
-			return nil, err
-		}
-		if environment.Name != name {
-			continue
-		}
-		environment.Spec.Postgres.Internal = v1alpha1.PostgresAddress{Host: "127.0.0.1", Port: int32(d.server.Port)}
-		environment.Spec.Fly.APIURL = fly.API
-		return yaml.Marshal(environment)
+	var environment v1alpha1.TenantEnvironment
+	if err := yaml.UnmarshalStrict(bytes.ReplaceAll(sample, []byte("sandbox"), []byte(d.environment)), &environment); err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("config/samples/environments.yaml has no environment %s", name)
+	environment.Spec.Postgres.Internal = v1alpha1.PostgresAddress{Host: "127.0.0.1", Port: int32(d.server.Port)}
+	environment.Spec.Management.Columns = columns
+	environment.Spec.Fly.APIURL = fly.API
+	return yaml.Marshal(environment)
 }
 
 // installEnvironment does for one environment what the README tells people to do: install the ledger, create the Secrets, apply.
 func (s *supervisor) installEnvironment(ctx context.Context, d *database) error {
-	manifest, err := sampleEnvironment(d.environment, d, s.fly)
+	manifest, err := sampleEnvironment(d, s.fly)
 	if err != nil {
 		return err
 	}

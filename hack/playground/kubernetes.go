@@ -147,18 +147,15 @@ func (c *cluster) run(ctx context.Context, manifest []byte, arguments ...string)
 	return nil
 }
 
-// install applies what config/default has but the Deployment, as here the manager is a process, and the component for connection Secrets,
-// with the right to them in the tenants' namespaces.
+// install applies config/api and config/admission, of config/default all but the Deployment, as here the manager is a process, and the component for
+// connection Secrets, with the right to them in the tenants' namespaces.
 func (c *cluster) install(ctx context.Context) error {
 	repo, err := repository()
 	if err != nil {
 		return err
 	}
 	config := filepath.Join(repo, "config")
-	if err := c.run(ctx, nil, "apply", "-f", filepath.Join(config, "default", "namespace.yaml")); err != nil {
-		return err
-	}
-	for _, part := range []string{"crd", "rbac", "admission", "network-policy", filepath.Join("components", "connection-secret")} {
+	for _, part := range []string{"api", "admission", "rbac", "network-policy", filepath.Join("components", "connection-secret")} {
 		if err := c.run(ctx, nil, "apply", "-k", filepath.Join(config, part)); err != nil {
 			return err
 		}
