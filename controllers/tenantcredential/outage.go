@@ -36,10 +36,14 @@ func (s *scope) environmentFailed() bool {
 	return s.obstacle.failure.Reason.Unreachable()
 }
 
-// standBy comes again when the environment has been looked at, which its own controller tells, or after a while.
+// standBy comes again when the environment can be used, which its own controller tells. An environment that can be used, and did not answer about
+// this tenant, is asked again after a while.
 func (r *Reconciler) standBy(ctx context.Context, s *scope) (ctrl.Result, error) {
 	r.giveSlotBack(s)
 	s.doubtEnvironment()
 	ctrl.LoggerFrom(ctx).V(1).Info("Looked", "obstacle", s.obstacle.failure.Reason, "ready", reasonOf(&s.object.Status))
+	if s.connection == nil {
+		return ctrl.Result{RequeueAfter: wait.Jitter(restingPeriod, 0.2)}, nil
+	}
 	return ctrl.Result{RequeueAfter: wait.Jitter(rotation.LongestLook, 0.5)}, nil
 }
