@@ -63,7 +63,9 @@ func TestInstallationOnAServerOfAPrivateAuthority(t *testing.T) {
 
 	file := filepath.Join(t.TempDir(), "ca.crt")
 	require.NoError(t, os.WriteFile(file, []byte(s.ca.certificate), 0o600))
-	reached := func(err error) { require.Contains(t, failure.As(err).Detail, "Role tcred_operator, the operator's login, does not exist.") }
+	reached := func(err error) {
+		require.Contains(t, failure.As(err).Detail, "Role tcred_operator, the operator's login, does not exist.")
+	}
 	reached(Install(t.Context(), u.String()+"?sslrootcert="+file, installation()))
 	t.Setenv("PGSSLROOTCERT", file)
 	reached(Install(t.Context(), u.String(), installation()))
