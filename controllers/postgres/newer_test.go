@@ -14,16 +14,15 @@ func TestLedgerOfANewerVersion(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, _ := f.adoptedTenant()
 		f.exec("insert into tenant_credentials.goose_db_version (version_id, is_applied) values ($1, true)", LedgerVersion+1)
-		for range 2 {
-			survey, err := f.server.Survey(t.Context())
-			require.NoError(t, err)
-			require.Equal(t, LedgerVersion+1, survey.LedgerVersion)
-			require.NoError(t, Install(t.Context(), f.dbaURL(), f.installation()))
-		}
+		survey, err := f.server.Survey(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, LedgerVersion+1, survey.LedgerVersion)
+		refused := requireFailure(t, Install(t.Context(), f.dbaURL(), f.installation()), failure.Stall, failure.Rejected)
+		require.Contains(t, refused.Detail, "Run install-sql of the newer program.")
 		f.rotate(id, f.open(id, 1).Revision)
 
 		f.exec("drop function tenant_credentials.observe(uuid[])")
-		_, err := f.server.Observe(t.Context(), []string{id})
+		_, err = f.server.Observe(t.Context(), []string{id})
 		requireFailure(t, err, failure.Wait, failure.LedgerOutdated)
 	})
 }
