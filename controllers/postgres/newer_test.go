@@ -8,7 +8,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
-// An operator that is older than the ledger goes on with it, as after a downgrade of the operator, and its install-sql changes no version. Only
+// An operator that is older than the ledger goes on with it, as after a downgrade of the operator, and its install-sql refuses to write. Only
 // where a function that it calls is gone, the ledger is no use to it.
 func TestLedgerOfANewerVersion(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
