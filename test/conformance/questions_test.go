@@ -51,6 +51,8 @@ var questionsOfSecrets = []question{
 	}, {
 		"is a secrets version above 2^53?", "",
 		always("yes"), nil, func(f *fixture) string { return yes(f.set(first, f.newValue()).Version > 1<<53) },
+	}, {
+		"does tokens/current call the organization as the app does?", "", always("yes"), nil, askOrganization,
 	},
 }
 
@@ -109,6 +111,28 @@ func which(hash, ifYes, ifNo string) string {
 		return yes(hash == hashOf(ifYes))
 	}
 	return "neither: it has another value, or none"
+}
+
+// askOrganization: the operator goes by it when it calls an environment's organization a wrong one.
+func askOrganization(f *fixture) string {
+	var current struct {
+		Tokens []struct {
+			Organization string `json:"org_slug"`
+		}
+	}
+	var app struct{ Organization struct{ Slug string } }
+	a := f.try(request{method: "GET", path: "/v1/tokens/current"})
+	if !a.ok() {
+		return status(a)
+	}
+	f.decode(a, &current)
+	f.read(f.path, &app)
+	for _, token := range current.Tokens {
+		if token.Organization == app.Organization.Slug {
+			return "yes"
+		}
+	}
+	return "no"
 }
 
 func askStopStart(f *fixture) string {
