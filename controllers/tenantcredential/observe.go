@@ -47,10 +47,10 @@ func (r *Reconciler) connect(_ context.Context, s *scope) error {
 }
 
 // environmentSays is why a condition of the environment has a status: the reason and the first sentence of the message, which is the fact. A
-// namespace's people may not be allowed to read the environment. "" = it has another status.
+// namespace's people may not be allowed to read the environment. "" = it has another status, or the object is unbound and not told.
 func (s *scope) environmentSays(kind string, status metav1.ConditionStatus) string {
 	c := meta.FindStatusCondition(s.environment.Status.Conditions, kind)
-	if c == nil || c.Status != status {
+	if c == nil || c.Status != status || s.unbound != nil {
 		return ""
 	}
 	fact, _, _ := strings.Cut(c.Message, ". ")
