@@ -12,6 +12,6 @@ var off = []string{"minlength", "nobools", "nonpointerstructs", "optionalfields"
 var settings = config.LintersConfig{
 	// observedGeneration comes first, as in Kubernetes' own types, and nothing here is sent as protobuf.
 	"conditions": map[string]any{"isFirstField": "Ignore", "useProtobuf": "Forbid"},
-	// controller-gen reads both markers, and takes a list in the one alone that is used here throughout.
+	// One marker throughout; controller-gen reads both.
 	"defaults": map[string]any{"preferredDefaultMarker": "kubebuilder:default"},
 }
