@@ -87,7 +87,7 @@ var underWay = map[string]bool{"pending": true, "running": true}
 // RecordRelease has `fly secrets list` show what a roll-out that is done has done: it makes a release of what the app runs already, or
 // finds the one that it made before, and names it on the Machines that `fly deploy` manages, whose processes run on. Whatever fails is no
 // failure of the roll-out; the answer says in one sentence what `fly` goes on showing wrongly, "" = nothing.
-func (c *Client) RecordRelease(ctx context.Context, r RollOut, reason string) (warning string) {
+func (c *Client) RecordRelease(ctx context.Context, r RollOut, cause string) (warning string) {
 	ctx, cancel := context.WithTimeout(ctx, recordTime)
 	defer cancel()
 	machines, release, err := c.findRelease(ctx, r)
@@ -103,7 +103,7 @@ func (c *Client) RecordRelease(ctx context.Context, r RollOut, reason string) (w
 	if release.Status == complete {
 		return ""
 	}
-	if err := c.completeRelease(ctx, r, *release, reason); err != nil {
+	if err := c.completeRelease(ctx, r, *release, cause); err != nil {
 		return fmt.Sprintf("fly releases goes on calling release %d unfinished: %s", release.Version, detail(err))
 	}
 	return ""

@@ -114,7 +114,7 @@ func testARollOutThatIsDoneIsRecorded(t *testing.T, api releaseAPI) {
 	require.Equal(t, before.Strategy, made.Strategy)
 	require.Equal(t, string(before.Definition), string(made.Definition), "what the next deployment starts from is as it was")
 	require.Equal(t, "complete", made.Status)
-	require.JSONEq(t, `{"tenant_credential_revision":"1","tenant_credential_reason":"GenerationRaised"}`, string(made.Metadata))
+	require.JSONEq(t, `{"tenant_credential_revision":"1","tenant_credential_cause":"GenerationRaised"}`, string(made.Metadata))
 
 	require.Equal(t, []string{"2", "2"}, w.named())
 	for i, m := range w.state() {

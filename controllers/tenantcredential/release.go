@@ -14,7 +14,7 @@ func (s *scope) recordRelease(ctx context.Context, last *postgres.Rotation) {
 		return
 	}
 	done := fly.RollOut{App: s.flyApp, Variable: s.destination.Variable, Revision: last.Revision, SecretVersion: last.FlyVersion}
-	if warning := s.connection.Fly.RecordRelease(ctx, done, last.Reason); warning != "" {
+	if warning := s.connection.Fly.RecordRelease(ctx, done, last.Cause); warning != "" {
 		s.progress.Warnings = append(s.progress.Warnings, warning)
 	}
 }

@@ -39,7 +39,7 @@ type Fly interface {
 	Advance(ctx context.Context, rollOut fly.RollOut) (fly.Progress, error)
 	Instances(ctx context.Context, app fly.App) ([]string, error)
 	Deployed(ctx context.Context, app fly.App, variable string, before []string) (fly.Progress, error)
-	RecordRelease(ctx context.Context, rollOut fly.RollOut, reason string) (warning string)
+	RecordRelease(ctx context.Context, rollOut fly.RollOut, cause string) (warning string)
 }
 
 // Slots bounds how many rotations of an environment are under way. Who is urgent comes first.

@@ -157,7 +157,7 @@ func askCarriedOverByREST(f *fixture) string {
 func askCompleteByREST(f *fixture) string {
 	made := f.makeRelease()
 	a := f.try(request{method: "PATCH", path: restReleases + "/" + made.ID, body: members{
-		"status": "complete", "metadata": members{"tenant_credential_revision": "7", "tenant_credential_reason": "conformance"},
+		"status": "complete", "metadata": members{"tenant_credential_revision": "7", "tenant_credential_cause": "conformance"},
 	}})
 	if !a.ok() {
 		return status(a)
@@ -212,7 +212,7 @@ func askComplete(f *fixture) string {
 	made := f.makeRelease()
 	var data struct{ UpdateRelease struct{ Release release } }
 	f.graphQL(flyapi.UpdateRelease_Operation, members{"input": members{
-		"releaseId": made.ID, "status": "complete", "metadata": members{"tenant_credential_revision": "7", "tenant_credential_reason": "conformance"},
+		"releaseId": made.ID, "status": "complete", "metadata": members{"tenant_credential_revision": "7", "tenant_credential_cause": "conformance"},
 	}}, &data)
 	if read := f.newestRelease(); read.Version != made.Version || read.Status != "complete" {
 		return "the newest release is " + read.Status

@@ -58,7 +58,7 @@ func TestAnEnvironmentStaysUntilItsRotationsAreFinished(t *testing.T) {
 	kubectl(t, "", "-n", "tenants-sandbox", "delete", "tcred", x.Name, "--wait=false")
 	x.WaitReason("EnvironmentNotFound")
 	message = x.Get().Condition("Ready").Message
-	require.Contains(t, message, "Revision 2 is in force, and not every consumer has it")
+	require.Contains(t, message, "Revision 2 is in force, and 0 of 2 Machines have been seen to run with it")
 	require.NotContains(t, message, "Nothing was changed")
 	require.Contains(t, message, "Create it again, and the rotation is finished by itself; or let the object go as it is: kubectl -n tenants-sandbox patch tcred "+x.Name)
 

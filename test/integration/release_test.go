@@ -44,7 +44,7 @@ func TestFlyShowsARotationAsDeployed(t *testing.T) {
 	require.Equal(t, "complete", d.Releases[1].Status)
 	require.Equal(t, d.Releases[0].Image, d.Releases[1].Image)
 	require.JSONEq(t, string(d.Releases[0].Definition), string(d.Releases[1].Definition))
-	require.Equal(t, map[string]string{"tenant_credential_revision": "1", "tenant_credential_reason": "GenerationRaised"}, d.Releases[1].Metadata)
+	require.Equal(t, map[string]string{"tenant_credential_revision": "1", "tenant_credential_cause": "GenerationRaised"}, d.Releases[1].Metadata)
 	for _, m := range d.Machines {
 		require.Equal(t, "2", m.Config.Metadata["fly_release_version"])
 	}
