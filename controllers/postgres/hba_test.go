@@ -2,15 +2,8 @@ package postgres
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/url"
 	"os"
@@ -21,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -116,7 +108,7 @@ func newHBAServer(t *testing.T, version string) hbaServer {
 		Settings: map[string]string{"unix_socket_directories": ".", "ssl": "on", "ssl_ca_file": "root.crt"}, // in the data directory
 		Files: map[string]string{
 			"pg_hba.conf": rules, "pg_ident.conf": "people " + self.Username + " by_peer\n",
-			"server.crt": certificate, "server.key": key, "root.crt": s.ca.certificate,
+			"server.crt": certificate, "server.key": key, "root.crt": s.ca.Certificate,
 		},
 	})
 	require.NoError(t, err)
@@ -217,50 +209,29 @@ func (r *recorder) relay(client net.Conn, address string) {
 }
 
 // authority signs the certificates of one server and its clients.
-type authority struct {
-	certificate string // PEM
-	parent      *x509.Certificate
-	key         *ecdsa.PrivateKey
-}
+type authority struct{ pgserver.Authority }
 
 func newAuthority(t *testing.T) authority {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	made, err := pgserver.NewAuthority()
 	require.NoError(t, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	require.NoError(t, err)
-	return authority{certificate: encode("CERTIFICATE", der), parent: template, key: key}
+	return authority{made}
 }
 
-// issue makes a certificate for a name, which may be an address, and its key.
 func (a authority) issue(t *testing.T, name string) (certificate, key string) {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	certificate, key, err := a.Issue(name)
 	require.NoError(t, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour)}
-	if ip := net.ParseIP(name); ip != nil {
-		template.IPAddresses = []net.IP{ip}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.parent, private.Public(), a.key)
-	require.NoError(t, err)
-	encoded, err := x509.MarshalPKCS8PrivateKey(private)
-	require.NoError(t, err)
-	return encode("CERTIFICATE", der), encode("PRIVATE KEY", encoded)
+	return certificate, key
 }
 
 // present has a URL's client show a certificate of the login's.
 func (a authority) present(t *testing.T, query url.Values, login string) {
 	t.Helper()
 	certificate, key := a.issue(t, login)
-	for parameter, content := range map[string]string{"sslrootcert": a.certificate, "sslcert": certificate, "sslkey": key} {
+	for parameter, content := range map[string]string{"sslrootcert": a.Certificate, "sslcert": certificate, "sslkey": key} {
 		path := filepath.Join(t.TempDir(), parameter)
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 		query.Set(parameter, path)
 	}
-}
-
-func encode(kind string, der []byte) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 }

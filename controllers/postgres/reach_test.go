@@ -26,15 +26,15 @@ func TestServerOfAPrivateAuthority(t *testing.T) {
 		says           string
 	}{
 		"no authority":                   {"", "127.0.0.1", "", failure.Retry, failure.CertificateUntrusted, "its certificate is not from an authority that is trusted (x509: certificate signed by unknown authority)"},
-		"another authority":              {stranger.certificate, "127.0.0.1", "", failure.Retry, failure.CertificateUntrusted, "x509: "},
-		"its authority":                  {s.ca.certificate, "127.0.0.1", "", failure.Wait, failure.LedgerOutdated, ""},
-		"both authorities":               {stranger.certificate + s.ca.certificate, "127.0.0.1", "", failure.Wait, failure.LedgerOutdated, ""},
-		"another host":                   {s.ca.certificate, "localhost", "", failure.Retry, failure.CertificateMismatch, "its certificate is for another host (x509: certificate is "},
-		"another host, verify-ca":        {s.ca.certificate, "localhost", "verify-ca", failure.Wait, failure.LedgerOutdated, ""},
-		"another host, require":          {s.ca.certificate, "localhost", "require", failure.Wait, failure.LedgerOutdated, ""},
-		"require checks the authority":   {stranger.certificate, "localhost", "require", failure.Retry, failure.CertificateUntrusted, "x509: "},
-		"verify-ca checks the authority": {stranger.certificate, "localhost", "verify-ca", failure.Retry, failure.CertificateUntrusted, "x509: "},
-		"an unchecked mode":              {s.ca.certificate, "127.0.0.1", "prefer", failure.Stall, failure.AuthenticationFailed, "Leave sslmode out, or write verify-full."},
+		"another authority":              {stranger.Certificate, "127.0.0.1", "", failure.Retry, failure.CertificateUntrusted, "x509: "},
+		"its authority":                  {s.ca.Certificate, "127.0.0.1", "", failure.Wait, failure.LedgerOutdated, ""},
+		"both authorities":               {stranger.Certificate + s.ca.Certificate, "127.0.0.1", "", failure.Wait, failure.LedgerOutdated, ""},
+		"another host":                   {s.ca.Certificate, "localhost", "", failure.Retry, failure.CertificateMismatch, "its certificate is for another host (x509: certificate is "},
+		"another host, verify-ca":        {s.ca.Certificate, "localhost", "verify-ca", failure.Wait, failure.LedgerOutdated, ""},
+		"another host, require":          {s.ca.Certificate, "localhost", "require", failure.Wait, failure.LedgerOutdated, ""},
+		"require checks the authority":   {stranger.Certificate, "localhost", "require", failure.Retry, failure.CertificateUntrusted, "x509: "},
+		"verify-ca checks the authority": {stranger.Certificate, "localhost", "verify-ca", failure.Retry, failure.CertificateUntrusted, "x509: "},
+		"an unchecked mode":              {s.ca.Certificate, "127.0.0.1", "prefer", failure.Stall, failure.AuthenticationFailed, "Leave sslmode out, or write verify-full."},
 		"no certificate":                 {"-----BEGIN NOTHING-----", "127.0.0.1", "", failure.Stall, failure.CertificateInvalid, "ca.crt has no certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
