@@ -65,6 +65,10 @@ model: ## random sequences of everything against the reconciler, in virtual time
 soak: packages build $(BIN)/k8s/.built postgres ## 200 tenants under faults (DURATION=10m, SEED=<a number> replays a run), then the checker
 	SOAK=1 DURATION="$(DURATION)" SEED="$(SEED)" go test ./test/soak -run TestSoak -count=1 -v -timeout 3h
 
+.PHONY: install-test
+install-test: packages build $(BIN)/k8s/.built postgres ## the installation, an upgrade and the removal as the pages say, typed on an empty API server
+	go test ./test/install -count=1 -v -timeout 30m
+
 .PHONY: outage
 outage: packages build $(BIN)/k8s/.built postgres ## 1,000 tenants due while PostgreSQL is down for two minutes
 	OUTAGE=1 go test ./test/soak -run TestOutage -count=1 -v -timeout 1h

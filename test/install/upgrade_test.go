@@ -1,0 +1,119 @@
+package install
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+	"github.com/systempromptio/tenant-credential-operator/hack/flyemulator"
+	"github.com/systempromptio/tenant-credential-operator/test/harness"
+)
+
+// nextVersion builds the program of a later release, which has migrations more.
+func (s *site) nextVersion(t *testing.T, version string, migrations int) string {
+	t.Helper()
+	folder := t.TempDir()
+	replaced := map[string]string{}
+	add := func(path, content string) {
+		place := filepath.Join(folder, fmt.Sprintf("%d", len(replaced)))
+		require.NoError(t, os.WriteFile(place, []byte(content), 0o600))
+		replaced[filepath.Join(harness.Repository, path)] = place
+	}
+	types, err := os.ReadFile(filepath.Join(harness.Repository, "controllers", "postgres", "types.go"))
+	require.NoError(t, err)
+	ledger := postgres.LedgerVersion + int64(migrations)
+	changed := regexp.MustCompile(`const LedgerVersion int64 = \d+`).ReplaceAllString(string(types), fmt.Sprintf("const LedgerVersion int64 = %d", ledger))
+	require.NotEqual(t, string(types), changed)
+	add("controllers/postgres/types.go", changed)
+	for number := postgres.LedgerVersion + 1; number <= ledger; number++ {
+		add(fmt.Sprintf("controllers/postgres/migrations/%05d_next.sql", number),
+			fmt.Sprintf("-- +goose Up\nset local role tenant_credentials_owner;\ncreate table tenant_credentials.next_%d (id uuid primary key);\nreset role;\n", number))
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replaced})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "overlay.json"), overlay, 0o600))
+	program := filepath.Join(s.folder, "manager-"+version)
+	build := exec.Command("go", "build", "-overlay", filepath.Join(folder, "overlay.json"), "-ldflags", "-X main.version="+version, "-o", program, "./cmd/manager") //nolint:gosec // the test's own
+	build.Dir, build.Env = harness.Repository, append(os.Environ(), "CGO_ENABLED=0")
+	output, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", output)
+	said, err := exec.Command(program, "--version").Output() //nolint:gosec // the test's own
+	require.NoError(t, err)
+	require.Contains(t, string(said), fmt.Sprintf("tenant-credential-operator %s, ledger version %d, ", version, ledger))
+	return program
+}
+
+// halfDone begins a rotation of acme that stands still once it is committed, until mend is called.
+func (s *site) halfDone(t *testing.T) (mend func()) {
+	t.Helper()
+	fault, err := s.fly.AddFault(flyemulator.Fault{Route: "POST /v1/apps/{app}/machines/{id}", App: acmeApp, Count: -1, Status: http.StatusServiceUnavailable})
+	require.NoError(t, err)
+	s.ask(t)
+	require.Eventually(t, func() bool { return regexp.MustCompile(`\d+ committed$`).MatchString(s.rotations(t)) }, wait, look, "the rotation is not committed")
+	return func() { s.fly.LiftFault(fault) }
+}
+
+// ask raises acme's number.
+func (s *site) ask(t *testing.T) {
+	t.Helper()
+	s.typed(t, `next=$(( $(kubectl -n tenants-sandbox get tcred acme -o jsonpath='{.status.rotationGeneration}') + 1 ))
+kubectl -n tenants-sandbox patch tcred acme --type merge -p "{\"spec\":{\"rotationGeneration\":$next}}"`, "")
+}
+
+// requireFinished waits for acme. What was committed is completed, and no password was made anew.
+func (s *site) requireFinished(t *testing.T, rotations, value string) {
+	t.Helper()
+	s.typed(t, "kubectl -n tenants-sandbox wait tcred acme --for=condition=Ready --timeout=2m", "")
+	require.Equal(t, regexp.MustCompile("committed$").ReplaceAllString(rotations, "completed"), s.rotations(t))
+	require.Equal(t, value, s.flyValue(t))
+	s.requireLogin(t, value)
+}
+
+// upgrade follows docs/upgrade.md while a rotation is in progress: it begins under the old manager and ends under the new one.
+func (s *site) upgrade(t *testing.T) {
+	p, program := readPage(t, "docs/upgrade.md", "", ""), s.nextVersion(t, "v0.2.0", 1)
+	mend := s.halfDone(t)
+	rotations, value := s.rotations(t), s.flyValue(t)
+	s.image(t, readInstallation(t), "v0.2.0", program)
+	s.build(t, program)
+	s.typed(t, p.next(t, "1. The ledger"), "")
+	require.Equal(t, fmt.Sprint(postgres.LedgerVersion+1), s.one(t, "SELECT max(version_id)::text FROM tenant_credentials.goose_db_version"))
+	s.rotateVandelay(t) // the old manager goes on with it
+	s.typed(t, p.next(t, "2. The kinds"), "")
+	s.cluster.forget()
+	s.typed(t, p.next(t, "3. The image"), "")
+	p.requireDone(t)
+	require.True(t, s.cluster.haveMet(), "an old and a new manager did not run at once")
+	require.Equal(t, rotations, s.rotations(t), "the rotation has ended before the old manager")
+	mend()
+	s.requireFinished(t, rotations, value)
+}
+
+// upgradeImageFirst: the new manager refuses the older ledger, and says what to do. Nothing is lost.
+func (s *site) upgradeImageFirst(t *testing.T) {
+	p, program := readPage(t, "docs/upgrade.md", "", ""), s.nextVersion(t, "v0.3.0", 2)
+	ledger := p.next(t, "1. The ledger")
+	p.next(t, "2. The kinds")
+	mend := s.halfDone(t)
+	rotations, value := s.rotations(t), s.flyValue(t)
+	s.image(t, readInstallation(t), "v0.3.0", program)
+	s.typed(t, p.next(t, "3. The image"), "")
+	require.Contains(t, s.shown(t, "LedgerOutdated"), fmt.Sprintf("is of version %d, and this operator needs version %d. No rotation of this environment starts. One is half done", postgres.LedgerVersion+1, postgres.LedgerVersion+2))
+	mend()
+	require.Equal(t, rotations, s.rotations(t))
+	s.build(t, program)
+	s.typed(t, ledger, "")
+	s.requireFinished(t, rotations, value)
+
+	s.build(t, filepath.Join(harness.Repository, "bin", "manager"))
+	require.Contains(t, s.refused(t, ledger), fmt.Sprintf("The ledger has version %d, and this program installs version %d", postgres.LedgerVersion+2, postgres.LedgerVersion))
+	s.build(t, program)
+}
