@@ -54,7 +54,7 @@ func (s *site) removeKindsFirst(t *testing.T) {
 // uninstall follows docs/uninstall.md, from a rotation in progress on. Of the operator nothing is left, and the tenants have what they had.
 func (s *site) uninstall(t *testing.T) {
 	p := readPage(t, "docs/uninstall.md", "", "")
-	s.ask(t)
+	s.raise(t, "acme")
 	for _, heading := range []string{"1. Let nothing begin", "2. Wait for what has begun", "3. The TenantCredentials", "4. The TenantEnvironments", "5. The operator"} {
 		s.typed(t, p.next(t, heading), "")
 	}
@@ -95,6 +95,7 @@ func (s *site) removeLedgerFirst(t *testing.T) {
 	s.typed(t, again+"\n"+s.ready, "")
 	require.Eventually(t, func() bool { return s.rotations(t) == "2 completed" }, wait, look, "the operator does not rotate what the ledger has lost")
 	require.NotEqual(t, value, s.flyValue(t))
+	s.typed(t, "kubectl -n tenants-sandbox wait tcred acme --for=condition=Ready --timeout=1m", "")
 	s.requireLogin(t, s.flyValue(t))
 }
 

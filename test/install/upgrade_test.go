@@ -56,16 +56,16 @@ func (s *site) halfDone(t *testing.T) (mend func()) {
 	t.Helper()
 	fault, err := s.fly.AddFault(flyemulator.Fault{Route: "POST /v1/apps/{app}/machines/{id}", App: acmeApp, Count: -1, Status: http.StatusServiceUnavailable})
 	require.NoError(t, err)
-	s.ask(t)
+	s.raise(t, "acme")
 	require.Eventually(t, func() bool { return regexp.MustCompile(`\d+ committed$`).MatchString(s.rotations(t)) }, wait, look, "the rotation is not committed")
 	return func() { s.fly.LiftFault(fault) }
 }
 
-// ask raises acme's number.
-func (s *site) ask(t *testing.T) {
+// raise writes a number above what a tenant's object asks for, and above what is done.
+func (s *site) raise(t *testing.T, tenant string) {
 	t.Helper()
-	s.typed(t, `next=$(( $(kubectl -n tenants-sandbox get tcred acme -o jsonpath='{.status.rotationGeneration}') + 1 ))
-kubectl -n tenants-sandbox patch tcred acme --type merge -p "{\"spec\":{\"rotationGeneration\":$next}}"`, "")
+	s.typed(t, `n=$(kubectl -n tenants-sandbox get tcred `+tenant+` -o jsonpath='{"0\n"}{.spec.rotationGeneration}{"\n"}{.status.rotationGeneration}{"\n"}' | sort -n | tail -1)
+kubectl -n tenants-sandbox patch tcred `+tenant+` --type merge -p "{\"spec\":{\"rotationGeneration\":$((n + 1))}}"`, "")
 }
 
 // requireFinished waits for acme. What was committed is completed, and no password was made anew.
