@@ -62,7 +62,7 @@ func TestInstallationOnAServerOfAPrivateAuthority(t *testing.T) {
 	require.Contains(t, refused.Detail, "(x509: certificate signed by unknown authority). To fix: add sslrootcert=")
 
 	file := filepath.Join(t.TempDir(), "ca.crt")
-	require.NoError(t, os.WriteFile(file, []byte(s.ca.certificate), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte(s.ca.Certificate), 0o600))
 	reached := func(err error) {
 		require.Contains(t, failure.As(err).Detail, "Role tcred_operator, the operator's login, does not exist.")
 	}
