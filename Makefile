@@ -70,8 +70,9 @@ install-test: packages build $(BIN)/k8s/.built postgres ## the installation, an 
 	go test ./test/install -count=1 -v -timeout 30m
 
 .PHONY: outage
-outage: packages build $(BIN)/k8s/.built postgres ## 1,000 tenants due while PostgreSQL is down for two minutes
-	OUTAGE=1 go test ./test/soak -run TestOutage -count=1 -v -timeout 1h
+outage: packages build $(BIN)/k8s/.built postgres ## 1,000 tenants while PostgreSQL is down: two minutes with a rotation due, and one at rest
+	OUTAGE=1 go test ./test/soak -run '^TestOutage$$' -count=1 -v -timeout 1h
+	OUTAGE=1 go test ./test/soak -run '^TestOutageAtRest$$' -count=1 -v -timeout 1h
 
 .PHONY: rollout
 rollout: packages build $(BIN)/k8s/.built postgres ## 50 apps of 4 Machines rotate at Fly's documented rates; the time beside the bound

@@ -13,7 +13,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
 )
 
-// restsInOutage says that the environment could not be asked about the tenant, and that nothing was due for this very spec when it was last
+// restsInOutage says that the environment could not be asked about the tenant, and that nothing was to be done for this very spec when it was last
 // seen. Its status then stands as it is: an outage, or a restart of the operator, would otherwise write to every object of the environment,
 // and have each pipeline that waits for one of them wait for the environment. What is wrong stands in the environment's own status.
 func (s *scope) restsInOutage() bool {
@@ -21,7 +21,16 @@ func (s *scope) restsInOutage() bool {
 		return false
 	}
 	ready := meta.FindStatusCondition(s.before.Status.Conditions, v1alpha1.ReadyCondition)
-	return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == s.object.Generation
+	return ready != nil && ready.ObservedGeneration == s.object.Generation && (ready.Status == metav1.ConditionTrue || waitsForItsOwner(ready.Reason))
+}
+
+// waitsForItsOwner says that an object is not Ready for this reason until its owner does something, and that the operator does nothing meanwhile.
+func waitsForItsOwner(reason string) bool {
+	switch reason {
+	case v1alpha1.ReasonSuspended, v1alpha1.ReasonDriftDetected, v1alpha1.ReasonSecretNotDelivered:
+		return true
+	}
+	return false
 }
 
 // environmentFailed says that the obstacle is the environment's, and no fault of the tenant's.

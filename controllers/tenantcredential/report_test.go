@@ -348,10 +348,14 @@ func TestRestingInAnOutage(t *testing.T) {
 		"the operator's login is wrong": {func(s *scope) { s.obstacle = obstacleOf(outage(failure.AuthenticationFailed)) }, true},
 		"an edited spec":                {func(s *scope) { ready(s, metav1.ConditionTrue, s.object.Generation-1) }, false},
 		"not Ready before":              {func(s *scope) { ready(s, metav1.ConditionFalse, s.object.Generation) }, false},
-		"never looked at":               {func(s *scope) { s.before.Status.Conditions = nil }, false},
-		"a rotation has been begun":     {func(s *scope) { s.object.Finalizers = []string{v1alpha1.Finalizer} }, false},
-		"being deleted":                 {func(s *scope) { s.object.DeletionTimestamp = new(metav1.NewTime(now)) }, false},
-		"the tenant was seen":           {func(s *scope) { s.tenant = &postgres.Tenant{} }, false},
+		"suspended": {func(s *scope) {
+			ready(s, metav1.ConditionFalse, s.object.Generation)
+			s.before.Status.Conditions[0].Reason = v1alpha1.ReasonSuspended
+		}, true},
+		"never looked at":           {func(s *scope) { s.before.Status.Conditions = nil }, false},
+		"a rotation has been begun": {func(s *scope) { s.object.Finalizers = []string{v1alpha1.Finalizer} }, false},
+		"being deleted":             {func(s *scope) { s.object.DeletionTimestamp = new(metav1.NewTime(now)) }, false},
+		"the tenant was seen":       {func(s *scope) { s.tenant = &postgres.Tenant{} }, false},
 		"the namespace is not bound": {func(s *scope) {
 			s.obstacle = obstacleOf(readyObstacle(failure.Stall, v1alpha1.ReasonTenantNotBound, ""))
 		}, false},

@@ -123,7 +123,7 @@ func killed(err error) bool {
 func (m *managers) command(log string, arguments ...string) *exec.Cmd {
 	directory := os.Getenv("PLAYGROUND_DIR")
 	arguments = append([]string{"--kubeconfig", directory + "/manager.kubeconfig", "--namespace", "tcred-system", "--health-probe-bind-address", "127.0.0.1:0",
-		"-zap-log-level=debug"}, arguments...)
+		"-zap-log-level=2"}, arguments...) // debug; and from 2 on no line is left out where many are the same
 	command := exec.Command(m.program, arguments...)
 	command.Env = append(os.Environ(), "TCRED_PLAYGROUND="+m.mark)
 	output, err := os.OpenFile(filepath.Join(os.Getenv("PLAYGROUND_LOG_DIR"), log+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
