@@ -161,7 +161,7 @@ func TestIntruderIsUnboundDuringARotation(t *testing.T) {
 		t.Parallel()
 		x := newTenant(t, "stopped")
 		x.Apply(toSecret(x))
-		x.WaitReady()
+		x.WaitReason("SecretNotDelivered")
 		before := factsOf(t, x)
 		lift := refuse(t, secretOf(x)+"-r1")
 		x.Apply(generation(1), toSecret(x))
