@@ -51,13 +51,16 @@ func (s *site) nextVersion(t *testing.T, version string, migrations int) string 
 	return program
 }
 
-// halfDone begins a rotation of acme that stands still once it is committed, until mend is called.
+// committedAndProved counts the rotations that are committed and whose login has succeeded. One that ends before that is finished with another password (ADR 12).
+const committedAndProved = "SELECT count(*)::text FROM tenant_credentials.rotations WHERE state = 'committed' AND login_checked_at IS NOT NULL"
+
+// halfDone begins a rotation of acme that stands still when its Machine is to be moved, until mend is called.
 func (s *site) halfDone(t *testing.T) (mend func()) {
 	t.Helper()
 	fault, err := s.fly.AddFault(flyemulator.Fault{Route: "POST /v1/apps/{app}/machines/{id}", App: acmeApp, Count: -1, Status: http.StatusServiceUnavailable})
 	require.NoError(t, err)
 	s.raise(t, "acme")
-	require.Eventually(t, func() bool { return regexp.MustCompile(`\d+ committed$`).MatchString(s.rotations(t)) }, wait, look, "the rotation is not committed")
+	require.Eventually(t, func() bool { return s.one(t, committedAndProved) == "1" }, wait, look, "the rotation is not committed, or its login is not proved")
 	return func() { s.fly.LiftFault(fault) }
 }
 
