@@ -143,6 +143,7 @@ func TestIntruderIsUnboundDuringARotation(t *testing.T) {
 		require.Eventually(t, openRow(x), waitLong, waitStep)
 		x.WaitReason("OutcomeUnknown")
 		unbind(t, x)
+		asObject(t, x).poke() // ends, it may be, an attempt that began before
 		asObject(t, x).poke()
 		requireNoSecret(t, home, secretOf(x))
 		mend()
