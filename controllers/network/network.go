@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"syscall"
+	"time"
 	"unicode"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -25,6 +26,8 @@ func Explain(err error) (reason failure.Reason, clause string) {
 		return failure.CertificateUntrusted, quoted("its certificate is not from an authority that is trusted", authority)
 	case errors.As(err, &host):
 		return failure.CertificateMismatch, quoted("its certificate is for another host", host)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil:
+		return failure.CertificateInvalid, validity(invalid.Cert)
 	case errors.As(err, &invalid):
 		return failure.CertificateInvalid, quoted("its certificate cannot be used", invalid)
 	case errors.As(err, &name) && name.IsNotFound:
@@ -37,6 +40,12 @@ func Explain(err error) (reason failure.Reason, clause string) {
 		return failure.ConnectionFailed, address(err) + ": " + number.Error()
 	}
 	return failure.ConnectionFailed, ""
+}
+
+// validity stands for x509's own text, which has the present time in it: a status would be another one at each look.
+func validity(certificate *x509.Certificate) string {
+	return fmt.Sprintf("its certificate cannot be used (x509: certificate has expired or is not yet valid: valid from %s to %s)",
+		certificate.NotBefore.UTC().Format(time.RFC3339), certificate.NotAfter.UTC().Format(time.RFC3339))
 }
 
 func quoted(fact string, err error) string { return fact + " (" + bounded(err.Error()) + ")" }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -21,16 +22,20 @@ func TestExplain(t *testing.T) {
 	for i := range names.DNSNames {
 		names.DNSNames[i] = fmt.Sprintf("a\x1b[31m\u202e%d.example.com", i)
 	}
+	past := &x509.Certificate{NotBefore: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2025, 1, 2, 0, 0, 0, 0, time.UTC)}
 	for name, test := range map[string]struct {
 		err    error
 		reason failure.Reason
 		clause string
 	}{
-		"no route":                 {&net.OpError{Addr: at, Err: syscall.EHOSTUNREACH}, failure.ConnectionFailed, "10.0.0.1:5432: no route to host"},
-		"refused":                  {&net.OpError{Addr: at, Err: syscall.ECONNREFUSED}, failure.ConnectionRefused, "10.0.0.1:5432 refuses the connection"},
-		"the resolver is down":     {&net.DNSError{Name: "db", Err: "server misbehaving", IsTemporary: true}, failure.ConnectionFailed, ""},
-		"no such name":             {&net.DNSError{Name: "db", IsNotFound: true}, failure.HostNotFound, "the name db does not resolve"},
-		"expired":                  {x509.CertificateInvalidError{Reason: x509.Expired}, failure.CertificateInvalid, "its certificate cannot be used (x509: certificate has expired or is not yet valid: )"},
+		"no route":             {&net.OpError{Addr: at, Err: syscall.EHOSTUNREACH}, failure.ConnectionFailed, "10.0.0.1:5432: no route to host"},
+		"refused":              {&net.OpError{Addr: at, Err: syscall.ECONNREFUSED}, failure.ConnectionRefused, "10.0.0.1:5432 refuses the connection"},
+		"the resolver is down": {&net.DNSError{Name: "db", Err: "server misbehaving", IsTemporary: true}, failure.ConnectionFailed, ""},
+		"no such name":         {&net.DNSError{Name: "db", IsNotFound: true}, failure.HostNotFound, "the name db does not resolve"},
+		"expired": {x509.CertificateInvalidError{Cert: past, Reason: x509.Expired, Detail: "current time 2026-11-27T12:00:00Z is after 2025-01-02T00:00:00Z"}, failure.CertificateInvalid,
+			"its certificate cannot be used (x509: certificate has expired or is not yet valid: valid from 2025-01-01T00:00:00Z to 2025-01-02T00:00:00Z)"},
+		"not for a server": {x509.CertificateInvalidError{Cert: past, Reason: x509.IncompatibleUsage}, failure.CertificateInvalid,
+			"its certificate cannot be used (x509: certificate specifies an incompatible key usage)"},
 		"something else":           {errors.New("password=hunter2"), failure.ConnectionFailed, ""},
 		"nothing":                  {nil, failure.ConnectionFailed, ""},
 		"one host among untrusted": {errors.Join(errors.New("x"), x509.UnknownAuthorityError{}), failure.CertificateUntrusted, "its certificate is not from an authority that is trusted (x509: certificate signed by unknown authority)"},
