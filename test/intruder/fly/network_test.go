@@ -51,7 +51,7 @@ func TestIntruderTLS(t *testing.T) {
 					continue
 				}
 				require.Equal(t, failure.Retry, r.Classes[i])
-				require.Contains(t, r.Errors[i], "ConnectionFailed")
+				require.Contains(t, r.Errors[i], "Fly cannot be reached")
 			}
 		})
 	}
@@ -85,7 +85,7 @@ func TestIntruderProxies(t *testing.T) {
 			tunnels.Store(0)
 			r := startChild(t, "app", test.url, append(environment, insecureKey+"="+test.insecure)...)
 			for _, text := range r.Errors {
-				require.Contains(t, text, "ConnectionFailed")
+				require.Contains(t, text, "Fly cannot be reached")
 			}
 			require.Equal(t, test.tunnels, asked.Load() > 0)
 			require.Equal(t, asked.Load(), tunnels.Load())
