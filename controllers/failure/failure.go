@@ -4,7 +4,11 @@
 // a driver's text may hold a statement or a request body, and with it a password.
 package failure
 
-import "errors"
+import (
+	"errors"
+	"strings"
+	"unicode"
+)
 
 // Class says what may be done next.
 type Class string
@@ -78,6 +82,17 @@ func New(class Class, reason Reason, detail string) *Error {
 }
 
 func (e *Error) Error() string { return string(e.Reason) + ": " + e.Detail }
+
+// Printable is what of a stranger's text may stand in a detail: at most so many bytes of it, and of those no control character, none that changes the
+// direction of text, and no broken one.
+func Printable(text string, longest int) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
+			return r
+		}
+		return -1
+	}, text[:min(len(text), longest)])
+}
 
 // As returns the classed failure in err's chain, or nil where there is none.
 func As(err error) *Error {

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
@@ -62,15 +60,11 @@ func address(err error) string {
 // bounded is what of a text goes into a status: a certificate can hold any names, and as many as its author likes.
 func bounded(text string) string {
 	const longest = 300 // bytes
+	shown := failure.Printable(text, longest)
 	if len(text) > longest {
-		text = text[:longest] + "…"
+		shown += "…"
 	}
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
-			return r
-		}
-		return -1
-	}, text)
+	return shown
 }
 
 // Roots reads certificates (PEM). Stall/CertificateInvalid says that there is none, or that one cannot be read; nil in, nil out: the system's.

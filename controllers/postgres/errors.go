@@ -5,7 +5,6 @@ import (
 	"errors"
 	"regexp"
 	"strings"
-	"unicode"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -166,10 +165,5 @@ func printable(code string) string {
 // shown is what of a server's text goes into a status: a trigger's author can raise an error of our class with any text.
 func shown(text string) string {
 	const longest = 1000 // bytes
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
-			return r
-		}
-		return -1
-	}, text[:min(len(text), longest)])
+	return failure.Printable(text, longest)
 }
