@@ -82,16 +82,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 func (r *Reconciler) look(ctx context.Context, environment *v1alpha1.TenantEnvironment) (seen seen, changed bool) {
 	edited := environment.Status.ObservedGeneration != environment.Generation
 	connection, remade, err := r.connect(ctx, environment)
+	var news bool
 	if err == nil {
-		connection.tryFly(ctx)
-		seen.fly = connection.flyTrial
-		var news bool
 		seen.survey, news, err = r.inspect(ctx, environment, connection)
-		remade = remade || news
 	}
 	seen.err = err
 	turned := r.Connections.setUsable(environment.Name, err == nil)
-	return seen, turned || remade || edited
+	if connection != nil { // last, so that a Fly that does not answer keeps no tenant from PostgreSQL
+		connection.tryFly(ctx)
+		seen.fly = connection.flyTrial
+	}
+	return seen, turned || remade || news || edited
 }
 
 // inspect asks the server. News says that a pause began or ended.
