@@ -421,8 +421,8 @@ type TenantEnvironmentStatus struct {
 	// observedGeneration is the metadata.generation that this status speaks of; -1 before the first look.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// conditions say whether it can be used: Ready is True when the server can be used and its ledger is of the right version. RotationsPaused is True while the
-	// operator waits for you to say that a server which has lost rotations, or is another one than before, is meant to be used.
+	// conditions say whether it can be used: Ready is True when the server can be used, its ledger is of the right version, and Fly accepts the token.
+	// FlyReachable says the last of these alone; what is not delivered to Fly is rotated without it. RotationsPaused is True while the operator waits for you to say that a server which has lost rotations, or is another one than before, is meant to be used.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
