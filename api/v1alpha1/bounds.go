@@ -9,19 +9,30 @@ import (
 // longestMessage bounds a condition's message, in characters. The CRD accepts 32768, and a fleet of such objects would fill etcd.
 const longestMessage = 4096
 
+// longestURL bounds a URL, in characters: what the names and parameters of a spec can make at most is shorter.
+const longestURL = 65536
+
 // Bound cuts every text to the maximum that its marker gives it, so that the API server never refuses a status because of what PostgreSQL, Fly or a
 // spec holds.
 func (s *TenantCredentialStatus) Bound() {
 	boundConditions(s.Conditions)
-	if r := s.LastRotation; r != nil {
-		r.Cause, r.Reason, r.RequestedBy = cut(r.Cause, 64), cut(r.Reason, 1024), cut(r.RequestedBy, 1024)
+	if s.LastRotation != nil {
+		s.LastRotation.bound()
+	}
+	for i := range s.History {
+		s.History[i].bound()
 	}
 	if p := s.Postgres; p != nil {
-		p.Role, p.Database, p.InternalHost = cut(p.Role, 63), cut(p.Database, 63), cut(p.InternalHost, 259)
+		p.Role, p.Database = cut(p.Role, 63), cut(p.Database, 63)
+		p.InternalURL, p.ExternalURL = cut(p.InternalURL, longestURL), cut(p.ExternalURL, longestURL)
 	}
 	if f := s.Fly; f != nil {
 		f.AppName, f.SecretVersion, f.SecretDigest = cut(f.AppName, 63), cut(f.SecretVersion, 20), cut(f.SecretDigest, 256)
 	}
+}
+
+func (r *RotationStatus) bound() {
+	r.Cause, r.Reason, r.RequestedBy, r.RequestID = cut(r.Cause, 64), cut(r.Reason, 1024), cut(r.RequestedBy, 1024), cut(r.RequestID, 64)
 }
 
 // Bound is as that of a TenantCredentialStatus.

@@ -21,6 +21,9 @@ const (
 	// ConnectionSecretSyncedCondition: the Secret that spec.delivery.connectionSecret names has the password of the ledger's last revision.
 	// Present only where the spec names one.
 	ConnectionSecretSyncedCondition = "ConnectionSecretSynced"
+	// ExternalAccessCondition: the tenant's logins are let in from outside the platform's network. Present where spec.externalAccess is, and where
+	// the tenant has had it.
+	ExternalAccessCondition = "ExternalAccess"
 	// FlyReachableCondition of a TenantEnvironment: Fly accepts the token, and it is of the organization that the spec names. Absent while the
 	// environment's settings cannot be used.
 	FlyReachableCondition = "FlyReachable"
@@ -39,6 +42,7 @@ const (
 	ReasonSuspended   = "Suspended"   // spec.suspend keeps a due rotation from starting
 	ReasonProgressing = "Progressing" // Ready: under way
 	ReasonConnected   = "Connected"   // TenantEnvironment: the server can be used
+	ReasonEnabled     = "Enabled"     // ExternalAccess: the tenant's logins are let in from outside
 )
 
 // Reasons of Reconciling.
@@ -67,6 +71,14 @@ const (
 	ReasonAcknowledged    = "Acknowledged"    // somebody has said that rotations shall go on
 	ReasonServerChanged   = "ServerChanged"   // the server's system identifier is another one
 	ReasonLedgerRegressed = "LedgerRegressed" // Postgres has lost rotations of more tenants than can have been under way
+)
+
+// Reasons of ExternalAccess, where it is not True.
+const (
+	ReasonDisabled    = "Disabled"    // the tenant's logins are not let in from outside, and no session from there is left
+	ReasonDisabling   = "Disabling"   // a login from outside that began before the end of the membership may still succeed
+	ReasonNotEnforced = "NotEnforced" // pg_hba.conf has no rule that requires the group, so that the membership means nothing
+	ReasonNotOffered  = "NotOffered"  // the environment has no external address
 )
 
 // Reasons for what is missing, broken or not known.

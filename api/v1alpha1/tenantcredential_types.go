@@ -63,6 +63,13 @@ type TenantCredentialSpec struct {
 	// +optional
 	DatabaseURL URLForm `json:"databaseURL,omitzero"`
 
+	// externalAccess lets the tenant's logins in from outside the platform's network, where the environment has an external address. Its presence
+	// turns it on: the tenant's role becomes a member of the group tenant_credentials_external, which the server's pg_hba.conf requires of connections
+	// from outside. Leaving it out ends the membership, and the sessions that came from outside: docs/external-access.md.
+	// +optional
+	// +structType=atomic
+	ExternalAccess *ExternalAccess `json:"externalAccess,omitempty"`
+
 	// suspend keeps a rotation from starting where it is true. One that has started is always finished, because half of one would
 	// lock the tenant out.
 	// +optional
@@ -91,6 +98,24 @@ type RotationRequest struct {
 	// +kubebuilder:validation:XValidation:rule=`!self.matches(r'[\x{0000}-\x{001F}\x{007F}-\x{009F}\x{061C}\x{200E}\x{200F}\x{2028}-\x{202E}\x{2066}-\x{2069}]')`,message="write one line of plain text: no line break, tab or other control character, and no character that changes the direction of the text"
 	RequestedBy string `json:"requestedBy,omitempty"`
 
+	// id names the request, for a client that may have to repeat it without knowing what became of it: status shows it at the rotation that the
+	// request began. It is up to the client.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9._~-]+$')",message="write an id of letters, digits, dots, underscores, tildes and dashes"
+	ID string `json:"id,omitempty"`
+
+	// joinedIDs name further requests for the same rotation, which came while this one was being fulfilled. The rotation that replaces
+	// replacesRevision fulfils all of them.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.all(id, id.matches('^[A-Za-z0-9._~-]+$'))",message="write ids of letters, digits, dots, underscores, tildes and dashes"
+	JoinedIDs []string `json:"joinedIDs,omitempty"`
+
 	// compromised says that a third party may know the password. Then the rotation does not wait for the completion of another one. It closes
 	// the tenant's logins and ends their sessions before it sets the new password, so that the app is without its database from then until
 	// its Machines have moved. A rotation that was made without this does not fulfil the request, and a password that another client sets
@@ -98,6 +123,9 @@ type RotationRequest struct {
 	// +optional
 	Compromised bool `json:"compromised,omitempty"`
 }
+
+// ExternalAccess lets a tenant's logins in from outside the platform's network.
+type ExternalAccess struct{}
 
 // RotationPolicy says how to rotate.
 type RotationPolicy struct {
@@ -235,6 +263,12 @@ type TenantCredentialStatus struct {
 	// +optional
 	LastRotation *RotationStatus `json:"lastRotation,omitempty"`
 
+	// history has the rotations before the last one whose passwords were in force, the newest first, nine at most.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=9
+	History []RotationStatus `json:"history,omitempty"`
+
 	// failure is present while the last attempt failed.
 	// +optional
 	Failure *FailureStatus `json:"failure,omitempty"`
@@ -266,10 +300,14 @@ type RotationStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	RequestedBy string `json:"requestedBy,omitempty"`
+	// requestID is spec.rotationRequest.id, where a request was due.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	RequestID string `json:"requestID,omitempty"`
 	// commitTime is when the new password came into force, by the Postgres server's clock.
 	// +required
 	CommitTime metav1.Time `json:"commitTime"`
-	// completionTime is when every Machine ran with it. Absent until then.
+	// completionTime is when every Machine ran with it. Absent until then, and where a newer rotation has superseded it.
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 }
@@ -297,10 +335,14 @@ type PostgresStatus struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=63
 	Database string `json:"database"`
-	// internalHost is the host and port in DATABASE_URL.
+	// internalURL is DATABASE_URL without the password, with the login that is in force.
 	// +required
-	// +kubebuilder:validation:MaxLength=259
-	InternalHost string `json:"internalHost"`
+	// +kubebuilder:validation:MaxLength=65536
+	InternalURL string `json:"internalURL"`
+	// externalURL is the same for a client outside the platform's network. Absent where externalAccess is not enabled.
+	// +optional
+	// +kubebuilder:validation:MaxLength=65536
+	ExternalURL string `json:"externalURL,omitempty"`
 }
 
 // FlyStatus names what belongs to the tenant at Fly.io.

@@ -112,6 +112,12 @@ type PostgresEnvironment struct {
 	// +structType=atomic
 	Internal PostgresAddress `json:"internal"`
 
+	// external is the address at which clients outside the platform's network reach the server, where tenants may be given access from there
+	// (spec.externalAccess of a TenantCredential). Its sslmode is verify-full, where its parameters do not say otherwise.
+	// +optional
+	// +structType=atomic
+	External *PostgresAddress `json:"external,omitempty"`
+
 	// maxConnections is how many connections the operator may hold to this server.
 	// +optional
 	// +kubebuilder:default=16
@@ -265,6 +271,12 @@ type ManagementColumns struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	FlyApp string `json:"flyApp,omitempty"`
+	// owner is a column with the subject of the tenant's owner, as the owner's token names it. It is for the HTTP endpoint alone, which lets an owner
+	// rotate. Absent: no one owns a tenant there.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Owner string `json:"owner,omitempty"`
 }
 
 // FlyEnvironment is how the operator reaches Fly.io.

@@ -27,17 +27,18 @@ type Destination struct {
 
 // URL returns the DATABASE_URL of a login with its password in it.
 func (d Destination) URL(login string, password Secret) Secret {
-	u := url.URL{
-		Scheme:   d.Scheme,
-		User:     url.UserPassword(login, password.value),
-		Host:     d.Address(),
-		Path:     "/" + d.Database,
-		RawQuery: d.query(),
-	}
-	return Secret{u.String()}
+	return Secret{d.url(url.UserPassword(login, password.value))}
 }
 
-// Form is the URL as people may read it, without a password.
+// PasswordlessURL is the DATABASE_URL of a login without a password.
+func (d Destination) PasswordlessURL(login string) string { return d.url(url.User(login)) }
+
+func (d Destination) url(user *url.Userinfo) string {
+	u := url.URL{Scheme: d.Scheme, User: user, Host: d.address(), Path: "/" + d.Database, RawQuery: d.query()}
+	return u.String()
+}
+
+// Form is the URL as people may read it, with a mark where the password stands.
 func (d Destination) Form(login string) string {
 	const instead = "password"
 	return strings.Replace(d.URL(login, Secret{instead}).value, ":"+instead+"@", ":<password>@", 1)
@@ -52,15 +53,15 @@ func (d Destination) query() string {
 	return strings.ReplaceAll(values.Encode(), "+", "%20")
 }
 
-// Address is host:port.
-func (d Destination) Address() string {
+// address is host:port.
+func (d Destination) address() string {
 	return net.JoinHostPort(d.Host, strconv.Itoa(int(d.Port)))
 }
 
 // Digest is the hexadecimal SHA-256 of the destination. It differs from the one of the last rotation where what was delivered was
 // made for another variable, Secret, address or form.
 func (d Destination) Digest() string {
-	parts := []string{d.Variable, d.Address(), d.Role, d.Database, d.Scheme, d.query()}
+	parts := []string{d.Variable, d.address(), d.Role, d.Database, d.Scheme, d.query()}
 	if d.ConnectionSecret != "" {
 		parts = append(parts, d.ConnectionSecret)
 	}
