@@ -24,6 +24,7 @@ func installSQL(ctx context.Context, arguments []string, in io.Reader, out io.Wr
 	flags := flag.NewFlagSet("install-sql", flag.ContinueOnError)
 	file := flags.String("environment", "", "File with the TenantEnvironment that the ledger is for; - reads standard input.")
 	login := flags.String("operator-login", "", "The operator's login role. It exists, and gets EXECUTE on the ledger's functions and nothing more.")
+	gateway := flags.String("gateway-login", "", "The endpoint's login role, where there is an endpoint. It exists, and gets EXECUTE on owner_is and nothing more.")
 	show := flags.Bool("print", false, "Print the SQL instead of running it.")
 	if err := flags.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -38,7 +39,7 @@ func installSQL(ctx context.Context, arguments []string, in io.Reader, out io.Wr
 	if err != nil {
 		return err
 	}
-	installation := postgres.Installation{Settings: tenantenvironment.LedgerSettings(environment), OperatorLogin: *login}
+	installation := postgres.Installation{Settings: tenantenvironment.LedgerSettings(environment), OperatorLogin: *login, GatewayLogin: *gateway}
 	if *show {
 		return postgres.Script(out, installation)
 	}

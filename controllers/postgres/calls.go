@@ -121,8 +121,8 @@ func (s *Server) OpenRotation(ctx context.Context, o Opening) (Rotation, error) 
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var content []byte
-	err := s.pool.QueryRow(ctx, "select tenant_credentials.open($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9)",
-		o.TenantID, o.UID, o.Generation, o.Cause, o.StatedManager, o.After, o.Above, o.Reason, o.RequestedBy).Scan(&content)
+	err := s.pool.QueryRow(ctx, "select tenant_credentials.open($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+		o.TenantID, o.UID, o.Generation, o.Cause, o.StatedManager, o.After, o.Above, o.Reason, o.RequestedBy, o.RequestID).Scan(&content)
 	if err != nil {
 		return Rotation{}, translate(err)
 	}
@@ -236,8 +236,9 @@ func scanTenant(row pgx.Row) (Tenant, error) {
 	var expires *time.Time
 	var claim *claimRow
 	var open, last *rotationRow
+	var earlier []rotationRow
 	err := row.Scan(&t.ID, &t.Found, &t.Role, &t.Database, &t.FlyApp, &t.RoleExists, &role, &login, &t.Login, &former, &second, &verifier, &hash,
-		&claim, &open, &last, &t.CompromisedRevision, &t.Clock, &expires, &t.ranCode)
+		&claim, &open, &last, &earlier, &t.CompromisedRevision, &t.Clock, &expires, &t.ranCode)
 	if err != nil {
 		return Tenant{}, err
 	}
@@ -253,6 +254,9 @@ func scanTenant(row pgx.Row) (Tenant, error) {
 		t.Claim = &c
 	}
 	t.Open, t.Last = open.pointer(), last.pointer()
+	for _, r := range earlier {
+		t.Earlier = append(t.Earlier, r.rotation())
+	}
 	return t, nil
 }
 
@@ -265,6 +269,7 @@ type settingsRow struct {
 	ColumnRole         string `json:"column_role"`
 	ColumnDatabase     string `json:"column_database"`
 	ColumnFlyApp       string `json:"column_fly_app"`
+	ColumnOwner        string `json:"column_owner"`
 	RolePrefix         string `json:"role_prefix"`
 	DatabasePrefix     string `json:"database_prefix"`
 	FlyAppPrefix       string `json:"fly_app_prefix"`
@@ -291,6 +296,7 @@ type rotationRow struct {
 	Cause           string    `json:"cause"`
 	Reason          string    `json:"reason"`
 	RequestedBy     string    `json:"requestedBy"`
+	RequestID       string    `json:"requestID"`
 	StatedManager   string    `json:"statedManager"`
 	Login           string    `json:"login"`
 	VerifierDigest  string    `json:"verifierDigest"`

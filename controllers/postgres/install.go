@@ -63,7 +63,7 @@ func install(ctx context.Context, tx *sql.Tx, i Installation) (step string, err 
 	if err := migrate(ctx, tx); err != nil {
 		return "making the ledger", err
 	}
-	if _, err := tx.ExecContext(ctx, "select tenant_credentials.configure($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+	if _, err := tx.ExecContext(ctx, "select tenant_credentials.configure($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
 		i.arguments()...); err != nil {
 		return "writing the settings and grants", err
 	}
@@ -184,7 +184,7 @@ func (i Installation) arguments() []any {
 	s := i.Settings
 	return []any{
 		s.Schema, s.Table, s.ColumnID, s.ColumnPasswordHash, s.ColumnRole, s.ColumnDatabase, s.ColumnFlyApp,
-		s.RolePrefix, s.DatabasePrefix, s.FlyAppPrefix, i.OperatorLogin,
+		s.RolePrefix, s.DatabasePrefix, s.FlyAppPrefix, i.OperatorLogin, s.ColumnOwner, i.GatewayLogin,
 	}
 }
 

@@ -41,7 +41,7 @@ func TestOperatorMayExecuteAndNothingElse(t *testing.T) {
 			"select tenant_credentials.read_managed('{" + id + "}')",
 			"select tenant_credentials.hold('" + id + "', 'uid')",
 			"select tenant_credentials.put_claim(null, true)",
-			"select tenant_credentials.configure('', '', '', '', '', '', '', '', '', '', '')",
+			"select tenant_credentials.configure('', '', '', '', '', '', '', '', '', '', '', '', '')",
 			fmt.Sprintf("select pg_terminate_backend(%d)", one[int](f, "select pg_backend_pid()")), // the DBA's
 		} {
 			_, err := operator.Exec(t.Context(), sql)
@@ -54,13 +54,13 @@ func TestOperatorMayExecuteAndNothingElse(t *testing.T) {
 
 func TestEveryFunctionIsSealed(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
-		require.Equal(t, "carry_over, configure, prepare_overlap, require_no_problem, setting_literal", one[string](f, `select string_agg(p.proname, ', ' order by p.proname) from pg_proc p
+		require.Equal(t, "carry_over, configure, prepare_overlap, require_no_problem, require_ordinary, setting_literal", one[string](f, `select string_agg(p.proname, ', ' order by p.proname) from pg_proc p
 			where p.pronamespace = 'tenant_credentials'::regnamespace
 			  and (not p.prosecdef or p.proconfig is distinct from '{"search_path=pg_catalog, tenant_credentials, pg_temp"}')`),
 			"only what the DBA calls runs with the caller's rights")
 		require.Zero(t, one[int](f, `select count(*) from pg_proc p
 			where p.pronamespace = 'tenant_credentials'::regnamespace and has_function_privilege('public', p.oid, 'EXECUTE')`))
-		require.Equal(t, "lock_managed, read_managed, try_managed, write_managed", one[string](f, `select string_agg(p.proname, ', ' order by p.proname) from pg_proc p
+		require.Equal(t, "lock_managed, owner_is, read_managed, try_managed, write_managed", one[string](f, `select string_agg(p.proname, ', ' order by p.proname) from pg_proc p
 			where p.proowner = 'tenant_credentials_hash'::regrole`))
 		require.False(t, one[bool](f, `select has_schema_privilege('tenant_credentials_hash', 'tenant_credentials', 'CREATE')
 			or has_table_privilege('tenant_credentials_hash', 'management.tenants', 'INSERT, UPDATE, DELETE, TRUNCATE')

@@ -14,6 +14,8 @@ type Settings struct {
 	ColumnID, ColumnPasswordHash string
 	// ColumnRole, ColumnDatabase and ColumnFlyApp hold a tenant's own names; NULL or empty in a row means the derived name.
 	ColumnRole, ColumnDatabase, ColumnFlyApp string
+	// ColumnOwner holds the subject of the tenant's owner, for the endpoint.
+	ColumnOwner string
 	// The derived names are prefix and the first 8 hex digits of the tenant's ID.
 	RolePrefix, DatabasePrefix, FlyAppPrefix string
 }
@@ -73,6 +75,8 @@ type Tenant struct {
 	Open *Rotation
 	// Last is the rotation with the highest revision that was committed; nil = never rotated.
 	Last *Rotation
+	// Earlier are the rotations before Last that were committed, the newest first, nine at most.
+	Earlier []Rotation
 	// CompromisedRevision is that of the last committed rotation whose SessionPolicy is SessionsCompromised; 0 = none.
 	CompromisedRevision int64
 	// Clock is the server's time of the reading.
@@ -106,9 +110,9 @@ type Rotation struct {
 	State string
 	// Generation is the rotation generation that was asked for.
 	Generation int64
-	// Cause is why it was due. Reason and RequestedBy are those of spec.rotationRequest, "" = none. StatedManager is the field manager that the
-	// writer of the spec stated: a claim that nothing checks.
-	Cause, Reason, RequestedBy, StatedManager string
+	// Cause is why it was due. Reason, RequestedBy and RequestID are those of spec.rotationRequest, "" = none. StatedManager is the field manager
+	// that the writer of the spec stated: a claim that nothing checks.
+	Cause, Reason, RequestedBy, RequestID, StatedManager string
 	// Login is whose password it is; "" = not decided yet.
 	Login string
 	// VerifierDigest, HashDigest and DeliveryDigest are hex SHA-256 of what the rotation wrote; "" = not yet.
@@ -169,9 +173,9 @@ type Adoption struct {
 type Opening struct {
 	TenantID, UID string
 	Generation    int64
-	// Cause is why the rotation is due; Reason and RequestedBy are those of spec.rotationRequest, "" = none; StatedManager is the
+	// Cause is why the rotation is due; Reason, RequestedBy and RequestID are those of spec.rotationRequest, "" = none; StatedManager is the
 	// field manager that the writer of the spec stated. All go into the ledger.
-	Cause, Reason, RequestedBy, StatedManager string
+	Cause, Reason, RequestedBy, RequestID, StatedManager string
 	// After is the newest committed revision that the caller has seen, 0 = none. Where there is a newer one, the rotation is not
 	// opened: it may be the very one that the caller finds missing.
 	After int64
@@ -205,4 +209,6 @@ type Installation struct {
 	Settings Settings
 	// OperatorLogin is an existing login role, which gets EXECUTE on the functions and nothing else.
 	OperatorLogin string
+	// GatewayLogin is an existing login role, the endpoint's, which gets EXECUTE on owner_is and nothing else; "" = none.
+	GatewayLogin string
 }

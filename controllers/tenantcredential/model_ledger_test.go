@@ -91,6 +91,11 @@ func (f *facts) tenant() postgres.Tenant {
 	}
 	c := f.clone()
 	t.Claim, t.Open, t.Last = c.claim, c.open(), c.last()
+	for _, r := range slices.Backward(c.rows) {
+		if !r.CommittedAt.IsZero() && r.Revision < t.Last.Revision && len(t.Earlier) < 9 {
+			t.Earlier = append(t.Earlier, r)
+		}
+	}
 	for _, r := range c.rows {
 		if r.SessionPolicy == postgres.SessionsCompromised && !r.CommittedAt.IsZero() {
 			t.CompromisedRevision = r.Revision

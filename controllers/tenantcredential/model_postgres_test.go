@@ -87,7 +87,7 @@ func (c postgresOf) OpenRotation(ctx context.Context, o postgres.Opening) (row p
 		if last := len(f.rows) - 1; last >= 0 && f.rows[last].State == postgres.StateDiscarded && f.rows[last].Revision > o.Above {
 			highest, f.rows = f.rows[last].Revision-1, f.rows[:last]
 		}
-		row = postgres.Rotation{Revision: highest + 1, Generation: o.Generation, Cause: o.Cause, StatedManager: o.StatedManager, OpenedAt: time.Now()}
+		row = postgres.Rotation{Revision: highest + 1, Generation: o.Generation, Cause: o.Cause, RequestID: o.RequestID, StatedManager: o.StatedManager, OpenedAt: time.Now()}
 		c.p.w.rotationOpened(c.p, f, &row)
 		if err := move(&row, postgres.StateOpen); err != nil {
 			return err

@@ -127,6 +127,7 @@ func (r *Reconciler) discard(ctx context.Context, s *scope) error {
 	if err := s.connection.Postgres.Discard(ctx, s.id(), s.uid(), s.tenant.Open.Revision); err != nil {
 		return err
 	}
+	s.record(ctx, transition{result: "discarded", rotation: *s.tenant.Open})
 	s.tenant.Open = nil
 	return nil
 }

@@ -131,6 +131,7 @@ func (r *Reconciler) begin(ctx context.Context, req ctrl.Request) (*scope, error
 func (r *Reconciler) wait(ctx context.Context, s *scope) (ctrl.Result, error) {
 	if s.tenant != nil && s.before.Status.Failure == nil {
 		report(s, r.Namespace)
+		s.audit(ctx)
 		if err := r.patchStatus(ctx, s); err != nil {
 			return ctrl.Result{}, err
 		}
@@ -144,6 +145,7 @@ func (r *Reconciler) end(ctx context.Context, s *scope) (ctrl.Result, error) {
 	r.forgetPassword(s)
 	s.doubtEnvironment()
 	report(s, r.Namespace)
+	s.audit(ctx)
 	s.remember(ctx)
 	if err := r.releaseFinalizer(ctx, s); err != nil {
 		return ctrl.Result{}, err

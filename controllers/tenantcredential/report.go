@@ -52,7 +52,8 @@ func (s *scope) project(status *v1alpha1.TenantCredentialStatus) {
 	status.RotationGeneration = s.tenant.Claim.Generation
 	if last := s.tenant.Last; last != nil {
 		status.Revision = last.Revision
-		status.LastRotation = lastRotation(last)
+		status.LastRotation = new(rotationStatus(last))
+		status.History = history(s.tenant.Earlier)
 	}
 	status.Fly = s.projectFly(status)
 }
@@ -85,14 +86,23 @@ func machines(p *fly.Progress) *v1alpha1.MachinesStatus {
 		OnNextStart: int32(p.OnNextStart), Failed: int32(p.Failed)} //nolint:gosec // as above
 }
 
-func lastRotation(last *postgres.Rotation) *v1alpha1.RotationStatus {
-	rotation := &v1alpha1.RotationStatus{Revision: last.Revision, Cause: last.Cause, Reason: last.Reason, RequestedBy: last.RequestedBy,
-		CommitTime: seconds(last.CommittedAt)}
-	if last.State == postgres.StateCompleted {
-		completed := seconds(last.CompletedAt)
-		rotation.CompletionTime = &completed
+func rotationStatus(r *postgres.Rotation) v1alpha1.RotationStatus {
+	status := v1alpha1.RotationStatus{Revision: r.Revision, Cause: r.Cause, Reason: r.Reason, RequestedBy: r.RequestedBy, RequestID: r.RequestID,
+		CommitTime: seconds(r.CommittedAt)}
+	if r.State == postgres.StateCompleted {
+		completed := seconds(r.CompletedAt)
+		status.CompletionTime = &completed
 	}
-	return rotation
+	return status
+}
+
+// history is nil where there was none, as the API server reads it back.
+func history(earlier []postgres.Rotation) []v1alpha1.RotationStatus {
+	var statuses []v1alpha1.RotationStatus
+	for i := range earlier {
+		statuses = append(statuses, rotationStatus(&earlier[i]))
+	}
+	return statuses
 }
 
 // seconds is what the API server keeps of a time; anything finer would make every pass look like a change.

@@ -123,7 +123,7 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 		StatedManager: statedManager(s.object, "f:rotationGeneration"),
 	}
 	if s.facts(s.tenant).RequestDue() {
-		opening.Reason, opening.RequestedBy = s.request().Reason, s.request().RequestedBy
+		opening.Reason, opening.RequestedBy, opening.RequestID = s.request().Reason, s.request().RequestedBy, s.request().ID
 		opening.StatedManager = statedManager(s.object, "f:rotationRequest")
 	}
 	if s.tenant.Last != nil {

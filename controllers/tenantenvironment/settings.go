@@ -27,6 +27,7 @@ func LedgerSettings(environment *v1alpha1.TenantEnvironment) postgres.Settings {
 		ColumnRole:         table.Columns.Role,
 		ColumnDatabase:     table.Columns.Database,
 		ColumnFlyApp:       table.Columns.FlyApp,
+		ColumnOwner:        table.Columns.Owner,
 		RolePrefix:         cmp.Or(naming.RolePrefix, "tenant_"),
 		DatabasePrefix:     cmp.Or(naming.DatabasePrefix, "site_"),
 		FlyAppPrefix:       cmp.Or(naming.FlyAppPrefix, "sp-"),

@@ -23,6 +23,7 @@ create table tenant_credentials.settings (
   column_role text not null,      -- '' = the platform has no such column
   column_database text not null,
   column_fly_app text not null,
+  column_owner text not null,
   role_prefix text not null,
   database_prefix text not null,
   fly_app_prefix text not null,
@@ -73,6 +74,7 @@ create table tenant_credentials.rotations (
   -- spec.rotationRequest.requestedBy; '' = not given. The shipped admission policy lets only the caller's own username in, or what a caller
   -- who holds the verb attribute vouches for.
   requested_by text not null check (tenant_credentials.printable(requested_by, 1024)),
+  request_id text not null check (tenant_credentials.printable(request_id, 64)), -- spec.rotationRequest.id; '' = not given
   stated_manager text not null check (tenant_credentials.printable(stated_manager, 256)), -- the field manager that the caller states: a claim that nothing checks
   role text not null,
   login text,                     -- whose password it is: the role, or its second login (role || '_b'); null = not decided yet
@@ -122,8 +124,8 @@ begin
     if before = 'discarded' and new.state = 'open' and (new.tenant_id, new.revision) = (old.tenant_id, old.revision) then
       return new; -- begun again
     end if;
-    if (new.tenant_id, new.revision, new.generation, new.cause, new.reason, new.requested_by, new.stated_manager, new.opened_at)
-       is distinct from (old.tenant_id, old.revision, old.generation, old.cause, old.reason, old.requested_by, old.stated_manager, old.opened_at) then
+    if (new.tenant_id, new.revision, new.generation, new.cause, new.reason, new.requested_by, new.request_id, new.stated_manager, new.opened_at)
+       is distinct from (old.tenant_id, old.revision, old.generation, old.cause, old.reason, old.requested_by, old.request_id, old.stated_manager, old.opened_at) then
       raise exception using errcode = 'TC002', message = 'What a rotation was begun with can not be changed.';
     end if;
     same := old;

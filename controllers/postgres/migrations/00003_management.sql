@@ -126,7 +126,7 @@ begin
     return format('Table %s does not exist.', managed);
   end if;
   select string_agg(quote_ident(w), ', ') into missing
-    from unnest(array[s.column_id, s.column_password_hash, nullif(s.column_role, ''), nullif(s.column_database, ''), nullif(s.column_fly_app, '')]) w
+    from unnest(array[s.column_id, s.column_password_hash, nullif(s.column_role, ''), nullif(s.column_database, ''), nullif(s.column_fly_app, ''), nullif(s.column_owner, '')]) w
    where w is not null and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = w and a.attnum > 0 and not a.attisdropped);
   if missing is not null then
     return format('Table %s has no column %s: name those that it has in spec.management.columns, and run manager install-sql.', managed, missing);
@@ -154,6 +154,33 @@ begin
          and not (c.relreplident = 'd' and exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary))
       then format('Table %s is published and has no replica identity, so it cannot be updated: ALTER TABLE %1$s ADD PRIMARY KEY (%I), or REPLICA IDENTITY FULL.', managed, s.column_id)
   end;
+end
+$$;
+
+-- Whether the management table names the subject as the tenant's owner: for the endpoint, whose login may call this and nothing else. Where there are
+-- several rows of the tenant, each has to name it.
+create function tenant_credentials.owner_is(tenant uuid, subject text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  s tenant_credentials.settings;
+  owned pg_catalog.bool; -- qualified, as in write_managed
+begin
+  if current_user::pg_catalog.text operator(pg_catalog.<>) 'tenant_credentials_hash' then
+    raise exception using errcode = 'TC005', message = 'A function on the management table has been changed: install again.';
+  end if;
+  select * into s from tenant_credentials.settings;
+  if s.column_owner = '' then
+    raise exception using errcode = 'TC020', message = 'The ledger knows no column with the tenant''s owner: name it in spec.management.columns.owner, and run manager install-sql.';
+  end if;
+  execute format('select bool_and(coalesce(m.%I::text = $3 and $3 <> '''', false)) from %I.%I m where %s',
+                 s.column_owner, s.management_schema, s.management_table, tenant_credentials.managed_condition())
+    into owned using array[tenant], tenant_credentials.texts(array[tenant]), subject;
+  perform pg_catalog.set_config('search_path', 'pg_catalog, tenant_credentials, pg_temp', false);
+  if exists (select from pg_cursors c where c.is_holdable) then
+    raise exception using errcode = 'TC024', message = format('Code on table %I.%I has left a cursor WITH HOLD, which would run with the rights of the endpoint''s login.', s.management_schema, s.management_table);
+  end if;
+  perform tenant_credentials.seal();
+  return coalesce(owned, false);
 end
 $$;
 
@@ -232,6 +259,7 @@ alter function tenant_credentials.read_managed(uuid[]) owner to tenant_credentia
 alter function tenant_credentials.lock_managed(uuid) owner to tenant_credentials_hash;
 alter function tenant_credentials.write_managed(uuid, text) owner to tenant_credentials_hash;
 alter function tenant_credentials.try_managed() owner to tenant_credentials_hash;
+alter function tenant_credentials.owner_is(uuid, text) owner to tenant_credentials_hash;
 -- After the change of owner, which would hand a grant to the old owner over to the new one.
 grant execute on function tenant_credentials.read_managed(uuid[]), tenant_credentials.lock_managed(uuid),
   tenant_credentials.write_managed(uuid, text), tenant_credentials.try_managed() to tenant_credentials_owner;

@@ -21,7 +21,7 @@ begin
   return (
     select jsonb_build_object(
       'revision', r.revision, 'state', r.state, 'generation', r.generation, 'cause', r.cause,
-      'reason', r.reason, 'requestedBy', r.requested_by, 'statedManager', r.stated_manager,
+      'reason', r.reason, 'requestedBy', r.requested_by, 'requestID', r.request_id, 'statedManager', r.stated_manager,
       'login', r.login, 'verifierDigest', encode(r.verifier_digest, 'hex'), 'hashDigest', encode(r.hash_digest, 'hex'),
       'deliveryDigest', encode(r.delivery_digest, 'hex'),
       'flyApp', r.fly_app, 'flyVersion', r.fly_secret_version, 'flyDigest', r.fly_secret_digest, 'flyInstances', r.fly_instances,
@@ -29,6 +29,17 @@ begin
       'sessionPolicy', r.session_policy, 'sessionsEndedAt', r.sessions_ended_at, 'closedAt', r.closed_at, 'quietAt', r.quiet_at,
       'loginCheckedAt', r.login_checked_at)
      where r.tenant_id is not null
+  );
+end
+$$;
+
+-- The nine rotations before the last one that were committed, the newest first.
+create function tenant_credentials.earlier(tenant uuid) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return (
+    select jsonb_agg(rotation_json(e) order by e.revision desc)
+      from (select r.* from rotations r where r.tenant_id = earlier.tenant and r.committed_at is not null order by r.revision desc offset 1 limit 9) e
   );
 end
 $$;
@@ -67,7 +78,7 @@ $$;
 -- why there could be no other; valid_until is when that login expires, null = never; ran_code, whether code of others may have run to answer this.
 create function tenant_credentials.known(tenants uuid[])
 returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text, login_violation text,
-               login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, compromised_revision bigint,
+               login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, earlier_rotations jsonb, compromised_revision bigint,
                clock timestamptz, valid_until timestamptz, ran_code boolean)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
@@ -83,6 +94,7 @@ begin
            (select rotation_json(r) from rotations r where r.tenant_id = n.tenant_id and r.state in ('open', 'issued')),
            (select rotation_json(r) from rotations r where r.tenant_id = n.tenant_id and r.state in ('committed', 'rolled', 'completed')
              order by r.revision desc limit 1),
+           earlier(n.tenant_id),
            (select coalesce(max(r.revision), 0) from rotations r
              where r.tenant_id = n.tenant_id and r.session_policy = 'Compromised' and r.committed_at is not null),
            clock_timestamp(), case when isfinite(v.rolvaliduntil) then v.rolvaliduntil end, reads_run_code()
@@ -97,7 +109,7 @@ $$;
 -- known, as a statement of its own.
 create function tenant_credentials.observe(tenants uuid[])
 returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text, login_violation text,
-               login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, compromised_revision bigint,
+               login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, earlier_rotations jsonb, compromised_revision bigint,
                clock timestamptz, valid_until timestamptz, ran_code boolean)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
@@ -191,3 +203,4 @@ $$;
 
 reset role;
 grant select on tenant_credentials.goose_db_version to tenant_credentials_owner;
+grant execute on function tenant_credentials.seal() to tenant_credentials_hash; -- for owner_is

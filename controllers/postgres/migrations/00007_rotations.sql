@@ -8,7 +8,7 @@ set local role tenant_credentials_owner;
 -- one that was ever seen, also above those that a failover has lost; above is bounded, because a revision at the end of its type could have no
 -- successor.
 create function tenant_credentials.open(tenant uuid, uid text, generation bigint, cause text, stated_manager text, after bigint,
-                                        above bigint, reason text default '', requested_by text default '') returns jsonb
+                                        above bigint, reason text default '', requested_by text default '', request_id text default '') returns jsonb
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -34,6 +34,7 @@ begin
   opened.cause := open.cause;
   opened.reason := open.reason;
   opened.requested_by := open.requested_by;
+  opened.request_id := open.request_id;
   opened.stated_manager := open.stated_manager;
   opened.role := held.role;
   opened.opened_at := clock_timestamp();
@@ -41,8 +42,8 @@ begin
   if newest.state = 'discarded' and newest.revision > above then
     opened.revision := newest.revision;
     update rotations r
-       set (state, generation, cause, reason, requested_by, stated_manager, role, login, login_oid, verifier_digest, opened_at, session_policy, closed_at, closings, logins_in_progress, quiet_at)
-         = (opened.state, opened.generation, opened.cause, opened.reason, opened.requested_by, opened.stated_manager, opened.role, null, null, null, opened.opened_at, opened.session_policy, null, null, null, null)
+       set (state, generation, cause, reason, requested_by, request_id, stated_manager, role, login, login_oid, verifier_digest, opened_at, session_policy, closed_at, closings, logins_in_progress, quiet_at)
+         = (opened.state, opened.generation, opened.cause, opened.reason, opened.requested_by, opened.request_id, opened.stated_manager, opened.role, null, null, null, opened.opened_at, opened.session_policy, null, null, null, null)
      where r.tenant_id = tenant and r.revision = opened.revision;
   else
     insert into rotations select opened.*;
@@ -55,7 +56,7 @@ $$;
 -- it began, so this reads after the wait for the lock. Names that the platform has changed since are taken over into the claim.
 create function tenant_credentials.lock(tenant uuid, uid text)
 returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text, login_violation text,
-               login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, compromised_revision bigint,
+               login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, earlier_rotations jsonb, compromised_revision bigint,
                clock timestamptz, valid_until timestamptz, ran_code boolean)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column

@@ -107,28 +107,42 @@ begin
 end
 $$;
 
+-- A login that functions are granted to exists, has no power of its own, and is no tenant's.
+create function tenant_credentials.require_ordinary(login text, what text, role_prefix text) returns void
+language plpgsql set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  found oid := (select r.oid from pg_roles r where r.rolname = login);
+begin
+  if found is null then
+    raise exception using errcode = 'TC021', message = format('Role %I, %s, does not exist.', login, what);
+  end if;
+  if attribute_violation(found) is not null then
+    raise exception using errcode = 'TC021', message = format('Role %I, %s, has to be an ordinary role: it %s.', login, what, attribute_violation(found));
+  end if;
+  if starts_with(login, role_prefix) then
+    raise exception using errcode = 'TC021', message = format('Role %I, %s, begins with %L as the tenants'' roles do: give it another name.', login, what, role_prefix);
+  end if;
+end
+$$;
+
 -- For the DBA, at every installation: writes the settings and grants what follows from them. It runs with the caller's rights, who
 -- has to be a superuser.
 create function tenant_credentials.configure(
   management_schema text, management_table text, column_id text, column_password_hash text,
   column_role text, column_database text, column_fly_app text,
-  role_prefix text, database_prefix text, fly_app_prefix text, operator_login text) returns void
+  role_prefix text, database_prefix text, fly_app_prefix text, operator_login text, column_owner text, gateway_login text) returns void
 language plpgsql set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
-  login pg_roles;
   tenant record;
   other text;
 begin
-  select * into login from pg_roles r where r.rolname = operator_login;
-  if login.rolname is null then
-    raise exception using errcode = 'TC021', message = format('Role %I, the operator''s login, does not exist.', operator_login);
-  end if;
-  if attribute_violation(login.oid) is not null then
-    raise exception using errcode = 'TC021', message = format('Role %I, the operator''s login, has to be an ordinary role: it %s.', operator_login, attribute_violation(login.oid));
-  end if;
-  if starts_with(operator_login, role_prefix) then
-    raise exception using errcode = 'TC021', message = format('Role %I, the operator''s login, begins with %L as the tenants'' roles do: give it another name.', operator_login, role_prefix);
+  perform require_ordinary(operator_login, 'the operator''s login', role_prefix);
+  if gateway_login <> '' then
+    perform require_ordinary(gateway_login, 'the endpoint''s login', role_prefix);
+    if gateway_login = operator_login then
+      raise exception using errcode = 'TC021', message = format('Role %I is the operator''s login: the endpoint needs one of its own.', gateway_login);
+    end if;
   end if;
   lock table pg_db_role_setting in share row exclusive mode; -- of two installations in two databases the second sees the first (prelude.sql)
   other := other_ledger(role_prefix);
@@ -140,12 +154,12 @@ begin
   execute format('alter role tenant_credentials_owner in database %I set tenant_credentials.role_prefix to %L', current_database(), role_prefix);
 
   insert into settings as s values (true, management_schema, management_table, column_id, column_password_hash, column_role,
-      column_database, column_fly_app, role_prefix, database_prefix, fly_app_prefix, (select c.system_identifier::text from pg_control_system() c))
+      column_database, column_fly_app, column_owner, role_prefix, database_prefix, fly_app_prefix, (select c.system_identifier::text from pg_control_system() c))
     on conflict (singleton) do update set
-      (management_schema, management_table, column_id, column_password_hash, column_role, column_database, column_fly_app,
+      (management_schema, management_table, column_id, column_password_hash, column_role, column_database, column_fly_app, column_owner,
        role_prefix, database_prefix, fly_app_prefix, installed_on)
     = (excluded.management_schema, excluded.management_table, excluded.column_id, excluded.column_password_hash, excluded.column_role,
-       excluded.column_database, excluded.column_fly_app, excluded.role_prefix, excluded.database_prefix, excluded.fly_app_prefix, excluded.installed_on);
+       excluded.column_database, excluded.column_fly_app, excluded.column_owner, excluded.role_prefix, excluded.database_prefix, excluded.fly_app_prefix, excluded.installed_on);
 
   perform require_no_problem(management_problem()); -- before the grants, which would say less of it
   execute format('grant usage on schema %I to tenant_credentials_hash', management_schema);
@@ -155,13 +169,18 @@ begin
   execute format('grant usage on schema tenant_credentials to %I', operator_login);
   execute format('grant execute on function tenant_credentials.survey(), tenant_credentials.observe(uuid[]), '
     'tenant_credentials.try_management(), tenant_credentials.adopt(uuid, text, text, text, text, text, text, text), '
-    'tenant_credentials.open(uuid, text, bigint, text, text, bigint, bigint, text, text), tenant_credentials.lock(uuid, text), '
+    'tenant_credentials.open(uuid, text, bigint, text, text, bigint, bigint, text, text, text), tenant_credentials.lock(uuid, text), '
     'tenant_credentials.stage(uuid, text, bigint, text, bytea, text, boolean), tenant_credentials.commit(uuid, text, bigint, text, numeric, text, text[]), '
     'tenant_credentials.issue(uuid, text, bigint, text), tenant_credentials.close(uuid, text, bigint), tenant_credentials.rolled(uuid, text, bigint), '
     'tenant_credentials.retire(uuid, text, bigint, interval, boolean, boolean), '
     'tenant_credentials.login_checked(uuid, text, bigint), tenant_credentials.complete(uuid, text, bigint), tenant_credentials.discard(uuid, text, bigint), '
     'tenant_credentials.terminate(uuid, text), tenant_credentials.end_sessions(uuid, text, bigint, boolean), '
     'tenant_credentials.login_settings(uuid, text) to %I', operator_login);
+
+  if gateway_login <> '' then
+    execute format('grant usage on schema tenant_credentials to %I', gateway_login);
+    execute format('grant execute on function tenant_credentials.owner_is(uuid, text) to %I', gateway_login);
+  end if;
 
   -- From PostgreSQL 16 on CREATEROLE does not reach roles of others. INHERIT and SET stay off: the owner gets none of the tenant's rights.
   if current_setting('server_version_num')::integer >= 160000 then
@@ -175,6 +194,6 @@ end
 $$;
 -- +goose StatementEnd
 revoke execute on function tenant_credentials.carry_over(text, text), tenant_credentials.setting_literal(text, text), tenant_credentials.prepare_overlap(text),
-  tenant_credentials.require_no_problem(text) from public;
+  tenant_credentials.require_no_problem(text), tenant_credentials.require_ordinary(text, text, text) from public;
 grant execute on function tenant_credentials.carry_over(text, text), tenant_credentials.setting_literal(text, text) to tenant_credentials_owner;
-revoke execute on function tenant_credentials.configure(text, text, text, text, text, text, text, text, text, text, text) from public;
+revoke execute on function tenant_credentials.configure(text, text, text, text, text, text, text, text, text, text, text, text, text) from public;

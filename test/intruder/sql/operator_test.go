@@ -34,7 +34,7 @@ var calls = []struct{ name, sql, code, says string }{
 	{"writes a hash past the guard", "select tenant_credentials.write_managed('{T}', '{V}')", "42501", "write_managed"},
 	{"reads hashes past the guard", "select tenant_credentials.read_managed('{{T}}')", "42501", "read_managed"},
 	{"puts a claim", "select tenant_credentials.put_claim(null, true)", "42501", "put_claim"},
-	{"configures", "select tenant_credentials.configure('', '', '', '', '', '', '', '', '', '', '')", "42501", "configure"},
+	{"configures", "select tenant_credentials.configure('', '', '', '', '', '', '', '', '', '', '', '', '')", "42501", "configure"},
 	{"prepares a login", "select tenant_credentials.prepare_overlap('{R}')", "42501", "prepare_overlap"},
 	{"ends the DBA's session", "select pg_terminate_backend({DBA})", "42501", "pg_signal_backend|must be a superuser|permission denied"},
 	{"makes a function of its own", "create function tenant_credentials.mine() returns void language sql as ''", "42501", "tenant_credentials"},
