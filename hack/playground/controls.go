@@ -40,6 +40,8 @@ func (s *supervisor) controls() http.Handler {
 		s.stopManager()
 		return errors.Join(s.startManager(r.Context()), s.writeEnv(r.Context()))
 	})
+	handle("/gateway-down", func(*http.Request) error { s.stopGateway(); return nil })
+	handle("/gateway-up", func(r *http.Request) error { s.stopGateway(); return s.startGateway(r.Context()) })
 	handle("/"+mendCommand, func(r *http.Request) error { return s.mend(r.Context()) })
 	return mux
 }

@@ -18,6 +18,7 @@ type database struct {
 	server      *pgserver.Server
 	superuser   string // URL of the superuser in the management database
 	operator    string // URL of the operator's login
+	gateway     string // URL of the endpoint's login
 	passwords   map[string]credential.Secret
 }
 
@@ -63,12 +64,15 @@ func (d *database) provision(ctx context.Context) error {
 	d.superuser = strings.Replace(d.server.SuperuserURL(), "/postgres?", "/platform?", 1)
 	operator := rand.Text()
 	d.operator = d.server.URL(operatorLogin, operator, "platform")
+	gateway := rand.Text()
+	d.gateway = d.server.URL(gatewayLogin, gateway, "platform")
 	statements := []string{
 		"CREATE ROLE " + operatorLogin + " LOGIN PASSWORD '" + operator + "'",
+		"CREATE ROLE " + gatewayLogin + " LOGIN PASSWORD '" + gateway + "'",
 		"CREATE EXTENSION pg_stat_statements",
 		"CREATE SCHEMA management",
 		`CREATE TABLE management.tenants (id uuid PRIMARY KEY, name text NOT NULL, password_hash text NOT NULL,
-			db_role text, db_name text, fly_app text)`,
+			db_role text, db_name text, fly_app text, owner uuid)`,
 	}
 	for _, t := range in(d.environment) {
 		password := credential.NewPassword()
@@ -80,7 +84,7 @@ func (d *database) provision(ctx context.Context) error {
 		statements = append(statements,
 			fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", t.role(), verifier),
 			fmt.Sprintf("CREATE DATABASE %s OWNER %s", t.database(), t.role()),
-			fmt.Sprintf("INSERT INTO management.tenants (id, name, password_hash) VALUES ('%s', '%s', '%s')", t.id, t.name, verifier))
+			fmt.Sprintf("INSERT INTO management.tenants (id, name, password_hash, owner) VALUES ('%s', '%s', '%s', '%s')", t.id, t.name, verifier, ownerSubject))
 	}
 	return execute(ctx, d.superuser, statements...)
 }

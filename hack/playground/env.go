@@ -38,6 +38,11 @@ func (s *supervisor) writeEnv(ctx context.Context) error {
 		{"PLAYGROUND_LOG_DIR", s.files.path("log")},
 		{"PLAYGROUND_MANAGER_DIR", s.files.managerFolder()},
 	}
+	gateway, err := s.gatewayVariables(ctx)
+	if err != nil {
+		return err
+	}
+	variables = append(variables, gateway...)
 	for _, environment := range environments {
 		prefix := "PLAYGROUND_" + strings.ToUpper(environment)
 		d := s.databases[environment]

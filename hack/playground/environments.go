@@ -16,7 +16,7 @@ import (
 )
 
 // columns are those of the playground's management table.
-var columns = v1alpha1.ManagementColumns{Role: "db_role", Database: "db_name", FlyApp: "fly_app"}
+var columns = v1alpha1.ManagementColumns{Role: "db_role", Database: "db_name", FlyApp: "fly_app", Owner: "owner"}
 
 // sampleEnvironment is config/samples/environment.yaml under another name, with the playground's addresses and columns.
 func sampleEnvironment(d *database, fly *flySide) ([]byte, error) {
@@ -52,7 +52,7 @@ func (s *supervisor) installEnvironment(ctx context.Context, d *database) error 
 	if err != nil {
 		return err
 	}
-	install := exec.CommandContext(ctx, manager, "install-sql", "--environment", path, "--operator-login", operatorLogin)
+	install := exec.CommandContext(ctx, manager, "install-sql", "--environment", path, "--operator-login", operatorLogin, "--gateway-login", gatewayLogin)
 	install.Env = append(os.Environ(), "DATABASE_URL="+d.superuser)
 	if output, err := install.CombinedOutput(); err != nil {
 		return fmt.Errorf("manager install-sql: %w\n%s", err, output)

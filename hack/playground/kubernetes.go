@@ -155,7 +155,7 @@ func (c *cluster) install(ctx context.Context) error {
 		return err
 	}
 	config := filepath.Join(repo, "config")
-	for _, part := range []string{"api", "admission", "rbac", "network-policy", filepath.Join("components", "connection-secret")} {
+	for _, part := range []string{"api", "admission", "rbac", "network-policy", "gateway/rbac", filepath.Join("components", "connection-secret")} {
 		if err := c.run(ctx, nil, "apply", "-k", filepath.Join(config, part)); err != nil {
 			return err
 		}
@@ -175,7 +175,7 @@ func (c *cluster) install(ctx context.Context) error {
 	return nil
 }
 
-// namespaces are the tenants' ones, bound to their tenants, and the account that reads the metrics.
+// namespaces are the tenants' ones, bound to their tenants, the account that reads the metrics, and that of the platform's staff.
 func namespaces() []byte {
 	var manifest bytes.Buffer
 	for _, environment := range environments {
@@ -194,18 +194,34 @@ kind: ClusterRoleBinding
 metadata: {name: %[1]s}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tenant-credential-operator-metrics-reader}
 subjects: [{kind: ServiceAccount, name: %[1]s, namespace: %[2]s}]
-`, metricsAccount, operatorNamespace)
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: %[3]s, namespace: %[2]s}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: %[3]s}
+rules:
+- {apiGroups: [credentials.systemprompt.io], resources: [tenantcredentials], verbs: [get, rotate, expose]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: %[3]s}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: %[3]s}
+subjects: [{kind: ServiceAccount, name: %[3]s, namespace: %[2]s}]
+`, metricsAccount, operatorNamespace, staffAccount)
 	return manifest.Bytes()
 }
 
-// token returns a token of a service account.
-func (c *cluster) token(ctx context.Context, account string) (string, error) {
+// token returns a token of a service account, for the API server or for another audience.
+func (c *cluster) token(ctx context.Context, account string, audiences ...string) (string, error) {
 	client, err := kubernetes.NewForConfig(c.config)
 	if err != nil {
 		return "", err
 	}
 	expiry := year
-	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &expiry}}
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &expiry, Audiences: audiences}}
 	granted, err := client.CoreV1().ServiceAccounts(operatorNamespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
 	if err != nil {
 		return "", fmt.Errorf("a token for service account %s: %w", account, err)
@@ -213,17 +229,17 @@ func (c *cluster) token(ctx context.Context, account string) (string, error) {
 	return granted.Status.Token, nil
 }
 
-// operatorKubeconfig writes a kubeconfig of the manager's own service account: it may do what config/rbac says, and no more.
-func (c *cluster) operatorKubeconfig(ctx context.Context) (string, error) {
-	token, err := c.token(ctx, operatorAccount)
+// accountKubeconfig writes a kubeconfig of a program's own service account: it may do what config says, and no more.
+func (c *cluster) accountKubeconfig(ctx context.Context, account, program string) (string, error) {
+	token, err := c.token(ctx, account)
 	if err != nil {
 		return "", err
 	}
 	config := clientcmdapi.NewConfig()
 	config.Clusters["playground"] = &clientcmdapi.Cluster{Server: c.config.Host, CertificateAuthorityData: c.config.CAData}
-	config.AuthInfos["manager"] = &clientcmdapi.AuthInfo{Token: token}
-	config.Contexts["playground"] = &clientcmdapi.Context{Cluster: "playground", AuthInfo: "manager"}
+	config.AuthInfos[program] = &clientcmdapi.AuthInfo{Token: token}
+	config.Contexts["playground"] = &clientcmdapi.Context{Cluster: "playground", AuthInfo: program}
 	config.CurrentContext = "playground"
-	path := c.files.path("manager.kubeconfig")
+	path := c.files.path(program + ".kubeconfig")
 	return path, clientcmd.WriteToFile(*config, path)
 }

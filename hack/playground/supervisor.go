@@ -28,15 +28,18 @@ type supervisor struct {
 	cluster   *cluster
 	databases map[string]*database
 	fly       *flySide
+	authority pgserver.Authority
+	issuer    *issuer
 	manager   *exec.Cmd
+	gateway   *exec.Cmd
 	ports     ports
 
-	mu     sync.Mutex // guards record and manager
+	mu     sync.Mutex // guards record, manager and gateway
 	record record
 }
 
-// ports are the manager's.
-type ports struct{ probes, metrics int }
+// ports are the manager's and the gateway's.
+type ports struct{ probes, metrics, gateway, gatewayProbes, gatewayMetrics int }
 
 // serve starts everything, waits until it is told to stop, and stops everything.
 func serve(ctx context.Context, f files) error {
@@ -72,6 +75,13 @@ func (s *supervisor) say(part string) {
 
 // startAll starts what does not depend on each other side by side.
 func (s *supervisor) startAll(ctx context.Context) error {
+	var err error
+	if s.authority, err = pgserver.NewAuthority(); err != nil {
+		return err
+	}
+	if s.issuer, err = startIssuer(s.authority); err != nil {
+		return err
+	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		if s.cluster, err = startCluster(s.files); err != nil {
@@ -92,7 +102,7 @@ func (s *supervisor) startAll(ctx context.Context) error {
 		}
 		return err
 	})
-	err := group.Wait()
+	err = group.Wait()
 	if err := errors.Join(err, s.note()); err != nil {
 		return err
 	}
@@ -113,6 +123,10 @@ func (s *supervisor) startAll(ctx context.Context) error {
 		return err
 	}
 	s.say("the manager, with its own service account and database login")
+	if err := s.startGateway(ctx); err != nil {
+		return err
+	}
+	s.say("the gateway, and an issuer of tokens")
 	return s.writeEnv(ctx)
 }
 
@@ -165,11 +179,11 @@ func (s *supervisor) start(name, log, folder string, environment []string, argum
 // startManager runs the manager as its Deployment would: with its service account's rights alone. It logs whatever it can, dumps whatever
 // it can when it crashes, and has a folder of its own for what it might leave behind.
 func (s *supervisor) startManager(ctx context.Context) error {
-	kubeconfig, err := s.cluster.operatorKubeconfig(ctx)
+	kubeconfig, err := s.cluster.accountKubeconfig(ctx, operatorAccount, "manager")
 	if err != nil {
 		return err
 	}
-	if s.ports == (ports{}) {
+	if s.ports.probes == 0 {
 		if s.ports.probes, err = pgserver.FreePort(); err != nil {
 			return err
 		}
@@ -216,6 +230,7 @@ func (s *supervisor) stopManager() {
 
 // stop ends everything in the order in which it depends on each other.
 func (s *supervisor) stop() {
+	s.stopGateway()
 	s.stopManager()
 	if s.cluster != nil {
 		_ = s.cluster.plane.Stop()

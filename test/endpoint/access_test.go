@@ -1,0 +1,64 @@
+package endpoint
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+)
+
+// outside is the address from which the playground's pg_hba.conf lets in the group's members alone.
+const outside = "127.0.0.2"
+
+// A tenant is let in from outside while it has external access, and no longer: its open session ends, too, while that of the app goes on.
+func TestExternalAccess(t *testing.T) {
+	t.Parallel()
+	x := newOwned(t, "started")
+	c := owner(t)
+	require.Equal(t, http.StatusOK, c.rotate(t, x.ID, "", "Prefer: wait=25").Code)
+	x.WaitReady()
+	inside, err := pgx.Connect(t.Context(), x.URL())
+	require.NoError(t, err)
+	defer func() { _ = inside.Close(context.Background()) }()
+	_, err = pgx.Connect(t.Context(), fromOutside(t, x.URL()))
+	require.ErrorContains(t, err, "no pg_hba.conf entry", "it is let in before it is enabled")
+
+	a, err := c.ask(t.Context(), http.MethodPut, accessPath(x.ID), `{"enabled":true}`)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, a.Code, a.Body)
+	require.Contains(t, a.Body, `"status":"enabled"`)
+	require.Regexp(t, `:\*{8}@`, a.rotation(t).ExternalURL)
+	session, err := pgx.Connect(t.Context(), fromOutside(t, x.URL()))
+	require.NoError(t, err)
+	defer func() { _ = session.Close(context.Background()) }()
+
+	a, err = c.ask(t.Context(), http.MethodPost, accessPath(x.ID), `{"enabled":false}`)
+	require.NoError(t, err)
+	require.Contains(t, []int{http.StatusOK, http.StatusAccepted}, a.Code, a.Body)
+	require.Eventually(t, func() bool { return session.Ping(t.Context()) != nil }, patience, 100*time.Millisecond, "the open session from outside stays")
+	_, err = pgx.Connect(t.Context(), fromOutside(t, x.URL()))
+	require.ErrorContains(t, err, "no pg_hba.conf entry")
+	require.NoError(t, inside.Ping(t.Context()), "the session from inside was ended")
+	require.Eventually(t, func() bool {
+		a, err := c.ask(t.Context(), http.MethodGet, accessPath(x.ID), "")
+		return err == nil && a.Code == http.StatusOK && a.rotation(t).Status == "disabled"
+	}, patience, 200*time.Millisecond)
+	require.Equal(t, map[string]int{"completed": 1}, x.Rows(), "the password was rotated")
+}
+
+func accessPath(tenantID string) string { return "/api/v1/tenants/" + tenantID + "/external-db-access" }
+
+// fromOutside is a DATABASE_URL as a client outside uses it.
+func fromOutside(t *testing.T, databaseURL string) string {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	require.NoError(t, err)
+	u.Host = outside + ":" + u.Port()
+	u.RawQuery = url.Values{"sslmode": {"verify-ca"}, "sslrootcert": {os.Getenv("GATEWAY_CA")}}.Encode()
+	return u.String()
+}

@@ -1,0 +1,155 @@
+package endpoint
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/test/harness"
+)
+
+// TestLoad measures, and asserts nothing of how long things take: what one gateway refuses per second before the slowest hundredth takes longer than
+// 50 ms, and what a flood of bad tokens does to the rotations of others. make bench runs it; bin/endpoint.json has the figures.
+func TestLoad(t *testing.T) {
+	if os.Getenv("ENDPOINT_LOAD") == "" {
+		t.Skip("make bench runs it")
+	}
+	stranger := os.Getenv("GATEWAY_STRANGER_TOKEN")
+	figures := map[string]any{
+		"refusals a second, no valid token (401)":      capacity(t, "not-a-token", http.StatusUnauthorized),
+		"refusals a second, another's tenant (403)":    capacity(t, stranger, http.StatusForbidden),
+		"rotation beside a flood of bad tokens, ratio": floodRatio(t),
+	}
+	content, err := json.MarshalIndent(figures, "", "  ")
+	require.NoError(t, err)
+	fmt.Println(string(content))
+	require.NoError(t, os.WriteFile(filepath.Join(harness.Repository, "bin", "endpoint.json"), append(content, '\n'), 0o600))
+}
+
+// step is how long each rate is held.
+const step = 5 * time.Second
+
+// capacity raises the rate until the slowest hundredth of the answers takes longer than 50 ms, and returns what it was before.
+func capacity(t *testing.T, token string, code int) []figure {
+	t.Helper()
+	var figures []figure
+	for rate := 50; rate <= 12800; rate *= 2 {
+		f := hold(t, token, code, rate)
+		figures = append(figures, f)
+		fmt.Printf("%d: %+v\n", code, f)
+		if f.P99 > 50 || f.Others > 0 {
+			break
+		}
+	}
+	return figures
+}
+
+// figure is what was measured at a rate.
+type figure struct {
+	Rate, Answered, Others int
+	P50, P99               float64 // milliseconds
+}
+
+// hold calls at a rate whatever the answers take, as strangers do. Each call comes from one of many addresses, since one is limited.
+func hold(t *testing.T, token string, code, rate int) figure {
+	t.Helper()
+	callers := make([]caller, 200)
+	for i := range callers {
+		callers[i] = newCaller(t, os.Getenv("GATEWAY_URL"), token)
+		from(callers[i], fmt.Sprintf("127.1.%d.%d", rate%250, i+1))
+	}
+	var mu sync.Mutex
+	var took []float64
+	others := 0
+	var calls sync.WaitGroup
+	tick := time.NewTicker(time.Second / time.Duration(rate))
+	defer tick.Stop()
+	for end, i := time.Now().Add(step), 0; time.Now().Before(end); i++ {
+		<-tick.C
+		c := callers[i%len(callers)]
+		calls.Go(func() {
+			begun := time.Now()
+			a, err := c.ask(context.Background(), http.MethodPost, rotatePath("7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01"), "")
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil || a.Code != code {
+				others++
+				return
+			}
+			took = append(took, float64(time.Since(begun).Microseconds())/1000)
+		})
+	}
+	calls.Wait()
+	slices.Sort(took)
+	f := figure{Rate: rate, Answered: len(took), Others: others}
+	if len(took) > 0 {
+		f.P50, f.P99 = took[len(took)/2], took[len(took)*99/100]
+	}
+	return f
+}
+
+// from has a caller's connections come from an address.
+func from(c caller, address string) {
+	transport, is := c.http.Transport.(*http.Transport)
+	if !is {
+		return
+	}
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: 10 * time.Second}
+	transport.DialContext = dialer.DialContext
+}
+
+// floodRatio is how much longer a rotation takes while bad tokens come in as fast as they are refused, by the median of some rotations each, alternating.
+func floodRatio(t *testing.T) map[string]float64 {
+	t.Helper()
+	const each = 8
+	quiet, flooded := make([]float64, each), make([]float64, each)
+	for i := range each {
+		quiet[i] = rotationSeconds(t)
+		stop := flood(t)
+		flooded[i] = rotationSeconds(t)
+		stop()
+	}
+	slices.Sort(quiet)
+	slices.Sort(flooded)
+	return map[string]float64{"seconds without": quiet[each/2], "seconds with": flooded[each/2], "ratio": flooded[each/2] / quiet[each/2]}
+}
+
+func rotationSeconds(t *testing.T) float64 {
+	t.Helper()
+	x := newOwned(t, "stopped")
+	begun := time.Now()
+	a := owner(t).rotate(t, x.ID, `{"until":"completed"}`, "Prefer: wait=25")
+	require.Equal(t, http.StatusOK, a.Code, a.Body)
+	return time.Since(begun).Seconds()
+}
+
+// flood sends bad tokens from as many connections as CONNECTIONS says (16), each as fast as it is answered.
+func flood(t *testing.T) (stop func()) {
+	t.Helper()
+	connections, err := strconv.Atoi(cmp.Or(os.Getenv("CONNECTIONS"), "16"))
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var senders sync.WaitGroup
+	for i := range connections {
+		c := newCaller(t, os.Getenv("GATEWAY_URL"), "not-a-token")
+		from(c, fmt.Sprintf("127.2.0.%d", i+1))
+		senders.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = c.ask(ctx, http.MethodPost, rotatePath("7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01"), "")
+			}
+		})
+	}
+	return func() { cancel(); senders.Wait() }
+}
