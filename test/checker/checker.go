@@ -22,6 +22,10 @@ type Config struct {
 	LogFiles []string
 	// AuditLog is the API server's; "" = there is none. What is written into a Secret that somebody has asked for stands in it.
 	AuditLog string
+	// GatewayLog is the gateway's, GatewayMetricsURL where it shows its metrics, to MetricsToken. No token of CallerTokens may stand in either, nor
+	// in the manager's log.
+	GatewayLog, GatewayMetricsURL string
+	CallerTokens                  []string
 	// ManagerLog is the manager's, with what it printed when it crashed. No login or token of the operator's own may stand in it either.
 	ManagerLog string
 	// ManagerDir is the folder that the manager runs in, and its temporary one.

@@ -35,7 +35,11 @@ func FromEnvironment() (Config, error) {
 	}
 	config.ManagerLog, config.ManagerDir = need("MANAGER_LOG"), need("PLAYGROUND_MANAGER_DIR")
 	config.AuditLog = filepath.Join(need("PLAYGROUND_LOG_DIR"), "audit.log")
-	config.LogFiles = slices.DeleteFunc(config.LogFiles, func(file string) bool { return file == config.ManagerLog || file == config.AuditLog })
+	config.GatewayLog, config.GatewayMetricsURL = need("GATEWAY_LOG"), need("GATEWAY_METRICS_URL")
+	config.CallerTokens = []string{need("GATEWAY_OWNER_TOKEN"), need("GATEWAY_STRANGER_TOKEN"), need("GATEWAY_STAFF_TOKEN")}
+	config.LogFiles = slices.DeleteFunc(config.LogFiles, func(file string) bool {
+		return slices.Contains([]string{config.ManagerLog, config.AuditLog, config.GatewayLog}, file)
+	})
 	for _, name := range environmentNames() {
 		variable := "PLAYGROUND_" + strings.ToUpper(name)
 		config.Environments = append(config.Environments, Environment{

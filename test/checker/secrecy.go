@@ -45,9 +45,11 @@ func (w *world) searchPasswords(ctx context.Context) []Violation {
 	if w.config.AuditLog != "" {
 		h.audit(w.config.AuditLog)
 	}
-	if w.config.ManagerLog != "" {
-		h.file(w.config.ManagerLog, "log "+w.config.ManagerLog, nil)
-		h.lookalikes(w.config.ManagerLog)
+	for _, log := range []string{w.config.ManagerLog, w.config.GatewayLog} {
+		if log != "" {
+			h.file(log, "log "+log, nil)
+			h.lookalikes(log)
+		}
 	}
 	if w.config.ManagerDir != "" {
 		h.folder(w.config.ManagerDir, "file", nil, nil)
@@ -59,6 +61,7 @@ func (w *world) searchPasswords(ctx context.Context) []Violation {
 	}
 	h.objects(ctx, w.config)
 	h.address(ctx, "the metrics", w.config.MetricsURL, w.config.MetricsToken)
+	h.address(ctx, "the gateway's metrics", w.config.GatewayMetricsURL, w.config.MetricsToken)
 	h.address(ctx, "the Fly emulator's list of requests", w.config.FlyAdminURL+"/admin/requests", "")
 	for _, e := range w.config.Environments {
 		h.server(ctx, e)
@@ -102,6 +105,9 @@ func (w *world) fill(h *hoard) {
 		for _, value := range w.operatorsOwn(s) {
 			h.own[h.add(value, "", "the operator's own login or token from Secret "+s.name())] = true
 		}
+	}
+	for _, token := range w.config.CallerTokens {
+		h.own[h.add(token, "", "a token of the endpoint's callers")] = true
 	}
 	h.finder = newFinder(h.secrets)
 }

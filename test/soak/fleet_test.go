@@ -84,7 +84,7 @@ func (f *fleet) rest() {
 
 // withoutLogs leaves the search for passwords, which takes minutes, to the checker that comes after all tests.
 func withoutLogs(c checker.Config) checker.Config {
-	c.LogFiles, c.ManagerLog, c.ManagerDir, c.EtcdDir, c.MetricsURL = nil, "", "", "", ""
+	c.LogFiles, c.ManagerLog, c.GatewayLog, c.ManagerDir, c.EtcdDir, c.MetricsURL, c.GatewayMetricsURL = nil, "", "", "", "", "", ""
 	c.Environments = slices.Clone(c.Environments)
 	for i := range c.Environments {
 		c.Environments[i].LogFile, c.Environments[i].DataDir = "", ""
