@@ -17,6 +17,8 @@ const (
 	gatewayLogin    = "tcred_gateway"
 	// staffAccount may rotate the credentials of every tenant.
 	staffAccount = "platform-staff"
+	// minInterval is shorter than a platform's, so that the demo need not wait for it.
+	minInterval = 10 * time.Second
 )
 
 // startGateway runs the endpoint as its Deployment would: with its service account's rights, the files that are mounted there, and a certificate of
@@ -41,8 +43,8 @@ func (s *supervisor) startGateway(ctx context.Context) error {
 		"--bind-address", fmt.Sprintf("127.0.0.1:%d", s.ports.gateway),
 		"--health-probe-bind-address", fmt.Sprintf("127.0.0.1:%d", s.ports.gatewayProbes),
 		"--metrics-bind-address", fmt.Sprintf("127.0.0.1:%d", s.ports.gatewayMetrics),
-		"--tls-dir", s.files.gateway("tls"), "--authentication-config", s.files.gateway("authentication.yaml"),
-		"--owner-logins", s.files.gateway("logins"), "-zap-log-level=10")
+		"--tls-cert-file", s.files.gateway("tls/tls.crt"), "--tls-key-file", s.files.gateway("tls/tls.key"), "--authentication-config", s.files.gateway("authentication.yaml"),
+		"--owner-logins", s.files.gateway("logins"), "--min-interval", minInterval.String(), "--shutdown-delay", "0s", "-zap-log-level=10")
 	if err != nil {
 		return err
 	}

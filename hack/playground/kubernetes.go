@@ -147,16 +147,21 @@ func (c *cluster) run(ctx context.Context, manifest []byte, arguments ...string)
 	return nil
 }
 
-// install applies config/api and config/admission, of config/default all but the Deployment, as here the manager is a process, and the component for
-// connection Secrets, with the right to them in the tenants' namespaces.
+// install applies config/api and config/admission, of config/default and config/gateway all but the Deployments, as here manager and gateway are
+// processes, and the component for connection Secrets, with the right to them in the tenants' namespaces.
 func (c *cluster) install(ctx context.Context) error {
 	repo, err := repository()
 	if err != nil {
 		return err
 	}
 	config := filepath.Join(repo, "config")
-	for _, part := range []string{"api", "admission", "rbac", "network-policy", "gateway/rbac", filepath.Join("components", "connection-secret")} {
+	for _, part := range []string{"api", "admission", "rbac", "network-policy", filepath.Join("components", "connection-secret")} {
 		if err := c.run(ctx, nil, "apply", "-k", filepath.Join(config, part)); err != nil {
+			return err
+		}
+	}
+	for _, part := range []string{"service_account", "role", "role_binding", "caller_roles"} {
+		if err := c.run(ctx, nil, "apply", "-f", filepath.Join(config, "gateway", part+".yaml")); err != nil {
 			return err
 		}
 	}
@@ -200,15 +205,9 @@ kind: ServiceAccount
 metadata: {name: %[3]s, namespace: %[2]s}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: %[3]s}
-rules:
-- {apiGroups: [credentials.systemprompt.io], resources: [tenantcredentials], verbs: [get, rotate, expose]}
----
-apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: {name: %[3]s}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: %[3]s}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tenant-credential-gateway-caller}
 subjects: [{kind: ServiceAccount, name: %[3]s, namespace: %[2]s}]
 `, metricsAccount, operatorNamespace, staffAccount)
 	return manifest.Bytes()
