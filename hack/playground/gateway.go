@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -121,6 +122,7 @@ func (s *supervisor) gatewayVariables(ctx context.Context) ([][2]string, error) 
 		{"GATEWAY_STRANGER_TOKEN", stranger},
 		{"GATEWAY_STAFF_TOKEN", staff},
 		{"GATEWAY_LOG", s.files.log("gateway")},
+		{"GATEWAY_PID", strconv.Itoa(s.gateway.Process.Pid)},
 		{"GATEWAY_METRICS_URL", fmt.Sprintf("https://127.0.0.1:%d/metrics", s.ports.gatewayMetrics)},
 	}, nil
 }
