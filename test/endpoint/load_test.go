@@ -26,10 +26,10 @@ func TestLoad(t *testing.T) {
 	if os.Getenv("ENDPOINT_LOAD") == "" {
 		t.Skip("make bench runs it")
 	}
-	stranger := os.Getenv("GATEWAY_STRANGER_TOKEN")
+	unlimited, _ := startGateway(t, "--failed-logins-per-second", "1000000", "--failed-logins-burst", "1000000", "-zap-log-level=info")
 	figures := map[string]any{
-		"refusals a second, no valid token (401)":      capacity(t, "not-a-token", http.StatusUnauthorized),
-		"refusals a second, another's tenant (403)":    capacity(t, stranger, http.StatusForbidden),
+		"refusals a second, no valid token (401)":      capacity(t, newCallers(t, unlimited, "not-a-token"), http.StatusUnauthorized),
+		"refusals a second, another's tenant (403)":    capacity(t, newCallers(t, unlimited, os.Getenv("GATEWAY_STRANGER_TOKEN")), http.StatusForbidden),
 		"rotation beside a flood of bad tokens, ratio": floodRatio(t),
 	}
 	content, err := json.MarshalIndent(figures, "", "  ")
@@ -42,11 +42,11 @@ func TestLoad(t *testing.T) {
 const step = 5 * time.Second
 
 // capacity raises the rate until the slowest hundredth of the answers takes longer than 50 ms, and returns what it was before.
-func capacity(t *testing.T, token string, code int) []figure {
+func capacity(t *testing.T, callers []caller, code int) []figure {
 	t.Helper()
 	var figures []figure
 	for rate := 50; rate <= 12800; rate *= 2 {
-		f := hold(t, token, code, rate)
+		f := hold(callers, code, rate)
 		figures = append(figures, f)
 		fmt.Printf("%d: %+v\n", code, f)
 		if f.P99 > 50 || f.Others > 0 {
@@ -62,14 +62,18 @@ type figure struct {
 	P50, P99               float64 // milliseconds
 }
 
-// hold calls at a rate whatever the answers take, as strangers do. Each call comes from one of many addresses, since one is limited.
-func hold(t *testing.T, token string, code, rate int) figure {
+// newCallers have a connection each.
+func newCallers(t *testing.T, url, token string) []caller {
 	t.Helper()
-	callers := make([]caller, 200)
+	callers := make([]caller, 32)
 	for i := range callers {
-		callers[i] = newCaller(t, os.Getenv("GATEWAY_URL"), token)
-		from(callers[i], fmt.Sprintf("127.1.%d.%d", rate%250, i+1))
+		callers[i] = newCaller(t, url, token)
 	}
+	return callers
+}
+
+// hold calls at a rate whatever the answers take, as strangers do.
+func hold(callers []caller, code, rate int) figure {
 	var mu sync.Mutex
 	var took []float64
 	others := 0
