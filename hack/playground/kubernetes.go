@@ -160,7 +160,7 @@ func (c *cluster) install(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, part := range []string{"service_account", "role", "role_binding", "caller_roles"} {
+	for _, part := range []string{"service_account", "role", "role_binding", "caller_roles", "writes"} {
 		if err := c.run(ctx, nil, "apply", "-f", filepath.Join(config, "gateway", part+".yaml")); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 // A gateway that is taken over reads no Secret, no password and no other table.
 func TestGatewayMayReadNoSecret(t *testing.T) {
 	t.Parallel()
+	x := newOwned(t, "stopped")
 	kubeconfig := "--kubeconfig=" + filepath.Join(os.Getenv("PLAYGROUND_DIR"), "gateway.kubeconfig")
 	for _, arguments := range []string{
 		"-n tcred-system get secrets", "-n tcred-system get secret postgres-sandbox", "-n tcred-system get secret fly-sandbox", "get secrets -A",
@@ -29,6 +31,43 @@ func TestGatewayMayReadNoSecret(t *testing.T) {
 		output, err := harness.Try(manifest, append([]string{kubeconfig}, strings.Fields(arguments)...)...)
 		require.Error(t, err, "kubectl %s: %s", arguments, output)
 		require.Contains(t, output, "orbidden", "kubectl %s", arguments)
+	}
+
+	// It writes its own two fields, and no other: those of the spec are all tried.
+	var crd struct {
+		Spec struct {
+			Versions []struct {
+				Schema struct {
+					OpenAPIV3Schema struct {
+						Properties struct {
+							Spec struct{ Properties map[string]any }
+						}
+					}
+				}
+			}
+		}
+	}
+	definition := harness.Kubectl(t, "", "get", "crd", "tenantcredentials.credentials.systemprompt.io", "-o", "json")
+	require.NoError(t, json.Unmarshal([]byte(definition), &crd))
+	fields := crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties.Spec.Properties
+	for _, field := range []string{"rotationRequest", "externalAccess", "tenantID", "environmentRef"} { // the last two can be changed by no one
+		require.Contains(t, fields, field)
+		delete(fields, field)
+	}
+	values := map[string]string{
+		"rotationGeneration": "9", "rotation": `{"strategy":"Overlap"}`, "delivery": `{"connectionSecret":{"name":"stolen"}}`,
+		"databaseURL": `{"scheme":"postgres"}`, "suspend": "true",
+	}
+	for field := range fields {
+		require.Contains(t, values, field, "a new field: the policy has to keep the gateway from it")
+		output, err := harness.Try("", kubeconfig, "-n", "tenants-sandbox", "patch", "tcred", x.Name, "--type=merge", "-p", `{"spec":{"`+field+`":`+values[field]+`}}`)
+		require.Error(t, err, field)
+		require.Contains(t, output, "the gateway writes spec.rotationRequest and spec.externalAccess, and nothing else", field)
+	}
+	for _, metadata := range []string{`{"labels":{"a":"b"}}`, `{"annotations":{"a":"b"}}`, `{"finalizers":["example.com/a"]}`} {
+		output, err := harness.Try("", kubeconfig, "-n", "tenants-sandbox", "patch", "tcred", x.Name, "--type=merge", "-p", `{"metadata":`+metadata+`}`)
+		require.Error(t, err, metadata)
+		require.Contains(t, output, "and nothing else")
 	}
 
 	login, err := os.ReadFile(filepath.Join(os.Getenv("PLAYGROUND_DIR"), "gateway", "logins", "sandbox"))
