@@ -137,7 +137,8 @@ func (f *fixture) changes(id string) []string {
 
 var (
 	letIn    = ExternalAccess{Member: true, Noted: true}
-	ending   = ExternalAccess{Owed: true, Noted: true}
+	ending   = ExternalAccess{Unswept: true, Noted: true}
+	unended  = ExternalAccess{Unended: true, Noted: true}
 	shut     = ExternalAccess{Noted: true}
 	authTime = 65 * time.Second
 )
@@ -158,7 +159,7 @@ func TestExternalAccessBeginsAndEnds(t *testing.T) {
 		require.Equal(t, []string{"granted"}, f.changes(id))
 		fromInside, fromOutside, neighbours := f.loginFrom(role, inside), f.loginFrom(role, outside), f.loginFrom(neighbourRole, outside)
 		f.requireShutOut(role, "disable")
-		require.Equal(t, letIn, f.sweep(id), "nothing is owed")
+		require.Equal(t, letIn, f.sweep(id), "nothing is unswept")
 		requireAlive(t, fromOutside)
 
 		require.Equal(t, ending, f.setExternal(id, false))
@@ -312,11 +313,11 @@ func TestExternalAccessOfAFormerRoleEnds(t *testing.T) {
 		formers := f.loginFrom(former, outside)
 
 		f.exec("update management.tenants set db_role = $2 where id = $1", id, present)
-		require.Equal(t, ExternalAccess{Owed: true, Noted: true}, f.observe(id).External)
-		require.Equal(t, ExternalAccess{Member: true, Owed: true, Noted: true}, f.setExternal(id, true))
+		require.Equal(t, unended, f.observe(id).External)
+		require.Equal(t, ExternalAccess{Member: true, Unswept: true, Noted: true}, f.setExternal(id, true))
 		f.requireShutOut(former, "require")
 		presents := f.loginFrom(present, outside)
-		require.True(t, f.sweep(id).Owed)
+		require.True(t, f.sweep(id).Unswept)
 		requireEnded(t, formers)
 		requireAlive(t, presents)
 		f.externalTimePasses(id, authTime)
@@ -367,8 +368,8 @@ func TestExternalAccessThatOthersHaveChanged(t *testing.T) {
 			revoke += " granted by tenant_credentials_owner"
 		}
 		f.exec(revoke)
-		require.Equal(t, ending, f.observe(id).External)
-		require.Equal(t, ending, f.sweep(id), "set comes first")
+		require.Equal(t, unended, f.observe(id).External)
+		require.Equal(t, unended, f.sweep(id), "set comes first")
 		requireAlive(t, session)
 		f.setExternal(id, false)
 		f.sweep(id)
@@ -430,7 +431,7 @@ func TestMembershipGivesNothingElse(t *testing.T) {
 		require.ErrorContains(t, err, "permission denied", sql)
 	}
 	f.exec("revoke tenant_credentials_external from tenant_credentials_owner cascade")
-	require.Equal(t, ending, f.observe(id).External)
+	require.Equal(t, unended, f.observe(id).External)
 	_, err := f.server.SetExternalAccess(t.Context(), id, "uid", true)
 	requireFailure(t, err, failure.Retry, failure.PermissionDenied)
 	require.NoError(t, Install(t.Context(), f.dbaURL(), f.installation()))
@@ -454,7 +455,7 @@ var problems = []struct{ name, rules, says string }{
 	{"everybody afterwards", outsideRule + insideRule + "hostssl all all all scram-sha-256\n", "Line 3 of {F} is for every role, and covers the addresses of line 1, which requires tenant_credentials_external. The membership makes no difference. To fix: restrict line 3 to connections from inside, and {R}."},
 	{"everybody of a wider net", "hostssl all +" + requires + " 203.0.113.0/24 scram-sha-256\nhost all all 203.0.0.0/16 scram-sha-256\n", "Line 2 of {F} is for every role, and covers the addresses of line 1, which requires tenant_credentials_external. The membership makes no difference. To fix: restrict line 2 to connections from inside, and {R}."},
 	{"nobody before", "host all all all reject\n" + outsideRule, "Line 1 of {F} is for every role, and covers the addresses of line 2, which requires tenant_credentials_external. The membership makes no difference. To fix: restrict line 1 to connections from inside, and {R}."},
-	{"an error", insideRule + "host all all nowhere/99 scram-sha-256\n" + outsideRule, "Line 2 of {F} has an error (invalid CIDR mask in address \"nowhere/99\"). PostgreSQL does not use the rule, or does not load the file. To fix: correct the line, and {R}."},
+	{"an error", insideRule + "host all all 10.0.0.0/99 scram-sha-256\n" + outsideRule, "Line 2 of {F} has an error (invalid CIDR mask in address \"10.0.0.0/99\"). PostgreSQL does not use the rule, or does not load the file. To fix: correct the line, and {R}."},
 }
 
 func TestRulesThatDoNotRequireTheGroup(t *testing.T) {
@@ -470,8 +471,10 @@ func TestRulesThatDoNotRequireTheGroup(t *testing.T) {
 			require.NoError(t, err, p.name)
 			require.Equal(t, expand(p.says), survey.ExternalProblem, p.name)
 		}
-		require.NoError(t, os.Remove(filepath.Join(f.pg.DataDir(), "pg_hba.conf")))
+		path := filepath.Join(f.pg.DataDir(), "pg_hba.conf")
+		require.NoError(t, os.Rename(path, path+".away"))
 		survey, err := f.server.Survey(t.Context())
+		require.NoError(t, os.Rename(path+".away", path))
 		require.NoError(t, err)
 		require.Contains(t, survey.ExternalProblem, "pg_hba.conf cannot be read (SQLSTATE 58P01)")
 	})

@@ -93,9 +93,11 @@ type Tenant struct {
 type ExternalAccess struct {
 	// Member says that pg_hba.conf takes the tenant's role for a member of the group.
 	Member bool
-	// Owed says that an end is owed: a role that the tenant had before is a member still, or sessions from outside, or logins in progress, may
-	// be left of a membership that has ended.
-	Owed bool
+	// Unended says that a role which the tenant had before is a member still, or that a membership has ended without the ledger's knowing:
+	// SetExternalAccess.
+	Unended bool
+	// Unswept says that sessions from outside, or logins in progress, may be left of a membership that has ended: SweepExternalAccess.
+	Unswept bool
 	// Noted says that the ledger knows of an access, at whatever time.
 	Noted bool
 }

@@ -50,23 +50,21 @@ begin
 end
 $$;
 
--- Whether an end is owed: a role that the tenant had before is a member still, or sessions of a membership that has ended may be left.
-create function tenant_credentials.external_owed(tenant uuid, present oid) returns boolean
-language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
-begin
-  return exists (
-    select from external_roles(tenant) r
-     where case when r.member then r.role_oid is distinct from present
-           else r.change = 'granted' or r.id > coalesce((select max(e.id) from external_access e where e.tenant_id = external_owed.tenant and e.change = 'swept'), 0) end);
-end
-$$;
-
--- What is so of a tenant's access from outside: whether its role is a member, whether an end is owed, and whether the ledger has ever let it in.
+-- What is so of a tenant's access from outside: whether its role is a member; unended, whether a role that it had before is a member still, or a
+-- membership has ended without the ledger's knowing, so that set_external_access is to be called; unswept, whether sessions of a membership that has
+-- ended may be left, so that sweep_external_access is; and whether the ledger has ever let it in.
 create function tenant_credentials.external_json(tenant uuid, present oid) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  swept bigint := (select coalesce(max(e.id), 0) from external_access e where e.tenant_id = external_json.tenant and e.change = 'swept');
 begin
-  return jsonb_build_object('member', coalesce(external_member(present), false), 'owed', external_owed(tenant, present),
-                            'noted', exists (select from external_access e where e.tenant_id = external_json.tenant));
+  return (
+    select jsonb_build_object('member', external_member(present),
+             'unended', coalesce(bool_or(case when r.member then r.role_oid is distinct from present else r.change = 'granted' end), false),
+             'unswept', coalesce(bool_or(not r.member and r.change = 'revoked' and r.id > swept), false),
+             'noted', count(*) > 0)
+      from external_roles(tenant) r
+  );
 end
 $$;
 
@@ -205,7 +203,7 @@ begin
 end
 $$;
 
--- Ends the sessions from outside that a membership which has ended had let in, and answers as set_external_access. It is called until no end is owed:
+-- Ends the sessions from outside that a membership which has ended had let in, and answers as set_external_access. It is called until nothing is unswept:
 -- a login from outside that was in progress at the end of the membership is seen only once it has succeeded, for which it has
 -- authentication_timeout (and 5 s for what a session does between its login and its appearance in pg_stat_activity), counted from a transaction
 -- that has seen the end committed. A session whose login is in the group now is let in, and stays.
@@ -215,11 +213,12 @@ language plpgsql security definer set search_path = pg_catalog, tenant_credentia
 declare
   held claims := hold(tenant, uid);
   present oid := (select a.oid from pg_authid a where a.rolname = held.role);
+  access jsonb := external_json(tenant, present);
   began timestamptz;
   ended bigint;
 begin
-  if not external_owed(tenant, present) or exists (select from external_roles(tenant) r where r.member and r.role_oid is distinct from present or not r.member and r.change = 'granted') then
-    return external_json(tenant, present); -- nothing to do, or set_external_access first
+  if (access ->> 'unended')::boolean or not (access ->> 'unswept')::boolean then
+    return access; -- set_external_access first, or nothing to do
   end if;
   select e.changed_at into began from external_access e where e.tenant_id = sweep_external_access.tenant and e.change = 'sweeping'
      and e.id > (select max(l.id) from external_access l where l.tenant_id = sweep_external_access.tenant and l.change = 'revoked');
