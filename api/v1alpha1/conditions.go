@@ -133,7 +133,10 @@ const (
 	EventEnvironmentReady  = "EnvironmentReady" // TenantEnvironment: it can be used again, or for the first time
 	// EventEnvironmentNotReady has the message of Ready.
 	EventEnvironmentNotReady = "EnvironmentNotReady"
-	EventSettingsLeftOut     = "SettingsLeftOut" // the second login could not be given some settings of the role
+	// EventExternalAccessEnabled and EventExternalAccessDisabled: the tenant is let in from outside, and it is not any more.
+	EventExternalAccessEnabled  = "ExternalAccessEnabled"
+	EventExternalAccessDisabled = "ExternalAccessDisabled"
+	EventSettingsLeftOut        = "SettingsLeftOut" // the second login could not be given some settings of the role
 )
 
 const (

@@ -137,6 +137,7 @@ func lookup(connections *tenantenvironment.Connections, doubted chan<- event.Gen
 		}
 		return &tenantcredential.Environment{
 			Postgres: connection.Postgres, Fly: connection.Fly, Slots: connection.Slots, Pause: connection.Pause, Canary: connection.Canary, Changed: connection.Changed,
+			ExternalProblem: connection.ExternalProblem(),
 			Doubt: func() {
 				select {
 				case doubted <- event.GenericEvent{Object: &v1alpha1.TenantEnvironment{ObjectMeta: metav1.ObjectMeta{Name: name}}}:

@@ -39,9 +39,9 @@ func (s *Server) survey(ctx context.Context) (Survey, error) {
 	var answer Survey
 	var settings []byte
 	err := s.pool.QueryRow(ctx, `select server_version, system_identifier, installed_on, database, started, clock, ledger_version, settings, registered,
-		coalesce(other_ledger, ''), exposures, coalesce(problem, '') from tenant_credentials.survey()`).
+		coalesce(other_ledger, ''), exposures, coalesce(problem, ''), coalesce(external_problem, '') from tenant_credentials.survey()`).
 		Scan(&answer.ServerVersion, &answer.SystemIdentifier, &answer.InstalledOn, &answer.Database, &answer.Started, &answer.Clock, &answer.LedgerVersion, &settings, &answer.Registered,
-			&answer.OtherLedger, &answer.Exposures, &answer.Problem)
+			&answer.OtherLedger, &answer.Exposures, &answer.Problem, &answer.ExternalProblem)
 	if err != nil {
 		return Survey{}, err
 	}
@@ -53,6 +53,7 @@ func (s *Server) survey(ctx context.Context) (Survey, error) {
 		return Survey{}, unreadable()
 	}
 	answer.Settings = Settings(row)
+	answer.ExternalProblem = shown(answer.ExternalProblem)
 	return answer, nil
 }
 
@@ -235,10 +236,11 @@ func scanTenant(row pgx.Row) (Tenant, error) {
 	var role, login, former, second, verifier, hash *string
 	var expires *time.Time
 	var claim *claimRow
+	var external *externalRow
 	var open, last *rotationRow
 	var earlier []rotationRow
 	err := row.Scan(&t.ID, &t.Found, &t.Role, &t.Database, &t.FlyApp, &t.RoleExists, &role, &login, &t.Login, &former, &second, &verifier, &hash,
-		&claim, &open, &last, &earlier, &t.CompromisedRevision, &t.Clock, &expires, &t.ranCode)
+		&claim, &open, &last, &earlier, &t.CompromisedRevision, &external, &t.Clock, &expires, &t.ranCode)
 	if err != nil {
 		return Tenant{}, err
 	}
@@ -252,6 +254,9 @@ func scanTenant(row pgx.Row) (Tenant, error) {
 	if claim != nil {
 		c := claim.claim()
 		t.Claim = &c
+	}
+	if external != nil {
+		t.External = external.access()
 	}
 	t.Open, t.Last = open.pointer(), last.pointer()
 	for _, r := range earlier {

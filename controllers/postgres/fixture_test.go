@@ -25,7 +25,7 @@ var versions = []string{"15", "18"}
 
 var servers struct {
 	sync.Mutex
-	running map[string]*pgserver.Server
+	running map[string]*pgserver.Server // by version, and by version and kind
 }
 
 func TestMain(m *testing.M) {
@@ -83,8 +83,12 @@ const managementTable = `create schema management;
 
 func newFixture(t testing.TB, version string) *fixture {
 	t.Helper()
+	return newFixtureOn(t, version, sharedServer(t, version))
+}
+
+func newFixtureOn(t testing.TB, version string, pg *pgserver.Server) *fixture {
+	t.Helper()
 	ctx := t.Context()
-	pg := sharedServer(t, version)
 	suffix := strings.ToLower(rand.Text()[:8])
 	f := &fixture{
 		t: t, version: version, pg: pg, database: "platform_" + suffix, prefix: "tenant_" + suffix + "_",

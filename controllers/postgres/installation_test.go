@@ -196,8 +196,11 @@ func TestUpgrade(t *testing.T) {
 	onEachSite(t, func(t *testing.T, s *site) {
 		require.NoError(t, Install(t.Context(), s.url("platform"), installation()))
 		made, versions := s.read("platform", catalogue), s.read("platform", ledgerVersions)
-		older := []string{"drop function tenant_credentials.configure, tenant_credentials.prepare_overlap, tenant_credentials.require_no_problem, tenant_credentials.carry_over, tenant_credentials.setting_literal",
-			"delete from tenant_credentials.goose_db_version where version_id = (select max(version_id) from tenant_credentials.goose_db_version)"}
+		older := []string{"drop table tenant_credentials.external_access",
+			"drop function tenant_credentials.external_member, tenant_credentials.external_roles, tenant_credentials.external_json, tenant_credentials.end_external_access, tenant_credentials.set_external_access, tenant_credentials.sweep_external_access",
+			"drop function tenant_credentials.hba_rules, tenant_credentials.hba_covers, tenant_credentials.hba_names, tenant_credentials.outside_sessions, tenant_credentials.external_problem",
+			"drop function tenant_credentials.configure, tenant_credentials.prepare_overlap, tenant_credentials.require_no_problem, tenant_credentials.carry_over, tenant_credentials.setting_literal",
+			"delete from tenant_credentials.goose_db_version where version_id > 7"}
 		for way, install := range ways {
 			s.exec("platform", older...)
 			before := s.read("platform", catalogue)

@@ -3,7 +3,7 @@ package postgres
 import "time"
 
 // LedgerVersion is the version of the schema tenant_credentials that this program works with: its newest migration.
-const LedgerVersion int64 = 8
+const LedgerVersion int64 = 9
 
 // Settings name the platform's own table and how the names of a tenant are derived. They are fixed when the ledger is installed,
 // so that a stolen operator login can not point the functions at other tables or roles. An empty column means: no override.
@@ -47,6 +47,9 @@ type Survey struct {
 	// Problem is what in the management table keeps every rotation from it, in one sentence with the statement that mends it; "" = nothing that
 	// the server's catalogs show.
 	Problem string
+	// ExternalProblem is why membership in the group of external access lets no tenant in, or keeps none out, in sentences that end with what fixes
+	// it; "" = pg_hba.conf requires it.
+	ExternalProblem string
 }
 
 // Tenant is what the server knows of one tenant.
@@ -79,6 +82,8 @@ type Tenant struct {
 	Earlier []Rotation
 	// CompromisedRevision is that of the last committed rotation whose SessionPolicy is SessionsCompromised; 0 = none.
 	CompromisedRevision int64
+	// External is the tenant's access from outside.
+	External ExternalAccess
 	// Clock is the server's time of the reading.
 	Clock time.Time
 	// ValidUntil is when the login in use expires (VALID UNTIL); zero = never.
@@ -86,6 +91,19 @@ type Tenant struct {
 
 	// ranCode: reading the management table may have run code of others in the connection.
 	ranCode bool
+}
+
+// ExternalAccess is what is so of a tenant's access from outside. It is zero where the tenant has never had any.
+type ExternalAccess struct {
+	// Member says that pg_hba.conf takes the tenant's role for a member of the group.
+	Member bool
+	// Unended says that a role which the tenant had before is a member still, or that a membership has ended without the ledger's knowing:
+	// SetExternalAccess.
+	Unended bool
+	// Unswept says that sessions from outside, or logins in progress, may be left of a membership that has ended: SweepExternalAccess.
+	Unswept bool
+	// Noted says that the ledger knows of an access, at whatever time.
+	Noted bool
 }
 
 // Claim says which object holds a tenant.

@@ -12,6 +12,7 @@ import (
 
 // announce sends events, on transitions only.
 func (r *Reconciler) announce(s *scope) {
+	r.announceExternalAccess(s)
 	before, after := &s.before.Status, &s.object.Status
 	if adopted(after) && !adopted(before) && s.deliversToFly() {
 		r.tell(s, corev1.EventTypeWarning, v1alpha1.EventAdopted, "Adopt",

@@ -42,7 +42,7 @@ func (r *Reconciler) acquireAddress(s *scope) bool {
 	if s.decision.Cause != rotation.DeliveryChanged || r.tryAddress(s) {
 		return true
 	}
-	r.waiting.Store(client.ObjectKeyFromObject(s.object), version{uid: s.uid(), generation: s.object.Generation, address: s.address()})
+	r.waitFor(s, version{uid: s.uid(), generation: s.object.Generation, address: s.address()})
 	s.awaitsCanary = true
 	return false
 }

@@ -22,6 +22,9 @@ func (s *scope) conditions(m messages) []metav1.Condition {
 	if s.namesSecret() {
 		conditions = append(conditions, s.connectionSecretSynced(m))
 	}
+	if c, present := s.externalAccess(m); present {
+		conditions = append(conditions, c)
+	}
 	if progress != nil {
 		conditions = append(conditions, *progress)
 	}
@@ -150,6 +153,8 @@ func (s *scope) summary(m messages) (metav1.Condition, *metav1.Condition) {
 	switch {
 	case s.obstacle != nil:
 		return s.atStandstill(m)
+	case s.endsExternalAccess():
+		return notReady(v1alpha1.ReconcilingCondition, v1alpha1.ReasonProgressing, v1alpha1.ReasonDisabling, m.disablingAccess())
 	case s.decision.Step == rotation.Hold:
 		return condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSuspended, m.suspended()), nil
 	case s.decision.Step == rotation.Start && !s.attempted:
@@ -168,6 +173,10 @@ func (s *scope) summary(m messages) (metav1.Condition, *metav1.Condition) {
 		return notReady(v1alpha1.StalledCondition, v1alpha1.ReasonDriftDetected, v1alpha1.ReasonDriftDetected, s.connectionSecretSynced(m).Message)
 	case s.secretNotDelivered():
 		return notReady(v1alpha1.StalledCondition, v1alpha1.ReasonSecretNotDelivered, v1alpha1.ReasonSecretNotDelivered, m.notDelivered())
+	case s.asksInVain():
+		return notReady(v1alpha1.StalledCondition, v1alpha1.ReasonNotOffered, v1alpha1.ReasonNotOffered, m.accessNotOffered())
+	case s.wantsExternalAccess() && s.connection.ExternalProblem != "":
+		return notReady(v1alpha1.StalledCondition, v1alpha1.ReasonNotEnforced, v1alpha1.ReasonNotEnforced, s.connection.ExternalProblem)
 	case s.tenant.Last == nil:
 		return condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonAdopted, m.adopted()), nil
 	default:

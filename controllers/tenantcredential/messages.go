@@ -226,6 +226,9 @@ func (m messages) obstacle() string {
 		fact, command = m.postgres()
 	}
 	if fact == "" {
+		fact, command = m.external()
+	}
+	if fact == "" {
 		fact, command = m.connectionSecret()
 	}
 	if fact == "" {

@@ -23,6 +23,7 @@ func (w *world) actions(rt *rapid.T) map[string]func(*rapid.T) {
 		"nuisance": w.drawNuisance, "time": w.drawTime, "outage": w.drawOutage, "rename": w.drawRename,
 		"request": w.drawRequest, "session policy": w.drawSessionPolicy, "session": w.drawSession, "strategy": w.drawStrategy, "roll-out": w.drawRollout,
 		"delivery": w.drawOtherDelivery, "connection Secret": w.drawSecret, "binding": w.drawBinding, "finalizer": w.drawFinalizer, "rest": w.drawRest,
+		"external access": w.drawExternal, "outside": w.drawOutside,
 	}
 	names := slices.Sorted(maps.Keys(disturbing))
 	some := rapid.SliceOfNDistinct(rapid.SampledFrom(names), 1, 9, rapid.ID[string]).Draw(rt, "disturbances")
@@ -242,6 +243,7 @@ func (w *world) drawFailover(rt *rapid.T) {
 	object, last := w.object(), w.ledger.now.last()
 	remembered := object != nil && object.DeletionTimestamp.IsZero() && (len(object.Finalizers) > 0 || last == nil || object.Status.Revision >= last.Revision)
 	w.ledger.failOver(lost)
+	w.outside = visitor{} // as every session
 	w.foreign = w.foreign || !remembered
 	w.disturb()
 }

@@ -44,6 +44,7 @@ func newAPI() client.WithWatch {
 	environment := &v1alpha1.TenantEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "sandbox"}}
 	environment.Spec.AllowedNamespaces.From = v1alpha1.NamespacesFromAll
 	environment.Spec.TenantBinding = v1alpha1.TenantBindingNamespaceLabel
+	environment.Spec.Postgres.External = &v1alpha1.PostgresAddress{Host: "db.example.com", Port: 5432}
 	environment.Spec.Postgres.Internal.Host, environment.Spec.Postgres.Internal.Port = "db", 5432
 	return fake.NewClientBuilder().WithScheme(scheme).WithGlobalResourceVersionCounter().WithStatusSubresource(&v1alpha1.TenantCredential{}).
 		WithObjects(environment, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: key.Namespace, Labels: map[string]string{bindingLabel: v1alpha1.TenantLabelAllowed}}}).Build()

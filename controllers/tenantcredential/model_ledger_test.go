@@ -38,6 +38,7 @@ type facts struct {
 	claim               *postgres.Claim
 	rows                []postgres.Rotation
 	sessionsBefore      map[int64]time.Time // by revision
+	external            external
 }
 
 func (f *facts) clone() *facts {
@@ -85,7 +86,7 @@ func (f *facts) other(login string) string {
 
 func (f *facts) tenant() postgres.Tenant {
 	t := postgres.Tenant{ID: tenantID, Found: true, Role: f.role, Database: f.database, FlyApp: f.app, RoleExists: true,
-		Login: f.login(), VerifierDigest: digest(f.verifier()), HashDigest: digest(f.hash), Clock: time.Now()}
+		Login: f.login(), VerifierDigest: digest(f.verifier()), HashDigest: digest(f.hash), External: f.external.access(), Clock: time.Now()}
 	if other := f.other(f.login()); f.verifiers[other] != "" {
 		t.FormerLogin = other
 	}

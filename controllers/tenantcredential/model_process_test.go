@@ -97,7 +97,7 @@ func newProcess(w *world) *process {
 			if !w.usable {
 				return nil
 			}
-			return &tenantcredential.Environment{Postgres: postgresOf{p}, Fly: flyOf{p}, Slots: p.slots, Pause: p.pause, Canary: canary{}, Doubt: func() {}}
+			return &tenantcredential.Environment{Postgres: postgresOf{p}, Fly: flyOf{p}, Slots: p.slots, Pause: p.pause, Canary: canary{}, Doubt: func() {}, ExternalProblem: w.problem}
 		},
 	}
 	return p

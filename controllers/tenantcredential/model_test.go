@@ -108,6 +108,7 @@ func (w *world) heal() {
 		w.wake() // the environments' controller tells
 	}
 	w.pooled = false
+	w.require(true)
 	w.bind(true)
 	w.check()
 }
@@ -157,6 +158,8 @@ func (w *world) settled() bool {
 		return w.foreign
 	case v1alpha1.ReasonSecretNotDelivered:
 		return w.ledger.now.last() == nil && w.connectionSecret() == nil
+	case v1alpha1.ReasonNotOffered:
+		return object.Spec.ExternalAccess != nil && !w.wantsOutside(object)
 	}
 	return false
 }
@@ -182,6 +185,9 @@ func (w *world) rotateOnceMore() {
 		}
 		generation++
 		o.Spec.RotationGeneration, o.Spec.Suspend = &generation, false
+		if o.Spec.ExternalAccess != nil && !w.wantsOutside(o) {
+			o.Spec.ExternalAccess = nil
+		}
 		if w.policiesClash(o) {
 			o.Spec.Rotation.Strategy = v1alpha1.RotationStrategyOverlap
 		}

@@ -49,6 +49,9 @@ type world struct {
 	// session is when somebody opened a session of the tenant's, and as which login; zero while there is none.
 	session      time.Time
 	sessionLogin string
+	// outside is a client from outside, and problem why pg_hba.conf does not require the group; "" = it does.
+	outside visitor
+	problem string
 
 	logging   context.Context
 	log       bytes.Buffer
@@ -244,6 +247,7 @@ func (w *world) check() {
 	if live := w.object(); live != nil {
 		w.written(asJSON(live))
 		w.checkConditions(live)
+		w.checkOutside(live)
 		if isReady(live) && w.disturbances == w.looked {
 			if why := w.disagreement(live); why != "" {
 				w.violated("the object is Ready, and %s", why)
@@ -319,6 +323,8 @@ func (w *world) disagreement(o *v1alpha1.TenantCredential) string {
 		return "does not hold the tenant"
 	case f.open() != nil, last != nil && last.State != postgres.StateCompleted:
 		return "a rotation is unfinished"
+	case w.disagreementOutside(o) != "":
+		return w.disagreementOutside(o)
 	case o.AskedGeneration() > f.claim.Generation:
 		return fmt.Sprintf("generation %d is not done", o.AskedGeneration())
 	case last == nil && (digest(f.verifier()) != f.claim.VerifierDigest || digest(f.hash) != f.claim.HashDigest):

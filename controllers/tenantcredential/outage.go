@@ -21,13 +21,13 @@ func (s *scope) restsInOutage() bool {
 		return false
 	}
 	ready := meta.FindStatusCondition(s.before.Status.Conditions, v1alpha1.ReadyCondition)
-	return ready != nil && ready.ObservedGeneration == s.object.Generation && (ready.Status == metav1.ConditionTrue || waitsForItsOwner(ready.Reason))
+	return s.externalAccessStands() && ready != nil && ready.ObservedGeneration == s.object.Generation && (ready.Status == metav1.ConditionTrue || waitsForItsOwner(ready.Reason))
 }
 
 // waitsForItsOwner says that an object is not Ready for this reason until its owner does something, and that the operator does nothing meanwhile.
 func waitsForItsOwner(reason string) bool {
 	switch reason {
-	case v1alpha1.ReasonSuspended, v1alpha1.ReasonDriftDetected, v1alpha1.ReasonSecretNotDelivered:
+	case v1alpha1.ReasonSuspended, v1alpha1.ReasonDriftDetected, v1alpha1.ReasonSecretNotDelivered, v1alpha1.ReasonNotOffered, v1alpha1.ReasonNotEnforced:
 		return true
 	}
 	return false

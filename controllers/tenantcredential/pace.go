@@ -28,6 +28,9 @@ func (s *scope) mayTry() bool {
 
 // later is when a pass that had nothing to report comes again. It is never zero, which would mean never.
 func (s *scope) later() time.Duration {
+	if s.tenant != nil && s.sweepsOutside() {
+		return sweepPeriod
+	}
 	if s.tenant != nil && !s.mayTry() {
 		return max(s.before.Status.Failure.RetryTime.Sub(s.now), time.Millisecond)
 	}
@@ -84,6 +87,13 @@ func (s *scope) waitsForEdit() bool {
 
 // nextLook is when the object is looked at again if nothing happens before.
 func (s *scope) nextLook() time.Duration {
+	if s.sweepsOutside() && s.externalTrouble == nil {
+		return min(s.nextLookAtRotation(), sweepPeriod)
+	}
+	return s.nextLookAtRotation()
+}
+
+func (s *scope) nextLookAtRotation() time.Duration {
 	switch {
 	case s.waitsForEnvironment():
 		return s.untilStalled()

@@ -81,14 +81,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.awaitTurn,
 		r.observePostgres,
 		r.admit,
+		r.endExternalAccess,
 		r.checkTenant,
 		r.claim,
+		r.settleExternalAccess,
 		r.endSessions,
 		r.settleSecret,
 		r.observeFly,
 		r.decide,
 		r.rotate,
 		r.rollOut,
+		r.tellExternalTrouble,
 	}
 	for _, step := range steps {
 		if err = step(ctx, s); err != nil {
@@ -135,6 +138,7 @@ func (r *Reconciler) wait(ctx context.Context, s *scope) (ctrl.Result, error) {
 		if err := r.patchStatus(ctx, s); err != nil {
 			return ctrl.Result{}, err
 		}
+		r.announceExternalAccess(s)
 	}
 	return ctrl.Result{RequeueAfter: s.later()}, nil
 }

@@ -45,7 +45,8 @@ func report(s *scope, namespace string) {
 // project copies the durable facts from claim, ledger and roll-out. Where the ledger is behind the status, the status is what is left of
 // the lost revisions: it stays until a newer one is committed.
 func (s *scope) project(status *v1alpha1.TenantCredentialStatus) {
-	status.Postgres = &v1alpha1.PostgresStatus{Role: s.tenant.Role, Database: s.tenant.Database, InternalURL: s.destination.PasswordlessURL(s.tenant.Login)}
+	status.Postgres = &v1alpha1.PostgresStatus{Role: s.tenant.Role, Database: s.tenant.Database, InternalURL: s.destination.PasswordlessURL(s.tenant.Login),
+		ExternalURL: s.externalURL()}
 	if s.behind(s.tenant) {
 		return
 	}

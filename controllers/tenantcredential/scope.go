@@ -27,6 +27,8 @@ type Postgres interface {
 	Retire(ctx context.Context, tenantID, uid string, revision int64, retirement postgres.Retirement) (bool, error)
 	EndSessions(ctx context.Context, tenantID, uid string, revision int64, sweep bool) (bool, error)
 	Complete(ctx context.Context, tenantID, uid string, revision int64) error
+	SetExternalAccess(ctx context.Context, tenantID, uid string, enabled bool) (postgres.ExternalAccess, error)
+	SweepExternalAccess(ctx context.Context, tenantID, uid string) (postgres.ExternalAccess, error)
 	Discard(ctx context.Context, tenantID, uid string, revision int64) error
 }
 
@@ -75,6 +77,9 @@ type Environment struct {
 	Canary   Canary
 	// Doubt has the environment looked at, because its server did not answer.
 	Doubt func()
+	// ExternalProblem is why pg_hba.conf does not make the group of external access count, as the last look at the environment has seen it, with what
+	// fixes it; "" = it does.
+	ExternalProblem string
 	// Changed is when the login or the token was last changed while this process ran, zero if never: what failed before is tried at
 	// once.
 	Changed time.Time
@@ -106,6 +111,9 @@ type scope struct {
 
 	// By admit: the object is unbound, and the ledger has no rotation of it to finish.
 	shutOut bool
+
+	// By endExternalAccess and settleExternalAccess: what kept them from their step; nil = nothing.
+	externalTrouble error
 
 	// By observeFly. flySeen says that Fly was asked and answered.
 	flySeen   bool

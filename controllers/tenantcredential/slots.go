@@ -29,6 +29,13 @@ type version struct {
 	address    string // "" = it waits for a slot
 }
 
+// waitFor has the passes end early from now on, but for those that end an access from outside.
+func (r *Reconciler) waitFor(s *scope, v version) {
+	if !s.sweepsOutside() {
+		r.waiting.Store(client.ObjectKeyFromObject(s.object), v)
+	}
+}
+
 func (v version) of(s *scope) bool { return v.uid == s.uid() && v.generation == s.object.Generation }
 
 // acquireSlot takes one of the environment's slots and says whether there was one. Until it is given back, it is kept.
@@ -36,7 +43,7 @@ func (r *Reconciler) acquireSlot(s *scope) bool {
 	key, urgent := client.ObjectKeyFromObject(s.object), s.facts(s.tenant).Urgent()
 	r.keepSlot(key, slot{s.connection.Slots, s.id()})
 	if !s.connection.Slots.Acquire(s.id(), urgent) {
-		r.waiting.Store(key, version{uid: s.uid(), generation: s.object.Generation, urgent: urgent})
+		r.waitFor(s, version{uid: s.uid(), generation: s.object.Generation, urgent: urgent})
 		return false
 	}
 	r.waiting.Delete(key)

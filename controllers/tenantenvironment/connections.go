@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
@@ -23,6 +24,9 @@ type Connection struct {
 	Canary *Canary
 	// Changed is when the connection replaced another one; zero for the first.
 	Changed time.Time
+
+	// externalProblem is the last survey's; nil: there was none.
+	externalProblem atomic.Pointer[string]
 
 	fingerprint [sha256.Size]byte
 	usable      bool
@@ -124,6 +128,20 @@ func (c *Connections) setUsable(environment string, usable bool) (changed bool) 
 	changed = connection.usable != usable
 	connection.usable = usable
 	return changed
+}
+
+// ExternalProblem is why pg_hba.conf does not make the group of external access count, as the last look has seen it; "" = it does.
+func (c *Connection) ExternalProblem() string {
+	if seen := c.externalProblem.Load(); seen != nil {
+		return *seen
+	}
+	return ""
+}
+
+// noteExternalProblem returns whether it is news.
+func (c *Connection) noteExternalProblem(problem string) (changed bool) {
+	before := c.externalProblem.Swap(&problem)
+	return before != nil && *before != problem
 }
 
 // drop closes the connection to an environment that is gone, or whose Secrets are.

@@ -78,7 +78,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 // look finds out whether the environment can be used. Changed says that the tenants have to be told: of a change between the two, of other
-// connections, of a pause that begins or ends, or of an edited spec.
+// connections, of a pause that begins or ends, of an edited pg_hba.conf, or of an edited spec.
 func (r *Reconciler) look(ctx context.Context, environment *v1alpha1.TenantEnvironment) (seen seen, changed bool) {
 	edited := environment.Status.ObservedGeneration != environment.Generation
 	connection, remade, err := r.connect(ctx, environment)
@@ -95,7 +95,7 @@ func (r *Reconciler) look(ctx context.Context, environment *v1alpha1.TenantEnvir
 	return seen, turned || remade || news || edited
 }
 
-// inspect asks the server. News says that a pause began or ended.
+// inspect asks the server. News says that a pause began or ended, or that pg_hba.conf makes the group of external access count, or no longer.
 func (r *Reconciler) inspect(ctx context.Context, environment *v1alpha1.TenantEnvironment, connection *Connection) (survey postgres.Survey, news bool, err error) {
 	surveyCtx, cancel := context.WithTimeout(ctx, surveyTimeout)
 	defer cancel()
@@ -115,8 +115,9 @@ func (r *Reconciler) inspect(ctx context.Context, environment *v1alpha1.TenantEn
 		return survey, false, err
 	}
 	survey.Problem = connection.tryTable(ctx)
+	edited := connection.noteExternalProblem(survey.ExternalProblem)
 	news, err = r.checkPause(ctx, environment, connection, survey)
-	return survey, news, err
+	return survey, news || edited, err
 }
 
 // connect returns the connection that spec and Secrets ask for, and whether it had to be made.

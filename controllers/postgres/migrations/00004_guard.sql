@@ -53,7 +53,7 @@ begin
   if has_function_privilege(candidate, 'tenant_credentials.stage(uuid, text, bigint, text, bytea, text, boolean)', 'EXECUTE') then
     return 'may call the operator''s functions';
   end if;
-  if exists (select from pg_roles r where r.oid = candidate and r.rolname in ('tenant_credentials_owner', 'tenant_credentials_hash')) then
+  if exists (select from pg_roles r where r.oid = candidate and r.rolname in ('tenant_credentials_owner', 'tenant_credentials_hash', 'tenant_credentials_external')) then
     return 'belongs to the ledger';
   end if;
   select * into s from settings;
@@ -70,7 +70,8 @@ end
 $$;
 
 -- Why a tenant's role may not be a member, at whatever depth, of one of its groups; null = it may. All memberships count, also
--- those without INHERIT or SET: an ADMIN option is enough to give oneself the rest.
+-- those without INHERIT or SET: an ADMIN option is enough to give oneself the rest. The group of those who are let in from outside is a tenant's
+-- like any other, without the ADMIN option.
 create function tenant_credentials.membership_violation(candidate oid) returns text
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
@@ -90,6 +91,8 @@ begin
         when attribute_violation(g.oid) is not null then 'which ' || split_part(attribute_violation(g.oid), ':', 1)
         when g.rolname in ('tenant_credentials_owner', 'tenant_credentials_hash')
           or has_function_privilege(g.oid, 'tenant_credentials.stage(uuid, text, bigint, text, bytea, text, boolean)', 'EXECUTE') then 'which belongs to the operator'
+        when g.rolname = 'tenant_credentials_external'
+          and exists (select from pg_auth_members m where m.roleid = g.oid and m.member = candidate and m.admin_option) then 'which it may give to other roles'
         when starts_with(g.rolname, 'pg_') and g.rolname <> all (s.allowed_predefined_roles)
           then 'a predefined role that is not in tenant_credentials.settings.allowed_predefined_roles'
         when exists (select from claims c where c.role = g.rolname)

@@ -75,10 +75,11 @@ $$;
 
 -- What the server knows of tenants, one row per ID and in its order. login is the one whose password was delivered last, and
 -- verifier_digest is that login's, told of a tenant's login alone; former_login is another one of the tenant's while it can log in; second_violation says
--- why there could be no other; valid_until is when that login expires, null = never; ran_code, whether code of others may have run to answer this.
+-- why there could be no other; valid_until is when that login expires, null = never; ran_code, whether code of others may have run to answer this;
+-- external is what external_json says, null = the tenant has never been let in from outside.
 create function tenant_credentials.known(tenants uuid[])
 returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text, login_violation text,
-               login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, earlier_rotations jsonb, compromised_revision bigint,
+               login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, earlier_rotations jsonb, compromised_revision bigint, external jsonb,
                clock timestamptz, valid_until timestamptz, ran_code boolean)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
@@ -97,6 +98,8 @@ begin
            earlier(n.tenant_id),
            (select coalesce(max(r.revision), 0) from rotations r
              where r.tenant_id = n.tenant_id and r.session_policy = 'Compromised' and r.committed_at is not null),
+           case when exists (select from pg_auth_members m where m.member = a.oid) or exists (select from external_access e where e.tenant_id = n.tenant_id)
+             then external_json(n.tenant_id, a.oid) end, -- nearly all tenants have neither
            clock_timestamp(), case when isfinite(v.rolvaliduntil) then v.rolvaliduntil end, reads_run_code()
       from names(tenants) n
      cross join lateral (select active_login(n.tenant_id, n.role) as active) l
@@ -109,7 +112,7 @@ $$;
 -- known, as a statement of its own.
 create function tenant_credentials.observe(tenants uuid[])
 returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text, login_violation text,
-               login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, earlier_rotations jsonb, compromised_revision bigint,
+               login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, earlier_rotations jsonb, compromised_revision bigint, external jsonb,
                clock timestamptz, valid_until timestamptz, ran_code boolean)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
@@ -156,10 +159,10 @@ end
 $$;
 
 -- What the server says about itself. installed_on: the system identifier at the last installation; registered: the ledger was installed in this
--- database, and is no copy; other_ledger has its roles, too.
+-- database, and is no copy; other_ledger has its roles, too; external_problem: why membership in tenant_credentials_external lets no tenant in.
 create function tenant_credentials.survey()
 returns table (server_version text, system_identifier text, installed_on text, database text, started timestamptz, clock timestamptz, ledger_version bigint, settings jsonb,
-               registered boolean, other_ledger text, exposures text[], problem text)
+               registered boolean, other_ledger text, exposures text[], problem text, external_problem text)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 begin
@@ -171,7 +174,7 @@ begin
            (select coalesce(max(g.version_id), 0) from tenant_credentials.goose_db_version g where g.is_applied),
            (select to_jsonb(s) - 'installed_on' from tenant_credentials.settings s),
            exists (select from registrations() r join tenant_credentials.settings s on s.role_prefix = r.role_prefix where r.database = current_database()),
-           (select other_ledger(s.role_prefix) from tenant_credentials.settings s), exposures(), management_problem();
+           (select other_ledger(s.role_prefix) from tenant_credentials.settings s), exposures(), management_problem(), external_problem();
 end
 $$;
 

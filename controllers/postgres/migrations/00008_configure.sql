@@ -175,6 +175,7 @@ begin
     'tenant_credentials.retire(uuid, text, bigint, interval, boolean, boolean), '
     'tenant_credentials.login_checked(uuid, text, bigint), tenant_credentials.complete(uuid, text, bigint), tenant_credentials.discard(uuid, text, bigint), '
     'tenant_credentials.terminate(uuid, text), tenant_credentials.end_sessions(uuid, text, bigint, boolean), '
+    'tenant_credentials.set_external_access(uuid, text, boolean), tenant_credentials.sweep_external_access(uuid, text), '
     'tenant_credentials.login_settings(uuid, text) to %I', operator_login);
 
   if gateway_login <> '' then
