@@ -94,7 +94,9 @@ func unprintable(text string) bool {
 }
 
 // URL is the URL with the password in it.
-func (c Connection) URL() Secret { return Secret{c.text(url.UserPassword(c.User, c.Password.value).String())} }
+func (c Connection) URL() Secret {
+	return Secret{c.text(url.UserPassword(c.User, c.Password.value).String())}
+}
 
 // String is the URL with the password masked.
 func (c Connection) String() string { return c.text(url.User(c.User).String() + ":" + Mask) }

@@ -127,6 +127,7 @@ func (c *Client) once(ctx context.Context, r request) (answer, error) {
 	if a.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer+1)); err != nil {
 		return a, c.lost(err, true)
 	}
+	a.body = bytes.ReplaceAll(a.body, []byte(c.token), []byte("[token]")) // an answer that repeats it is not shown with it
 	return a, a.check()
 }
 

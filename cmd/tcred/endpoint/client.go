@@ -118,8 +118,8 @@ type Rotate struct {
 // State is how far a rotation is, and where to ask again.
 type State struct {
 	client.Rotation
-	// Accepted: the endpoint answered 200, which means what Rotate.Until says.
-	Accepted bool
+	// Reached: the rotation has come as far as Rotate.Until says.
+	Reached bool
 	// Next is where to ask again.
 	Next *url.URL
 	// After is when to ask again; 0 = the endpoint did not say.
@@ -146,7 +146,12 @@ func (c *Client) Rotate(ctx context.Context, tenant string, r Rotate) (State, er
 	if err != nil {
 		return State{}, err
 	}
-	return c.state(a)
+	s, err := c.state(a)
+	s.Reached = err == nil && a.status == http.StatusOK && s.Status == client.Rotated
+	if a.header.Get("Location") == "" {
+		s.Next = c.rotation(tenant, s.Revision)
+	}
+	return s, err
 }
 
 // Again asks how far a rotation is. Failures of the connection are repeated until ctx is over: it goes on meanwhile.
@@ -160,7 +165,7 @@ func (c *Client) Again(ctx context.Context, at *url.URL) (State, error) {
 
 // Rotation asks for one rotation of a tenant's.
 func (c *Client) Rotation(ctx context.Context, tenant string, revision int64) (State, error) {
-	a, err := c.call(ctx, request{method: http.MethodGet, url: c.tenant(tenant, "rotations", strconv.FormatInt(revision, 10))})
+	a, err := c.call(ctx, request{method: http.MethodGet, url: c.rotation(tenant, revision)})
 	if err != nil {
 		return State{}, err
 	}
@@ -187,7 +192,7 @@ func (c *Client) Latest(ctx context.Context, tenant string) (State, error) {
 	if !rotationIsWhole(newest) {
 		return State{}, a.stranger()
 	}
-	return State{Rotation: newest, Next: c.tenant(tenant, "rotations", strconv.FormatInt(newest.Revision, 10))}, nil
+	return State{Rotation: newest, Next: c.rotation(tenant, newest.Revision)}, nil
 }
 
 // Access asks whether the tenant's logins are let in from outside. A change in progress says so.
@@ -218,21 +223,23 @@ func (c *Client) tenant(id string, more ...string) *url.URL {
 	return c.base.JoinPath(append([]string{"api/v1/tenants", id}, more...)...)
 }
 
+func (c *Client) rotation(tenant string, revision int64) *url.URL {
+	return c.tenant(tenant, "rotations", strconv.FormatInt(revision, 10))
+}
+
 // state reads an answer that has a rotation, and where it says to ask next.
 func (c *Client) state(a answer) (State, error) {
 	var s State
 	if err := json.Unmarshal(a.body, &s.Rotation); err != nil || !rotationIsWhole(s.Rotation) {
 		return State{}, a.stranger()
 	}
-	s.Accepted, s.Next, s.After = a.status == http.StatusOK, a.url, time.Duration(a.retryAfter())*c.unit
+	s.Next, s.After = a.url, time.Duration(a.retryAfter())*c.unit
 	if location := a.header.Get("Location"); location != "" {
 		next, err := a.url.Parse(location)
 		if err != nil || next.Scheme != c.base.Scheme || next.Host != c.base.Host { // the token goes nowhere else
-			return State{}, &Unexpected{fact: "the endpoint names a place to ask again that is on another server"}
+			return State{}, &Unexpected{fact: "the endpoint says to ask again at another server, which would get the token. To fix: check --server"}
 		}
 		s.Next = next
-	} else if a.status == http.StatusAccepted {
-		return State{}, &Unexpected{fact: "the endpoint does not say where to ask again"}
 	}
 	return s, nil
 }
@@ -241,7 +248,3 @@ func (c *Client) state(a answer) (State, error) {
 func rotationIsWhole(r client.Rotation) bool {
 	return r.Status.Valid() && r.Revision > 0 && r.InternalDatabaseURL != "" && (r.Machines == nil || r.Machines.Total >= 0 && r.Machines.Updated >= 0)
 }
-
-// Host is the server's name, for messages.
-func (c *Client) Host() string { return c.base.Host }
-
