@@ -72,7 +72,7 @@ func (p *program) setAccess(ctx context.Context, c *endpoint.Client, tenant stri
 		}
 		if ctx.Err() != nil {
 			words := append([]string{"tcred", "external-access", "show", tenant}, p.server.arguments()...)
-			return a, &timeOver{fmt.Errorf("the wait is over (--timeout %v), and the change goes on by itself. To look again: %s", p.timeout, commandLine(words...))}
+			return a, &timeOver{fmt.Errorf("%s, and the change goes on by itself. To look again: %s", p.whyOver(ctx), commandLine(words...))}
 		}
 	}
 	return a, err

@@ -57,12 +57,12 @@ func (f *follower) wait(ctx context.Context, s endpoint.State) (endpoint.State, 
 		f.progress.show(howFar(s))
 		select {
 		case <-ctx.Done():
-			return s, f.over(s)
+			return s, f.over(ctx, s)
 		case <-time.After(cmp.Or(s.After, pollPeriod)):
 		}
 		next, err := f.client.Again(ctx, s.Next)
 		if ctx.Err() != nil {
-			return s, f.over(s)
+			return s, f.over(ctx, s)
 		}
 		if err != nil {
 			return s, fmt.Errorf("%w. The rotation goes on by itself. To look again: %s", err, f.goOn(s.Revision))
@@ -100,9 +100,8 @@ func howFar(s endpoint.State) string {
 	return fmt.Sprintf("Revision %d: %s", s.Revision, endpoint.Printable(s.Message))
 }
 
-func (f *follower) over(s endpoint.State) error {
-	return &timeOver{fmt.Errorf("the wait is over (--timeout %v), and the rotation goes on by itself: %s. To look again: %s",
-		f.timeout, howFar(s), f.goOn(s.Revision))}
+func (f *follower) over(ctx context.Context, s endpoint.State) error {
+	return &timeOver{fmt.Errorf("%s, and the rotation goes on by itself: %s. To look again: %s", f.whyOver(ctx), howFar(s), f.goOn(s.Revision))}
 }
 
 // goOn is the command that goes on with this rotation.

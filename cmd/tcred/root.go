@@ -153,6 +153,14 @@ type timeOver struct{ error }
 
 func (e *timeOver) Unwrap() error { return e.error }
 
+// whyOver says what has ended the wait: the time, or the user.
+func (p *program) whyOver(ctx context.Context) string {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Sprintf("the wait is over (--timeout %v)", p.timeout)
+	}
+	return "the wait was interrupted"
+}
+
 // codeOf names an error for programs: the endpoint's own code, or one of tcred's.
 func codeOf(err error) string {
 	var refused *endpoint.Refusal

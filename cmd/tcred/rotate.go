@@ -106,7 +106,7 @@ func (r *rotate) externalIsEnabled(ctx context.Context, c *endpoint.Client, tena
 		err = r.notEnabled(tenant)
 	}
 	if err != nil {
-		return fmt.Errorf("%w. Nothing was rotated", err)
+		return fmt.Errorf("nothing was rotated: %w", err)
 	}
 	return nil
 }

@@ -30,11 +30,18 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"tcred": main
 
 // The scenes of testdata/script run tcred itself against an endpoint that behaves as its contract says, Fly's emulator, and a PostgreSQL server.
 func TestScripts(t *testing.T) {
+	server := sync.OnceValues(func() (*pgserver.Server, error) {
+		s, err := pgserver.Start(context.Background(), pgserver.Options{Version: "15"})
+		if err == nil {
+			t.Cleanup(s.Stop)
+		}
+		return s, err
+	})
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata/script",
-		Setup: func(env *testscript.Env) error { return setUp(t, env) },
+		Setup: func(env *testscript.Env) error { return setUp(env, server) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "endpoint": endpointCommand, "calls": calls, "fly": flyCommand, "postgres": postgresCommand, "mode": mode, "holds": holds,
+			"exits": exits, "endpoint": endpointCommand, "calls": calls, "fly": flyCommand, "postgres": postgresCommand, "mode": mode, "holds": holds, "watched": watched,
 		},
 	})
 }
@@ -45,10 +52,11 @@ type scene struct {
 	fly       *flyemulator.Emulator
 	passwords []string
 	database  func(password string) error // nil = there is none
+	server    func() (*pgserver.Server, error)
 }
 
-func setUp(t *testing.T, env *testscript.Env) error {
-	s := &scene{fake: newFake(), fly: flyemulator.New(flyemulator.Options{})}
+func setUp(env *testscript.Env, server func() (*pgserver.Server, error)) error {
+	s := &scene{fake: newFake(), fly: flyemulator.New(flyemulator.Options{}), server: server}
 	api := httptest.NewServer(s.fly.API())
 	env.Defer(func() { s.Close(); s.fly.Close(); api.Close() })
 	s.fly.PutToken(flyToken, flyemulator.Token{Organization: "o"})
@@ -67,7 +75,6 @@ func setUp(t *testing.T, env *testscript.Env) error {
 	env.Setenv("FLY_FLAPS_BASE_URL", api.URL)
 	env.Setenv("ID", testTenant)
 	env.Values["scene"] = s
-	env.Values["t"] = t
 	return nil
 }
 
@@ -199,14 +206,10 @@ func flyCommand(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-var server = sync.OnceValues(func() (*pgserver.Server, error) {
-	return pgserver.Start(context.Background(), pgserver.Options{Version: "15"})
-})
-
 // postgresCommand gives the scene a database, in which each rotation sets the password.
 func postgresCommand(ts *testscript.TestScript, _ bool, _ []string) {
 	s := of(ts)
-	postgres, err := server()
+	postgres, err := s.server()
 	ts.Check(err)
 	run := func(statement string) error {
 		ctx := context.Background()

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -41,8 +42,9 @@ func (c *Client) call(ctx context.Context, r request) (answer, error) {
 	t := tries{patient: r.patient}
 	for {
 		a, err := c.once(ctx, r)
-		wait, again := t.next(a, err)
-		if !again || !c.pause(ctx, time.Duration(wait)*c.unit, err) {
+		seconds, again := t.next(a, err)
+		wait := time.Duration(seconds) * c.unit
+		if !again || !r.patient && tooLate(ctx, wait) || !c.pause(ctx, wait, err) {
 			return a, t.end(err)
 		}
 	}
@@ -94,12 +96,18 @@ func isBusy(err error) bool {
 	return is && (refused.Status == http.StatusTooManyRequests || refused.Status == http.StatusServiceUnavailable)
 }
 
-// pause waits, unless the time is over before that.
+// tooLate: the time will be over before that.
+func tooLate(ctx context.Context, wait time.Duration) bool {
+	deadline, is := ctx.Deadline()
+	return is && time.Until(deadline) < wait
+}
+
+// pause waits, unless the time is over.
 func (c *Client) pause(ctx context.Context, wait time.Duration, why error) bool {
-	if deadline, is := ctx.Deadline(); ctx.Err() != nil || is && time.Until(deadline) < wait {
+	if ctx.Err() != nil {
 		return false
 	}
-	c.notice(fmt.Sprintf("%v. Retrying in %v.", why, wait))
+	c.notice(fmt.Sprintf("%s. Retrying in %v.", strings.TrimSuffix(why.Error(), "."), wait))
 	select {
 	case <-ctx.Done():
 		return false
