@@ -170,16 +170,17 @@ func (f *fake) url(host string) string {
 
 func (f *fake) external(w http.ResponseWriter, r *http.Request, body []byte) {
 	status := 200
-	if r.Method == http.MethodPost {
+	switch {
+	case r.Method == http.MethodPost:
 		var in client.ExternalAccessRequest
 		_ = json.Unmarshal(body, &in)
 		status, f.access = 202, client.Disabling
 		if in.Enabled {
 			f.access = client.Enabling
 		}
-	} else if f.access == client.Enabling {
+	case f.access == client.Enabling:
 		f.access = client.Enabled
-	} else if f.access == client.Disabling {
+	case f.access == client.Disabling:
 		f.access = client.Disabled
 	}
 	out := client.ExternalAccess{
@@ -205,7 +206,7 @@ func (f *fake) fail(w http.ResponseWriter, r *http.Request, fault string, body [
 		_ = http.NewResponseController(w).Flush()
 		cut(w)
 	case "502":
-		http.Error(w, "<html>bad gateway</html>", 502)
+		http.Error(w, "<html>bad gateway</html>", http.StatusBadGateway)
 	case "redirect":
 		http.Redirect(w, r, "https://localhost:"+f.port443()+"/elsewhere", http.StatusTemporaryRedirect)
 	case "location":

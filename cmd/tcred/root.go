@@ -123,24 +123,24 @@ func (p *program) runE(act func(ctx context.Context, args []string) (*result, er
 }
 
 // print writes the result to standard output. In text an error stands on standard error alone.
-func (p *program) print(r *result, err error) error {
-	if p.output == "json" {
-		if r == nil {
-			r = &result{}
+func (p *program) print(r *result, failure error) error {
+	if p.output != "json" {
+		if failure == nil {
+			_, err := io.WriteString(p.out, r.text())
+			return err
 		}
-		if err != nil {
-			r.Error = &problem{Code: codeOf(err), Message: err.Error()}
-		}
-		e := json.NewEncoder(p.out)
-		e.SetEscapeHTML(false)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
-	}
-	if r == nil || err != nil {
 		return nil
 	}
-	_, err = io.WriteString(p.out, r.text())
-	return err
+	if r == nil {
+		r = &result{}
+	}
+	if failure != nil {
+		r.Error = &problem{Code: codeOf(failure), Message: failure.Error()}
+	}
+	e := json.NewEncoder(p.out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
 }
 
 // usageError is a mistake in the arguments that only the command itself can see.

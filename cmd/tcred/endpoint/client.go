@@ -172,7 +172,7 @@ func (c *Client) Rotation(ctx context.Context, tenant string, revision int64) (S
 	return c.state(a)
 }
 
-// ErrNone: the tenant's credentials were never rotated.
+// ErrNone says that the tenant's credentials were never rotated.
 var ErrNone = errors.New("the tenant has no rotation yet")
 
 // Latest asks for a tenant's newest rotation.

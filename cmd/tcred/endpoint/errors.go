@@ -20,7 +20,7 @@ type Unexpected struct {
 
 func (u *Unexpected) Error() string { return u.fact }
 
-// Unreachable: no answer came, or not the whole of one.
+// Unreachable says that no answer came, or not the whole of one.
 type Unreachable struct {
 	fact string
 	// final: another attempt would end in the same way.
@@ -31,7 +31,7 @@ type Unreachable struct {
 
 func (u *Unreachable) Error() string { return u.fact }
 
-// Unknown: the endpoint may have received the request, and no answer says so. The same request with the same key finds out.
+// Unknown says that the endpoint may have received the request, and no answer says so. The same request with the same key finds out.
 type Unknown struct{ last error }
 
 func (u *Unknown) Error() string {

@@ -15,7 +15,7 @@ import (
 // mark begins the comment line by which tcred knows its own lines again. The tenant's ID and a full stop follow.
 const mark = "# Written by tcred for tenant "
 
-// ErrForeign: the lines to replace are not tcred's own, or are another tenant's.
+// ErrForeign says that the lines to replace are not tcred's own, or are another tenant's.
 var ErrForeign = errors.New("not written by tcred for this tenant")
 
 func markOf(tenant, more string) string { return mark + tenant + "." + more + "\n" }
