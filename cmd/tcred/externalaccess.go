@@ -43,7 +43,7 @@ func (p *program) access(ctx context.Context, verb, id string) (*result, error) 
 		return nil, err
 	}
 	if verb == "show" {
-		a, err := c.Access(ctx, tenant)
+		a, err := c.Access(ctx, tenant, false)
 		if err != nil {
 			return nil, err
 		}
@@ -68,7 +68,7 @@ func (p *program) setAccess(ctx context.Context, c *endpoint.Client, tenant stri
 		select {
 		case <-ctx.Done():
 		case <-time.After(pollPeriod):
-			a, err = c.Access(ctx, tenant)
+			a, err = c.Access(ctx, tenant, true)
 		}
 		if ctx.Err() != nil {
 			words := append([]string{"tcred", "external-access", "show", tenant}, p.server.arguments()...)

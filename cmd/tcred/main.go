@@ -16,6 +16,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends tcred at once
 	if err := forbidDumps(); err != nil {
 		fmt.Fprintln(os.Stderr, "tcred:", err)
 		os.Exit(exitFailed)

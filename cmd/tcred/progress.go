@@ -40,7 +40,8 @@ func (p *progress) show(text string) {
 	}
 	p.last = text
 	if width := p.width(); width > 0 {
-		_, _ = fmt.Fprint(p.w, clear, text[:min(len(text), width-1)])
+		letters := []rune(text)
+		_, _ = fmt.Fprint(p.w, clear, string(letters[:min(len(letters), width-1)]))
 		p.open = true
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,8 @@ import (
 
 // serverWait is how long the endpoint itself waits: long enough for an app without Machines, and short enough to show how far the others are.
 const serverWait = 2 * time.Second
+
+var plainKey = regexp.MustCompile(`^[!-~]{1,64}$`)
 
 // rotate is `tcred rotate-credentials`.
 type rotate struct {
@@ -87,6 +90,8 @@ func (r *rotate) run(ctx context.Context, args []string) (*result, error) {
 // check finds flags that contradict each other before anything is asked for.
 func (r *rotate) check() error {
 	switch {
+	case r.key != "" && !plainKey.MatchString(r.key):
+		return &usageError{"--idempotency-key has 64 characters at most, and no white space"}
 	case r.until != "committed" && r.until != "completed":
 		return &usageError{fmt.Sprintf("--until is committed or completed, and not %q", r.until)}
 	case r.delivery.needsValue() && (r.noWait || r.until == "committed"):
@@ -101,7 +106,7 @@ func (r *rotate) externalIsEnabled(ctx context.Context, c *endpoint.Client, tena
 	if !r.external {
 		return nil
 	}
-	access, err := c.Access(ctx, tenant)
+	access, err := c.Access(ctx, tenant, false)
 	if err == nil && access.ExternalDatabaseURL == "" {
 		err = r.notEnabled(tenant)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"github.com/systempromptio/tenant-credential-operator/cmd/tcred/endpoint"
 )
@@ -63,6 +64,8 @@ func (s *serverFlags) token(in io.Reader) (string, error) {
 			return "", &usageError{"no token. To fix: give --token-file (- for standard input), or set TCRED_TOKEN"}
 		}
 		return token, nil
+	case s.tokenFile == "-" && isTerminal(in):
+		return "", &usageError{"standard input is a terminal, which would show the token. To fix: pipe it in"}
 	case s.tokenFile != "-":
 		f, err := os.Open(s.tokenFile)
 		if err != nil {
@@ -76,6 +79,11 @@ func (s *serverFlags) token(in io.Reader) (string, error) {
 		return "", &usageError{fmt.Sprintf("the token cannot be read: %v", err)}
 	}
 	return strings.TrimSpace(string(text)), nil
+}
+
+func isTerminal(in io.Reader) bool {
+	f, isFile := in.(*os.File)
+	return isFile && term.IsTerminal(int(f.Fd()))
 }
 
 // readRoots reads the authorities of a file; no file means the system's.

@@ -128,12 +128,12 @@ func (c *Client) once(ctx context.Context, r request) (answer, error) {
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return answer{}, c.lost(err, connected)
+		return answer{}, c.lost(ctx, err, connected)
 	}
 	defer func() { _ = response.Body.Close() }()
 	a := answer{url: r.url, status: response.StatusCode, header: response.Header}
 	if a.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer+1)); err != nil {
-		return a, c.lost(err, true)
+		return a, c.lost(ctx, err, true)
 	}
 	a.body = bytes.ReplaceAll(a.body, []byte(c.token), []byte("[token]")) // an answer that repeats it is not shown with it
 	return a, a.check()
@@ -165,7 +165,7 @@ func (c *Client) request(ctx context.Context, r request) (*http.Request, error) 
 }
 
 // lost explains an attempt without an answer.
-func (c *Client) lost(err error, connected bool) *Unreachable {
+func (c *Client) lost(ctx context.Context, err error, connected bool) *Unreachable {
 	reason, clause := network.Explain(err)
 	u := &Unreachable{sent: connected}
 	switch reason {
@@ -175,7 +175,10 @@ func (c *Client) lost(err error, connected bool) *Unreachable {
 	case failure.CertificateMismatch, failure.CertificateInvalid, failure.HostNotFound:
 		u.final = true
 	}
-	if connected {
+	switch {
+	case ctx.Err() != nil:
+		clause = "it did not answer in time"
+	case connected:
 		clause = cmp.Or(clause, "the connection was cut")
 	}
 	u.fact = fmt.Sprintf("%s cannot be reached: %s", c.base.Host, cmp.Or(clause, "no connection could be made"))
