@@ -95,9 +95,10 @@ generate: tools ## write the generated files anew
 	hack/generate.sh
 
 .PHONY: build
-build: ## the manager and the programs around it, into bin/
+build: ## the manager, tcred and the programs around them, into bin/
 	@mkdir -p bin
 	CGO_ENABLED=0 go build -o bin/manager ./cmd/manager
+	CGO_ENABLED=0 go build -o bin/tcred ./cmd/tcred
 	go build -o bin/fly-emulator ./hack/flyemulator/cmd/fly-emulator
 	go build -o bin/tenantapp ./hack/flyemulator/cmd/tenantapp
 	go build -o bin/playground-ctl ./hack/playground
