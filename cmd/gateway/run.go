@@ -109,7 +109,7 @@ func newHandler(ctx context.Context, config *rest.Config, mgr ctrl.Manager, logi
 	if err != nil {
 		return nil, fmt.Errorf("--authentication-config: %w", err)
 	}
-	changes, err := watch(ctx, mgr)
+	changes, err := watchTenants(ctx, mgr)
 	if err != nil {
 		return nil, err
 	}
@@ -136,8 +136,8 @@ func newHandler(ctx context.Context, config *rest.Config, mgr ctrl.Manager, logi
 	})
 }
 
-// watch has the cache hold what the calls look up.
-func watch(ctx context.Context, mgr ctrl.Manager) (*endpoint.Changes, error) {
+// watchTenants has the cache hold what the calls look up.
+func watchTenants(ctx context.Context, mgr ctrl.Manager) (*endpoint.Changes, error) {
 	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.TenantCredential{}, endpoint.TenantIndex, func(object client.Object) []string {
 		if c, is := object.(*v1alpha1.TenantCredential); is {
 			return []string{c.Spec.TenantID}

@@ -35,7 +35,7 @@ func describe(c *v1alpha1.TenantCredential, p progress, caller identity.Caller) 
 	}
 	if fly := c.Status.Fly; fly != nil && p.revision >= c.Status.Revision {
 		answer.Fly = &openapi.Fly{App: fly.AppName, Variable: variable(c)}
-		if p.rotation != nil { // the numbers are of the last rotation
+		if p.rotation != nil && fly.Machines != nil { // the numbers are of the last rotation
 			answer.Machines = &openapi.Machines{Total: fly.Machines.Total, Updated: fly.Machines.Updated}
 		}
 	}
