@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -15,7 +14,6 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"strings"
@@ -240,6 +238,3 @@ func (g *gateway) rotate(x *tenant, token, body string, header ...string) answer
 	g.t.Helper()
 	return g.call(http.MethodPost, x.path("rotate-credentials"), token, body, header...)
 }
-
-var _ = bytes.NewReader
-var _ = httptrace.ContextClientTrace

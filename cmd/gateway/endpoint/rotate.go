@@ -111,7 +111,7 @@ func (e *Endpoint) write(ctx context.Context, object *v1alpha1.TenantCredential,
 	fields := map[string]any{
 		"replacesRevision": request.ReplacesRevision, "requestedBy": request.RequestedBy, "id": request.ID,
 		"joinedIDs": append([]string{}, request.JoinedIDs...), // there even where it is empty, so that an id can be appended
-		"reason":    nil, "compromised": nil, // what an earlier request had
+		"reason":    nil, "compromised": nil,                  // what an earlier request had
 	}
 	if request.Reason != "" {
 		fields["reason"] = request.Reason

@@ -26,10 +26,10 @@ import (
 )
 
 // Issuers are the OpenID Connect issuers whose tokens are accepted, by URL.
-type Issuers map[string]*issuer
+type Issuers map[string]*trustedIssuer
 
-// issuer is one of them.
-type issuer struct {
+// trustedIssuer is one of them.
+type trustedIssuer struct {
 	tokens oidc.AuthenticatorTokenWithHealthCheck
 	// silent is true while the issuer's last answer, for its discovery document or its keys, was none.
 	silent *atomic.Bool
@@ -83,12 +83,12 @@ func validate(compiler authenticationcel.Compiler, configuration *apiserver.Auth
 	return validation.ValidateAuthenticationConfiguration(compiler, configuration, nil).ToAggregate()
 }
 
-func newIssuer(ctx context.Context, compiler authenticationcel.Compiler, jwt apiserver.JWTAuthenticator) (*issuer, error) {
+func newIssuer(ctx context.Context, compiler authenticationcel.Compiler, jwt apiserver.JWTAuthenticator) (*trustedIssuer, error) {
 	roots, err := authorities(jwt.Issuer.CertificateAuthority)
 	if err != nil {
 		return nil, err
 	}
-	i := &issuer{silent: &atomic.Bool{}}
+	i := &trustedIssuer{silent: &atomic.Bool{}}
 	transport := utilnet.SetTransportDefaults(&http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}})
 	i.tokens, err = oidc.New(ctx, oidc.Options{
 		JWTAuthenticator:     jwt,
@@ -123,7 +123,7 @@ func (l listening) RoundTrip(request *http.Request) (*http.Response, error) {
 }
 
 // of is the issuer that a token claims to be from, nil for none of them. The claim is not verified: it says who is asked.
-func (issuers Issuers) of(token string) *issuer {
+func (issuers Issuers) of(token string) *trustedIssuer {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 || len(issuers) == 0 {
 		return nil
@@ -141,7 +141,7 @@ func (issuers Issuers) of(token string) *issuer {
 	return issuers[claimed.Issuer]
 }
 
-func (i *issuer) authenticate(ctx context.Context, token string) (Caller, error) {
+func (i *trustedIssuer) authenticate(ctx context.Context, token string) (Caller, error) {
 	if err := i.tokens.HealthCheck(); err != nil { // its keys have never been fetched
 		return Caller{}, ErrUnavailable
 	}
@@ -152,7 +152,7 @@ func (i *issuer) authenticate(ctx context.Context, token string) (Caller, error)
 	case err != nil:
 		ctrl.Log.WithName("identity").V(1).Info("an issuer's token was refused", "error", err.Error())
 		return Caller{}, ErrRefused
-	case !known:
+	case !known, response.User.GetName() == "": // a claim that is null makes a user without a name
 		return Caller{}, ErrRefused
 	default:
 		return Caller{Kind: Customer, User: response.User}, nil
