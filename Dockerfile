@@ -10,11 +10,13 @@ COPY cmd cmd
 COPY controllers controllers
 # What manager --version says; without it, (devel).
 ARG VERSION
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$VERSION" -o /manager ./cmd/manager
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$VERSION" -o /manager ./cmd/manager && \
+    CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$VERSION" -o /gateway ./cmd/gateway
 
-# Nothing but the program and the certificates that it checks api.machines.dev and PostgreSQL with.
+# Nothing but the programs and the certificates that it checks api.machines.dev and PostgreSQL with.
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /manager /manager
+COPY --from=build /gateway /gateway
 USER 65532:65532
 ENTRYPOINT ["/manager"]

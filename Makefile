@@ -95,9 +95,10 @@ generate: tools ## write the generated files anew
 	hack/generate.sh
 
 .PHONY: build
-build: ## the manager, tcred and the programs around them, into bin/
+build: ## manager, gateway, tcred and the programs around them, into bin/
 	@mkdir -p bin
 	CGO_ENABLED=0 go build -o bin/manager ./cmd/manager
+	CGO_ENABLED=0 go build -o bin/gateway ./cmd/gateway
 	CGO_ENABLED=0 go build -o bin/tcred ./cmd/tcred
 	go build -o bin/fly-emulator ./hack/flyemulator/cmd/fly-emulator
 	go build -o bin/tenantapp ./hack/flyemulator/cmd/tenantapp
@@ -128,11 +129,15 @@ postgres-18: # PostgreSQL 18
 	@SUDO="$(SUDO)" hack/pgserver/ensure.sh 18
 
 .PHONY: tools
-tools: $(BIN)/tools/controller-gen $(BIN)/tools/golangci-lint $(BIN)/tools/govulncheck $(BIN)/tools/apilint
+tools: $(BIN)/tools/controller-gen $(BIN)/tools/oapi-codegen $(BIN)/tools/golangci-lint $(BIN)/tools/govulncheck $(BIN)/tools/apilint
 
 $(BIN)/tools/controller-gen: hack/tools/codegen/go.mod hack/tools/codegen/go.sum
 	@echo "building controller-gen (once, under a minute)"
 	cd hack/tools/codegen && go build -o $@ sigs.k8s.io/controller-tools/cmd/controller-gen
+
+$(BIN)/tools/oapi-codegen: hack/tools/codegen/go.mod hack/tools/codegen/go.sum
+	@echo "building oapi-codegen (once, under a minute)"
+	cd hack/tools/codegen && go build -o $@ github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen
 
 $(BIN)/tools/golangci-lint: hack/tools/lint/go.mod hack/tools/lint/go.sum
 	@echo "building golangci-lint (once, about 3 minutes on two cores)"

@@ -1,9 +1,12 @@
 #!/bin/sh
-# Writes everything that is generated: deep copies, CRDs, RBAC, and what comes from the ledger's transition table.
+# Writes everything that is generated: deep copies, CRDs, RBAC, what the endpoint's OpenAPI document says, and what comes from the ledger's transition
+# table.
 set -eu
 cd "$(dirname "$0")/.."
 generator=bin/tools/controller-gen
 $generator object paths=./api/...
 $generator crd paths=./api/... output:crd:dir=config/crd/bases
-$generator rbac:roleName=tenant-credential-operator paths=./controllers/... paths=./cmd/... output:rbac:dir=config/rbac
+$generator rbac:roleName=tenant-credential-operator paths=./controllers/... paths=./cmd/manager/... output:rbac:dir=config/rbac
+$generator rbac:roleName=tenant-credential-gateway paths=./cmd/gateway/... output:rbac:dir=config/gateway
+bin/tools/oapi-codegen -config cmd/gateway/openapi/generate.yaml cmd/gateway/openapi/openapi.yaml
 go generate ./...
