@@ -26,7 +26,7 @@ const (
 	// connections to one environment's server.
 	connections = 4
 	// parallel questions to one server, the waiting ones included: what comes beyond is refused, and not queued until it is too late.
-	longestQueue = 64
+	longestQueue = 512
 )
 
 // Logins are the files of a folder: the name is a TenantEnvironment's, the content the URL of a login. A changed file is taken up with the next question.
