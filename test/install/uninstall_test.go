@@ -103,10 +103,12 @@ func (s *site) removeLedgerFirst(t *testing.T) {
 func (s *site) removeAllAtOnce(t *testing.T) {
 	mend := s.halfDone(t)
 	rotations, value := s.rotations(t), s.flyValue(t)
-	s.typed(t, `kubectl delete -k config/admission
-kubectl delete -k install
-kubectl delete -k config/api --wait=false
-kubectl wait namespace tcred-system --for=delete --timeout=60s`, "")
+	s.typed(t, "kubectl delete -k config/admission\nkubectl delete -k install", "")
+	require.Eventually(t, func() bool { // the API server goes by a deleted policy for a moment
+		_, err := s.try(t, "kubectl delete -k config/api --dry-run=server", "")
+		return err == nil
+	}, wait, look)
+	s.typed(t, "kubectl delete -k config/api --wait=false\nkubectl wait namespace tcred-system --for=delete --timeout=60s", "")
 	s.typed(t, `kubectl -n tenants-sandbox get tcred acme -o jsonpath='{.metadata.deletionTimestamp}' | grep .`, "") // held by its finalizer
 	mend()
 

@@ -15,9 +15,12 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/hack/jsonhttp"
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
 )
@@ -193,7 +196,8 @@ func (p *performance) patch(ctx context.Context, tenant int, patch string) error
 	})
 }
 
-// recreate deletes an object and makes it again at the number that it had. The deletion waits for a rotation that is under way.
+// recreate deletes an object and makes it again at the number that it had. The deletion waits for a rotation that is under way, and where a Machine
+// halts it, for the Machine's repair.
 func (p *performance) recreate(ctx context.Context, s step) error {
 	name, id := objectName(s.tenant), p.plan.tenants[s.tenant].id
 	err := until(ctx, func() error { return client.IgnoreNotFound(p.system.client.Delete(ctx, object(name, id, 0))) })
@@ -202,8 +206,12 @@ func (p *performance) recreate(ctx context.Context, s step) error {
 	}
 	for ctx.Err() == nil { // as long as the rotation takes; that it ends is what the soak is about
 		o := object(name, id, 0)
-		if apierrors.IsNotFound(p.system.client.Get(ctx, client.ObjectKeyFromObject(o), o)) {
+		err := p.system.client.Get(ctx, client.ObjectKeyFromObject(o), o)
+		if apierrors.IsNotFound(err) {
 			break
+		}
+		if err == nil && isHalted(o) {
+			p.startMachines(ctx, p.plan.tenants[s.tenant])
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
@@ -214,6 +222,24 @@ func (p *performance) recreate(ctx context.Context, s step) error {
 		}
 		return err
 	})
+}
+
+func isHalted(o *v1alpha1.TenantCredential) bool {
+	return meta.IsStatusConditionPresentAndEqual(o.Status.Conditions, v1alpha1.StalledCondition, metav1.ConditionTrue) &&
+		meta.FindStatusCondition(o.Status.Conditions, v1alpha1.StalledCondition).Reason == v1alpha1.ReasonRolloutHalted
+}
+
+// startMachines is the repair that the condition's message asks for. Fly may refuse it, and it is tried at the next look.
+func (p *performance) startMachines(ctx context.Context, x tenant) {
+	a, err := p.system.app(ctx, x.app())
+	if err != nil {
+		return
+	}
+	for _, m := range a.Machines {
+		if m.State == "stopped" {
+			_ = p.system.flyCall(ctx, http.MethodPost, "/apps/"+x.app()+"/machines/"+m.ID+"/start", map[string]any{}, nil)
+		}
+	}
 }
 
 // onMachine is what somebody else does at Fly at the same time. That Fly refuses (a lease, a Machine that is on its way) is no error.

@@ -192,13 +192,17 @@ $$;
 -- password to, whatever they are called now. One that another tenant has since is that one's.
 create function tenant_credentials.logins(tenant uuid, role text) returns setof pg_authid
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  pair name[] := array[logins.role, (second_login(logins.role)).rolname]; -- asked once, and not for each role of the server
+  others oid[] := array(select r.login_oid from rotations r where r.tenant_id = logins.tenant and r.login_oid is not null);
 begin
   return query
+    select a.* from pg_authid a where a.rolname = any (pair)
+    union all
     select a.* from pg_authid a
-     where a.rolname in (logins.role, (second_login(logins.role)).rolname)
-        or a.oid in (select r.login_oid from rotations r where r.tenant_id = logins.tenant)
-           and attribute_violation(a.oid) is null and privileged_login(a.oid) is null
-           and not exists (select from claims o where o.tenant_id <> logins.tenant and a.rolname in (o.role, o.role || '_b'));
+     where a.oid = any (others) and a.rolname <> all (array_remove(pair, null))
+       and attribute_violation(a.oid) is null and privileged_login(a.oid) is null
+       and not exists (select from claims o where o.tenant_id <> logins.tenant and a.rolname in (o.role, o.role || '_b'));
 end
 $$;
 
