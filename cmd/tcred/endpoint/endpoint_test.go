@@ -170,3 +170,32 @@ func FuzzAnswer(f *testing.F) {
 		require.False(t, strings.ContainsFunc(err.Error(), func(r rune) bool { return !unicode.IsPrint(r) }), "%q", err.Error())
 	})
 }
+
+const refusal = `{"type":"about:blank","title":"t","status":409,"detail":"d","error":{"code":"suspended","message":"It is suspended."}}`
+
+func TestOnlyAProblemIsTheEndpointsOwnRefusal(t *testing.T) {
+	for name, test := range map[string]struct {
+		status     int
+		kind, body string
+		own        bool
+	}{
+		"a problem":               {409, "application/problem+json", refusal, true},
+		"with a charset":          {409, "application/problem+json; charset=utf-8", refusal, true},
+		"a code of tomorrow":      {409, "application/problem+json", strings.Replace(refusal, "suspended", "of_tomorrow", 1), true},
+		"another type":            {409, "application/json", refusal, false},
+		"no type":                 {409, "", refusal, false},
+		"with a good status":      {200, "application/problem+json", refusal, false},
+		"no code":                 {409, "application/problem+json", strings.Replace(refusal, "suspended", "", 1), false},
+		"a code that is none":     {409, "application/problem+json", strings.Replace(refusal, "suspended", "a b", 1), false},
+		"no message":              {409, "application/problem+json", strings.Replace(refusal, "It is suspended.", " ", 1), false},
+		"no JSON":                 {409, "application/problem+json", "no", false},
+		"the error of an old one": {409, "application/problem+json", `{"error":"no"}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := answer{status: test.status, header: http.Header{"Content-Type": {test.kind}}, body: []byte(test.body)}.check()
+			var own *Refusal
+			require.Equal(t, test.own, errors.As(err, &own))
+			require.Error(t, err)
+		})
+	}
+}

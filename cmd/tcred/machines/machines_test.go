@@ -71,8 +71,7 @@ func TestTheNewestStartedMachineIsAsked(t *testing.T) {
 	w := newWorld(t)
 	w.machine("old", "started")
 	w.machine("new", "started")
-	w.machine("newest, stopped", "stopped")
-	w.machine("newest, suspended", "suspended")
+	stopped, suspended := w.machine("newest, stopped", "stopped"), w.machine("newest, suspended", "suspended")
 	offered, err := w.read("new")
 	require.NoError(t, err)
 	require.Equal(t, []string{"new"}, offered)
@@ -85,6 +84,8 @@ func TestTheNewestStartedMachineIsAsked(t *testing.T) {
 	require.ErrorContains(t, err, "not this one")
 	for _, r := range w.Requests() {
 		require.NotContains(t, r.Path+r.Query, "new")
+		require.NotContains(t, r.Path, stopped)
+		require.NotContains(t, r.Path, suspended)
 	}
 }
 
