@@ -8,7 +8,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
@@ -105,18 +104,12 @@ func (e *Endpoint) writeAccess(ctx context.Context, key client.ObjectKey, enable
 		if enabled {
 			wanted = map[string]any{}
 		}
-		err = e.patch(ctx, object, types.MergePatchType, map[string]any{
-			"metadata": map[string]any{"uid": object.UID, "resourceVersion": object.ResourceVersion},
-			"spec":     map[string]any{"externalAccess": wanted},
-		})
+		err = e.patch(ctx, object, "externalAccess", wanted)
 		switch {
 		case err == nil:
 			return object, nil
-		case apierrors.IsConflict(err): // the object has changed meanwhile
-		case apierrors.IsNotFound(err):
-			return nil, errNotFound
-		default:
-			return nil, unavailable(ctx, err)
+		case !apierrors.IsConflict(err):
+			return nil, refusedWrite(ctx, err)
 		}
 	}
 	return nil, problem.Unavailable("The tenant's object changes too often now. Nothing was done.")

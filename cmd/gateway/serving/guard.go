@@ -3,6 +3,7 @@ package serving
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -113,6 +114,9 @@ func (g guard) check(w http.ResponseWriter, request *http.Request, route *router
 	request.ContentLength = int64(len(body))
 	if preferences := request.Header.Values("Prefer"); len(preferences) > 1 { // one list, however many lines (RFC 7240)
 		request.Header.Set("Prefer", strings.Join(preferences, ", "))
+	}
+	if len(body) > 0 && !json.Valid(body) { // what follows the first document would be left out
+		return problem.New(http.StatusBadRequest, openapi.InvalidRequest, "The body is not one JSON document. Nothing was done.")
 	}
 	return validate(request, route)
 }
