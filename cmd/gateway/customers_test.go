@@ -90,7 +90,10 @@ func TestAnOwner(t *testing.T) {
 	c.own(others.id, "bob")
 	require.Eventually(t, func() bool { return g.rotate(mine, alice, "").status == http.StatusOK }, 10*time.Second, 20*time.Millisecond)
 	require.Equal(t, "alice", mine.object().Spec.RotationRequest.RequestedBy)
-	require.Equal(t, http.StatusOK, g.call(http.MethodGet, mine.path("rotations"), alice, "").status)
+	require.Equal(t, "alice", *g.call(http.MethodGet, mine.path("rotations", "1"), alice, "").rotation(t).RequestedBy)
+	require.Equal(t, http.StatusOK, g.rotate(mine, staff(t), "").status)
+	require.Nil(t, g.call(http.MethodGet, mine.path("rotations", "2"), alice, "").rotation(t).RequestedBy, "the staff's name is not a customer's to know")
+	require.NotContains(t, string(g.call(http.MethodGet, mine.path("rotations"), alice, "").body), "staff")
 	for _, path := range []struct{ method, path, body string }{
 		{http.MethodPost, "rotate-credentials", ""}, {http.MethodGet, "rotations", ""}, {http.MethodGet, "rotations/1", ""},
 		{http.MethodGet, "external-db-access", ""}, {http.MethodPost, "external-db-access", `{"enabled":true}`},

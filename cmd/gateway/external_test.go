@@ -4,8 +4,12 @@ import (
 	"encoding/json"
 	"net/http"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/cmd/gateway/openapi"
@@ -55,6 +59,25 @@ func TestExternalAccessThatIsNotOffered(t *testing.T) {
 		a := g.call(http.MethodGet, x.path("external-db-access"), staff(t), "")
 		require.Equal(t, openapi.Disabled, a.access(t).Status)
 	}
+}
+
+// What there is no address for is not asked for: it would come as a surprise once there is one.
+func TestExternalAccessWithoutAnAddress(t *testing.T) {
+	g := newGateway(t, nil)
+	x := newTenantIn(t, "tenants", "inward", uuid.NewString(), behaviour{access: v1alpha1.ReasonEnabled})
+	var e v1alpha1.TenantEnvironment
+	require.NoError(t, admin.Get(t.Context(), client.ObjectKey{Name: "inward"}, &e))
+	before := e.DeepCopy()
+	e.Spec.Postgres.External = nil
+	require.NoError(t, admin.Patch(t.Context(), &e, client.MergeFrom(before)))
+	require.Eventually(t, func() bool {
+		return g.call(http.MethodPost, x.path("external-db-access"), staff(t), `{"enabled":true}`).status == http.StatusConflict
+	}, 10*time.Second, 10*time.Millisecond)
+	x = newTenantIn(t, "tenants", "inward", uuid.NewString(), behaviour{access: v1alpha1.ReasonEnabled})
+	ready(t, "inward", metav1.ConditionTrue)
+	require.NoError(t, admin.Get(t.Context(), client.ObjectKey{Name: "inward"}, &e))
+	requireProblem(t, g.call(http.MethodPost, x.path("external-db-access"), staff(t), `{"enabled":true}`), http.StatusConflict, openapi.NotOffered)
+	require.Nil(t, x.object().Spec.ExternalAccess)
 }
 
 // The operator is down for longer than the wait.

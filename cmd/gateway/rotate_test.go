@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -251,7 +252,9 @@ func TestTheClientOfToday(t *testing.T) {
 	g := newGateway(t, nil)
 	x := newTenant(t, behaviour{commit: 200 * time.Millisecond, complete: time.Second})
 	good := staff(t)
-	c := existingClient{http: g.client, url: g.url, token: func(refused bool) string {
+	transport := g.client.Transport.(*http.Transport).Clone()
+	transport.ForceAttemptHTTP2, transport.TLSNextProto = false, map[string]func(string, *tls.Conn) http.RoundTripper{} // HTTP/1.1
+	c := existingClient{http: &http.Client{Transport: transport}, url: g.url, token: func(refused bool) string {
 		if refused {
 			return good
 		}

@@ -110,14 +110,14 @@ func (e *Endpoint) decideAll(ctx context.Context, key client.ObjectKey, calls []
 func (e *Endpoint) decide(ctx context.Context, key client.ObjectKey, calls []*call) {
 	err := error(problem.Unavailable("The tenant's object changes too often now. Nothing was done."))
 	for range mostAttempts {
-		object, environmentReady, readErr := e.read(ctx, key)
+		object, environment, readErr := e.read(ctx, key)
 		if readErr != nil {
 			err = readErr
 			break
 		}
 		changed := false
 		for _, c := range calls {
-			d := decide(object, environmentReady, c.ask, e.MinInterval, e.Clock.Now())
+			d := decide(object, usable(environment), c.ask, e.MinInterval, e.Clock.Now())
 			c.target, c.err = d.target, nil
 			if d.step == refuse {
 				c.err = d.problem
@@ -167,20 +167,25 @@ func refusedWrite(ctx context.Context, err error) error {
 	return unavailable(ctx, err)
 }
 
-// read is the object as the API server has it, and whether its environment can be used.
-func (e *Endpoint) read(ctx context.Context, key client.ObjectKey) (*v1alpha1.TenantCredential, bool, error) {
+// read is the object as the API server has it, and its environment as the cache has it: empty where there is none.
+func (e *Endpoint) read(ctx context.Context, key client.ObjectKey) (*v1alpha1.TenantCredential, *v1alpha1.TenantEnvironment, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	var object v1alpha1.TenantCredential
 	if err := e.Live.Get(ctx, key, &object); err != nil {
-		return nil, false, refusedWrite(ctx, err)
+		return nil, nil, refusedWrite(ctx, err)
 	}
 	var environment v1alpha1.TenantEnvironment
 	err := e.Cached.Get(ctx, client.ObjectKey{Name: object.Spec.EnvironmentRef.Name}, &environment)
 	if client.IgnoreNotFound(err) != nil {
-		return nil, false, unavailable(ctx, err)
+		return nil, nil, unavailable(ctx, err)
 	}
-	return &object, err == nil && meta.IsStatusConditionTrue(environment.Status.Conditions, v1alpha1.ReadyCondition), nil
+	return &object, &environment, nil
+}
+
+// usable says that the operator can use the environment.
+func usable(environment *v1alpha1.TenantEnvironment) bool {
+	return meta.IsStatusConditionTrue(environment.Status.Conditions, v1alpha1.ReadyCondition)
 }
 
 // fields are those of a request in a merge patch, which keeps what it does not name.

@@ -38,6 +38,9 @@ type decision struct {
 	request v1alpha1.RotationRequest
 }
 
+// clocksDiffer is by how much the clocks of PostgreSQL and of this process may differ. The times in a status are whole seconds.
+const clocksDiffer = 5 * time.Second
+
 // mostJoined is how many ids the field joinedIDs takes.
 const mostJoined = 256
 
@@ -85,8 +88,9 @@ func late(c *v1alpha1.TenantCredential, a ask) *decision {
 		}
 		t = requested(c)
 	}
-	if t.find(c) == nil {
-		return nil
+	done := t.find(c)
+	if done == nil || done.CommitTime.Time.Before(a.arrived.Add(-clocksDiffer)) {
+		return nil // not yet; or this process has not heard of the API server for a while, so that what it knew is old
 	}
 	d := &decision{step: await, target: t}
 	switch {

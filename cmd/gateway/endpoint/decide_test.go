@@ -21,12 +21,12 @@ var (
 	customer = identity.Caller{Kind: identity.Customer, User: &user.DefaultInfo{Name: "alice"}}
 )
 
-// object is one at revision 4, which was completed an hour ago.
+// object is one at revision 4, which was completed two minutes ago.
 func object(changes ...func(*v1alpha1.TenantCredential)) *v1alpha1.TenantCredential {
 	c := &v1alpha1.TenantCredential{}
 	c.Namespace, c.Name, c.Generation = "tenants", "acme", 7
 	c.Spec.TenantID = "7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01"
-	done := metav1.NewTime(now.Add(-time.Hour))
+	done := metav1.NewTime(now.Add(-2 * time.Minute))
 	c.Status = v1alpha1.TenantCredentialStatus{ObservedGeneration: 7, Revision: 4,
 		LastRotation: &v1alpha1.RotationStatus{Revision: 4, RequestID: "four", CommitTime: done, CompletionTime: &done},
 		History:      []v1alpha1.RotationStatus{{Revision: 3, RequestID: "three", CommitTime: done}, {Revision: 2, CommitTime: done, CompletionTime: &done}},
@@ -68,8 +68,10 @@ func TestDecide(t *testing.T) {
 	plain := ask{caller: staff, id: "new", known: 4}
 	compromised := ask{caller: staff, id: "new", known: 4, compromised: true}
 	key := keyed(t, staff, "k", "why", 4)
-	late := ask{caller: staff, id: "new", known: 3}
+	before := now.Add(-2 * time.Minute)
+	late := ask{caller: staff, id: "new", known: 3, arrived: before}
 	lateKey := keyed(t, staff, "k", "", 3)
+	lateKey.arrived = before
 	other := keyed(t, staff, "k", "another reason", 4)
 	stranger := keyed(t, customer, "k", "why", 4)
 	revision := func(r int64) *int64 { return &r }
@@ -111,11 +113,12 @@ func TestDecide(t *testing.T) {
 		"If-Match":                                {object: object(), ask: ask{caller: staff, id: "new", known: 4, ifMatch: revision(4)}, step: write, replaces: 4},
 		"If-Match of another revision":            {object: object(), ask: ask{caller: staff, id: "new", known: 4, ifMatch: revision(3)}, step: refuse, code: openapi.RevisionMismatch},
 		"it arrived before the last rotation":     {object: object(), ask: late, step: await, replaces: 3},
+		"this process had not heard of it":        {object: object(), ask: ask{caller: staff, id: "new", known: 3, arrived: now}, step: write, replaces: 4},
 		"so did one with a key":                   {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 3, ID: "four"})), ask: lateKey, step: join, replaces: 3},
 		"and one that no request can remember":    {object: object(), ask: lateKey, step: write, replaces: 3},
-		"and one whose If-Match is what it was":   {object: object(), ask: ask{caller: staff, id: "new", known: 3, ifMatch: revision(3)}, step: await, replaces: 3},
-		"a compromise is not done by another":     {object: object(), ask: ask{caller: staff, id: "new", known: 3, compromised: true}, step: write, replaces: 4},
-		"but by another compromise":               {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 3, ID: "four", Compromised: true})), ask: ask{caller: staff, id: "new", known: 3, compromised: true}, step: await, replaces: 3},
+		"and one whose If-Match is what it was":   {object: object(), ask: ask{caller: staff, id: "new", known: 3, arrived: before, ifMatch: revision(3)}, step: await, replaces: 3},
+		"a compromise is not done by another":     {object: object(), ask: ask{caller: staff, id: "new", known: 3, arrived: before, compromised: true}, step: write, replaces: 4},
+		"but by another compromise":               {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 3, ID: "four", Compromised: true})), ask: ask{caller: staff, id: "new", known: 3, arrived: before, compromised: true}, step: await, replaces: 3},
 		"deleting":                                {object: object(func(c *v1alpha1.TenantCredential) { c.DeletionTimestamp = &metav1.Time{Time: now} }), ask: plain, step: refuse, code: openapi.Deleting},
 		"suspended":                               {object: object(suspend), ask: plain, step: refuse, code: openapi.Suspended},
 		"suspended with a request":                {object: object(suspend, asks(v1alpha1.RotationRequest{ReplacesRevision: 4})), ask: plain, step: refuse, code: openapi.Suspended},

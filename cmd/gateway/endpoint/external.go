@@ -90,11 +90,11 @@ func (e *Endpoint) setAccess(ctx context.Context, tenantID string, enabled bool)
 // writeAccess has the object ask for it. Where it does so already, nothing is written.
 func (e *Endpoint) writeAccess(ctx context.Context, key client.ObjectKey, enabled bool) (*v1alpha1.TenantCredential, error) {
 	for range mostAttempts {
-		object, ready, err := e.read(ctx, key)
+		object, environment, err := e.read(ctx, key)
 		if err != nil {
 			return nil, err
 		}
-		if p := accessPrecluded(object, ready); p != nil {
+		if p := accessPrecluded(object, environment, enabled); p != nil {
 			return nil, p
 		}
 		if (object.Spec.ExternalAccess != nil) == enabled {
@@ -115,11 +115,13 @@ func (e *Endpoint) writeAccess(ctx context.Context, key client.ObjectKey, enable
 	return nil, problem.Unavailable("The tenant's object changes too often now. Nothing was done.")
 }
 
-func accessPrecluded(c *v1alpha1.TenantCredential, environmentReady bool) *problem.Problem {
+func accessPrecluded(c *v1alpha1.TenantCredential, environment *v1alpha1.TenantEnvironment, enabled bool) *problem.Problem {
 	switch {
 	case !c.DeletionTimestamp.IsZero():
 		return problem.New(http.StatusConflict, openapi.Deleting, "The tenant's credentials are being removed from management. Nothing was done.")
-	case !environmentReady:
+	case enabled && environment.Spec.Postgres.External == nil && environment.UID != "": // asked for now, it would come as a surprise once there is an address
+		return problem.New(http.StatusConflict, openapi.NotOffered, "The tenant's environment offers no access from outside. Nothing was done.")
+	case !usable(environment):
 		return problem.Unavailable("The tenant's environment is not ready now. Nothing was done.").After(10 * time.Second)
 	default:
 		return nil

@@ -27,7 +27,7 @@ func (e *Endpoint) RotateCredentials(ctx context.Context, request openapi.Rotate
 		return nil, err
 	}
 	arrived := arrivalFrom(ctx)
-	a.known = arrived.known(found)
+	a.arrived, a.known = arrived.time, arrived.known(found)
 	changed, end := e.Changes.subscribe(client.ObjectKeyFromObject(found))
 	defer end()
 	object, t, err := e.act(ctx, client.ObjectKeyFromObject(found), a)
@@ -81,7 +81,7 @@ func conclude(c *v1alpha1.TenantCredential, t target, a ask, applied string) (op
 	}
 	again, location := pollAgain, self(c, p.revision)
 	return openapi.RotateCredentials202JSONResponse{RotationInProgressJSONResponse: openapi.RotationInProgressJSONResponse{
-		Body:    openapi.RotationInProgress(body),
+		Body:    body,
 		Headers: openapi.RotationInProgressResponseHeaders{ETag: etag(c), Location: &location, RetryAfter: &again, PreferenceApplied: preference}}}, nil
 }
 

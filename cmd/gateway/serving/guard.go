@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -41,7 +42,7 @@ func (g guard) protect(route *routers.Route, next http.Handler) http.Handler {
 		ctx = g.Endpoint.Arrived(ctx, record.tenant)
 		caller, refusal := g.authenticate(ctx, request, record)
 		if refusal == nil {
-			record.caller = caller.Name()
+			record.caller = fmt.Sprintf("%.253s", caller.Name())
 			request = request.WithContext(g.WithCaller(ctx, caller))
 			refusal = g.check(w, request, route)
 		}
