@@ -4,11 +4,9 @@ import (
 	"encoding/json"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
@@ -63,25 +61,22 @@ func TestExternalAccessThatIsNotOffered(t *testing.T) {
 
 // What there is no address for is not asked for: it would come as a surprise once there is one.
 func TestExternalAccessWithoutAnAddress(t *testing.T) {
-	g := newGateway(t, nil)
-	x := newTenantIn(t, "tenants", "inward", uuid.NewString(), behaviour{access: v1alpha1.ReasonEnabled})
+	environment(t, "inward")
 	var e v1alpha1.TenantEnvironment
 	require.NoError(t, admin.Get(t.Context(), client.ObjectKey{Name: "inward"}, &e))
 	before := e.DeepCopy()
 	e.Spec.Postgres.External = nil
 	require.NoError(t, admin.Patch(t.Context(), &e, client.MergeFrom(before)))
-	require.Eventually(t, func() bool {
-		return g.call(http.MethodPost, x.path("external-db-access"), staff(t), `{"enabled":true}`).status == http.StatusConflict
-	}, 10*time.Second, 10*time.Millisecond)
-	x = newTenantIn(t, "tenants", "inward", uuid.NewString(), behaviour{access: v1alpha1.ReasonEnabled})
-	ready(t, "inward", metav1.ConditionTrue)
-	require.NoError(t, admin.Get(t.Context(), client.ObjectKey{Name: "inward"}, &e))
+	g := newGateway(t, nil) // its cache begins after that
+	x := newTenantIn(t, "tenants", "inward", uuid.NewString(), behaviour{access: v1alpha1.ReasonEnabled})
+	waitUntilKnown(t, x, staff(t), g)
 	requireProblem(t, g.call(http.MethodPost, x.path("external-db-access"), staff(t), `{"enabled":true}`), http.StatusConflict, openapi.NotOffered)
 	require.Nil(t, x.object().Spec.ExternalAccess)
 }
 
 // The operator is down for longer than the wait.
 func TestExternalAccessThatTakesLonger(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, nil)
 	x := newTenant(t, behaviour{ignore: true})
 	a := g.call(http.MethodPost, x.path("external-db-access"), staff(t), `{"enabled":true}`)

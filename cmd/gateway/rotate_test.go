@@ -249,6 +249,7 @@ func (c existingClient) rotate(ctx context.Context, id string) (map[string]strin
 }
 
 func TestTheClientOfToday(t *testing.T) {
+	t.Parallel() // with the other ones that wait as long as a call does
 	g := newGateway(t, nil)
 	x := newTenant(t, behaviour{commit: 200 * time.Millisecond, complete: time.Second})
 	good := staff(t)
