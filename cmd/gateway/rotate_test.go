@@ -255,6 +255,7 @@ func TestTheClientOfToday(t *testing.T) {
 	good := staff(t)
 	transport := g.client.Transport.(*http.Transport).Clone()
 	transport.ForceAttemptHTTP2, transport.TLSNextProto = false, map[string]func(string, *tls.Conn) http.RoundTripper{} // HTTP/1.1
+	transport.TLSClientConfig.NextProtos = nil
 	c := existingClient{http: &http.Client{Transport: transport}, url: g.url, token: func(refused bool) string {
 		if refused {
 			return good
