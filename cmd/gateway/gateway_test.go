@@ -122,8 +122,14 @@ func gatewayConfig(t testing.TB) *rest.Config {
 	t.Helper()
 	own := rest.AnonymousClientConfig(config)
 	own.BearerToken = accountToken(t, "tcred-system", "tenant-credential-gateway")
+	if between := faultsOfNext; between != nil {
+		own.Wrap(func(next http.RoundTripper) http.RoundTripper { return between.to(next) })
+	}
 	return own
 }
+
+// faultsOfNext are between the API server and the gateways that are started while it is set.
+var faultsOfNext *faults
 
 // accountToken is a token of a ServiceAccount, which is made where there is none; without an audience it is for the API server.
 func accountToken(t testing.TB, namespace, name string, audiences ...string) string {

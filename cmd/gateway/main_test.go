@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -103,7 +104,7 @@ func install(ctx context.Context) error {
 		}
 		for decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(content), 4096); ; {
 			object := &unstructured.Unstructured{}
-			if err := decoder.Decode(&object.Object); err == io.EOF {
+			if err := decoder.Decode(&object.Object); errors.Is(err, io.EOF) {
 				break
 			} else if err != nil {
 				return fmt.Errorf("%s: %w", file, err)

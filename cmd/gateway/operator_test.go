@@ -218,7 +218,7 @@ func environment(t testing.TB, name string) {
 	t.Helper()
 	e := &v1alpha1.TenantEnvironment{Spec: v1alpha1.TenantEnvironmentSpec{
 		Postgres: v1alpha1.PostgresEnvironment{
-			LoginSecretRef: v1alpha1.LoginSecretReference{Name: "login"}, Internal: v1alpha1.PostgresAddress{Host: "db.internal"}},
+			LoginSecretRef: v1alpha1.LoginSecretReference{Name: "login"}, Internal: v1alpha1.PostgresAddress{Host: "db.internal"}, External: &v1alpha1.PostgresAddress{Host: "db.example.com"}},
 		Fly:               v1alpha1.FlyEnvironment{TokenSecretRef: v1alpha1.TokenSecretReference{Name: "fly"}},
 		AllowedNamespaces: v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesFromAll},
 	}}

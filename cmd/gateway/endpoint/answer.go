@@ -25,13 +25,13 @@ func describe(c *v1alpha1.TenantCredential, p progress, caller identity.Caller) 
 		answer.Message = standingStill(p.stalled, caller, "").Detail
 	}
 	if r := p.rotation; r != nil {
-		answer.RequestedBy = optional(r.RequestedBy)
+		answer.RequestedBy = asker(r.RequestedBy, caller)
 		answer.CommitTime = &r.CommitTime.Time
 		if r.CompletionTime != nil {
 			answer.CompletionTime = &r.CompletionTime.Time
 		}
 	} else if request := c.Spec.RotationRequest; request != nil {
-		answer.RequestedBy = optional(request.RequestedBy)
+		answer.RequestedBy = asker(request.RequestedBy, caller)
 	}
 	if fly := c.Status.Fly; fly != nil && p.revision >= c.Status.Revision {
 		answer.Fly = &openapi.Fly{App: fly.AppName, Variable: variable(c)}
@@ -40,6 +40,14 @@ func describe(c *v1alpha1.TenantCredential, p progress, caller identity.Caller) 
 		}
 	}
 	return answer
+}
+
+// asker is who asked. The names of the platform's staff and services are not for customers.
+func asker(name string, caller identity.Caller) *string {
+	if caller.Kind == identity.Customer && name != caller.Name() {
+		return nil
+	}
+	return optional(name)
 }
 
 func optional(text string) *string {

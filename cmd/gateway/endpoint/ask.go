@@ -27,8 +27,10 @@ type ask struct {
 	id string
 	// key is the part of id that the client's key makes; "" = it gave none.
 	key string
-	// known is the revision that this process knew of when the call arrived. A rotation that was committed later is one that the call asked for, too.
-	known int64
+	// arrived is when the call did, and known the revision that this process knew of then. A rotation that was committed later is one that the call asked
+	// for, too.
+	arrived time.Time
+	known   int64
 }
 
 // newAsk reads the call's parameters; what openapi.yaml says of them has been checked.

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -37,14 +38,16 @@ type decision struct {
 	request v1alpha1.RotationRequest
 }
 
+// clocksDiffer is by how much the clocks of PostgreSQL and of this process may differ. The times in a status are whole seconds.
+const clocksDiffer = 5 * time.Second
+
 // mostJoined is how many ids the field joinedIDs takes.
 const mostJoined = 256
 
 // decide is the one place that says what a call does. It is an ordered chain in which the first that answers wins.
 func decide(c *v1alpha1.TenantCredential, environmentReady bool, a ask, minInterval time.Duration, now time.Time) decision {
-	if !usableName(a.caller.Name()) {
-		return refused(problem.New(http.StatusForbidden, openapi.Forbidden,
-			"Your username cannot be recorded with the rotation: it is longer than 253 characters, or not one line of plain text. Nothing was done."))
+	if p := unrecordable(a); p != nil {
+		return refused(p)
 	}
 	if repeated, id := remembered(c, a); id != "" {
 		if id != a.id {
@@ -85,8 +88,9 @@ func late(c *v1alpha1.TenantCredential, a ask) *decision {
 		}
 		t = requested(c)
 	}
-	if t.find(c) == nil {
-		return nil
+	done := t.find(c)
+	if done == nil || done.CommitTime.Time.Before(a.arrived.Add(-clocksDiffer)) {
+		return nil // not yet; or this process has not heard of the API server for a while, so that what it knew is old
 	}
 	d := &decision{step: await, target: t}
 	switch {
@@ -165,22 +169,27 @@ func writing(c *v1alpha1.TenantCredential, a ask, replaces int64, joined []strin
 	request := v1alpha1.RotationRequest{
 		ReplacesRevision: replaces, Reason: a.reason, RequestedBy: a.caller.Name(), ID: a.id, JoinedIDs: joined, Compromised: a.compromised,
 	}
-	// The write makes the next generation, unless nothing changes.
-	return decision{step: write, request: request,
-		target: target{replaces: replaces, compromised: a.compromised, requestID: a.id, generation: c.Generation + 1}}
+	return decision{step: write, request: request, target: target{replaces: replaces, compromised: a.compromised, requestID: a.id, generation: c.Generation}}
 }
 
-// usableName says that the field requestedBy takes the name: one line of plain text.
-func usableName(name string) bool {
-	if name == "" || utf8.RuneCountInString(name) > 253 || !utf8.ValidString(name) {
-		return false
+// unrecordable is why the object does not take the call's texts.
+func unrecordable(a ask) *problem.Problem {
+	switch name := a.caller.Name(); {
+	case name == "" || utf8.RuneCountInString(name) > 253 || !oneLine(name):
+		return problem.New(http.StatusForbidden, openapi.Forbidden,
+			"Your username cannot be recorded with the rotation: it is longer than 253 characters, or not one line of plain text. Nothing was done.")
+	case !oneLine(a.reason):
+		return problem.New(http.StatusBadRequest, openapi.InvalidRequest, "The reason is not one line of plain text. Nothing was done.")
+	default:
+		return nil
 	}
-	for _, r := range name {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
-			return false
-		}
-	}
-	return true
+}
+
+// oneLine says that the text is what the object's fields take: one line of plain text.
+func oneLine(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool {
+		return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
+	})
 }
 
 func suspended(c *v1alpha1.TenantCredential, caller identity.Caller) *problem.Problem {

@@ -21,12 +21,12 @@ var (
 	customer = identity.Caller{Kind: identity.Customer, User: &user.DefaultInfo{Name: "alice"}}
 )
 
-// object is one at revision 4, which was completed an hour ago.
+// object is one at revision 4, which was completed two minutes ago.
 func object(changes ...func(*v1alpha1.TenantCredential)) *v1alpha1.TenantCredential {
 	c := &v1alpha1.TenantCredential{}
 	c.Namespace, c.Name, c.Generation = "tenants", "acme", 7
 	c.Spec.TenantID = "7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01"
-	done := metav1.NewTime(now.Add(-time.Hour))
+	done := metav1.NewTime(now.Add(-2 * time.Minute))
 	c.Status = v1alpha1.TenantCredentialStatus{ObservedGeneration: 7, Revision: 4,
 		LastRotation: &v1alpha1.RotationStatus{Revision: 4, RequestID: "four", CommitTime: done, CompletionTime: &done},
 		History:      []v1alpha1.RotationStatus{{Revision: 3, RequestID: "three", CommitTime: done}, {Revision: 2, CommitTime: done, CompletionTime: &done}},
@@ -68,8 +68,10 @@ func TestDecide(t *testing.T) {
 	plain := ask{caller: staff, id: "new", known: 4}
 	compromised := ask{caller: staff, id: "new", known: 4, compromised: true}
 	key := keyed(t, staff, "k", "why", 4)
-	late := ask{caller: staff, id: "new", known: 3}
+	before := now.Add(-2 * time.Minute)
+	late := ask{caller: staff, id: "new", known: 3, arrived: before}
 	lateKey := keyed(t, staff, "k", "", 3)
+	lateKey.arrived = before
 	other := keyed(t, staff, "k", "another reason", 4)
 	stranger := keyed(t, customer, "k", "why", 4)
 	revision := func(r int64) *int64 { return &r }
@@ -91,45 +93,49 @@ func TestDecide(t *testing.T) {
 		replaces int64
 		revision int64
 	}{
-		"at rest":                                 {object: object(), ask: plain, step: write, replaces: 4},
-		"a fulfilled request is replaced":         {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 3, ID: "four"})), ask: plain, step: write, replaces: 4},
-		"a pending request is waited for":         {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: "r"})), ask: plain, step: await, replaces: 4},
-		"with a key it is joined":                 {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: "r"})), ask: key, step: join, replaces: 4},
-		"by so many and no more":                  {object: object(asks(full)), ask: key, step: refuse, code: openapi.RateLimited},
-		"without a key by any number":             {object: object(asks(full)), ask: plain, step: await, replaces: 4},
-		"a compromise replaces a pending request": {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: "r"})), ask: compromised, step: write, replaces: 4},
-		"a compromise joins another":              {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: "r", Compromised: true})), ask: compromised, step: await, replaces: 4},
-		"another call joins a compromise":         {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: "r", Compromised: true})), ask: key, step: join, replaces: 4},
-		"a compromise that was fulfilled":         {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 3, ID: "four", Compromised: true})), ask: compromised, step: write, replaces: 4},
-		"the key again":                           {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: key.id})), ask: key, step: await, replaces: 4},
-		"the key of one that joined":              {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: "r", JoinedIDs: []string{"x", key.id}})), ask: key, step: await, replaces: 4},
-		"the key of the last rotation":            {object: object(func(c *v1alpha1.TenantCredential) { c.Status.LastRotation.RequestID = key.id }), ask: key, step: await, revision: 4},
-		"the key of one before":                   {object: object(func(c *v1alpha1.TenantCredential) { c.Status.History[0].RequestID = key.id }), ask: key, step: await, revision: 3},
-		"the key again where nothing could be":    {object: object(suspend, asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: key.id})), ask: key, notReady: true, step: await, replaces: 4},
-		"the key with another payload":            {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: key.id})), ask: other, step: refuse, code: openapi.IdempotencyKeyReused},
-		"another caller's key":                    {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: key.id})), ask: stranger, step: join, replaces: 4},
-		"If-Match":                                {object: object(), ask: ask{caller: staff, id: "new", known: 4, ifMatch: revision(4)}, step: write, replaces: 4},
-		"If-Match of another revision":            {object: object(), ask: ask{caller: staff, id: "new", known: 4, ifMatch: revision(3)}, step: refuse, code: openapi.RevisionMismatch},
-		"it arrived before the last rotation":     {object: object(), ask: late, step: await, replaces: 3},
-		"so did one with a key":                   {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 3, ID: "four"})), ask: lateKey, step: join, replaces: 3},
-		"and one that no request can remember":    {object: object(), ask: lateKey, step: write, replaces: 3},
-		"and one whose If-Match is what it was":   {object: object(), ask: ask{caller: staff, id: "new", known: 3, ifMatch: revision(3)}, step: await, replaces: 3},
-		"a compromise is not done by another":     {object: object(), ask: ask{caller: staff, id: "new", known: 3, compromised: true}, step: write, replaces: 4},
-		"but by another compromise":               {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 3, ID: "four", Compromised: true})), ask: ask{caller: staff, id: "new", known: 3, compromised: true}, step: await, replaces: 3},
-		"deleting":                                {object: object(func(c *v1alpha1.TenantCredential) { c.DeletionTimestamp = &metav1.Time{Time: now} }), ask: plain, step: refuse, code: openapi.Deleting},
-		"suspended":                               {object: object(suspend), ask: plain, step: refuse, code: openapi.Suspended},
-		"suspended with a request":                {object: object(suspend, asks(v1alpha1.RotationRequest{ReplacesRevision: 4})), ask: plain, step: refuse, code: openapi.Suspended},
-		"suspended with a rotation in progress":   {object: object(suspend, asks(v1alpha1.RotationRequest{ReplacesRevision: 4}), says(v1alpha1.ReconcilingCondition, v1alpha1.ReasonRotating)), ask: plain, step: await, replaces: 4},
-		"stalled":                                 {object: object(says(v1alpha1.StalledCondition, "FlyAppNotFound")), ask: plain, step: refuse, code: openapi.Stalled},
-		"stalled before the spec was changed":     {object: object(says(v1alpha1.StalledCondition, "FlyAppNotFound"), func(c *v1alpha1.TenantCredential) { c.Generation++ }), ask: plain, step: write, replaces: 4},
-		"stalled by what a rotation heals":        {object: object(says(v1alpha1.StalledCondition, v1alpha1.ReasonDriftDetected)), ask: plain, step: write, replaces: 4},
-		"the environment is not ready":            {object: object(), ask: plain, notReady: true, step: refuse, code: openapi.Unavailable},
-		"too soon":                                {object: object(recent), ask: plain, step: refuse, code: openapi.RateLimited},
-		"a compromise is never too soon":          {object: object(recent), ask: compromised, step: write, replaces: 4},
-		"to join is never too soon":               {object: object(recent, asks(v1alpha1.RotationRequest{ReplacesRevision: 4})), ask: plain, step: await, replaces: 4},
-		"a name that cannot be recorded":          {object: object(), ask: ask{caller: named(strings.Repeat("a", 254)), known: 4}, step: refuse, code: openapi.Forbidden},
-		"a name of two lines":                     {object: object(), ask: ask{caller: named("a\nb"), known: 4}, step: refuse, code: openapi.Forbidden},
-		"a name that turns the text round":        {object: object(), ask: ask{caller: named("a\u202eb"), known: 4}, step: refuse, code: openapi.Forbidden},
+		"at rest":                                    {object: object(), ask: plain, step: write, replaces: 4},
+		"a fulfilled request is replaced":            {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 3, ID: "four"})), ask: plain, step: write, replaces: 4},
+		"a pending request is waited for":            {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: "r"})), ask: plain, step: await, replaces: 4},
+		"with a key it is joined":                    {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: "r"})), ask: key, step: join, replaces: 4},
+		"by so many and no more":                     {object: object(asks(full)), ask: key, step: refuse, code: openapi.RateLimited},
+		"without a key by any number":                {object: object(asks(full)), ask: plain, step: await, replaces: 4},
+		"a compromise replaces a pending request":    {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: "r"})), ask: compromised, step: write, replaces: 4},
+		"a compromise joins another":                 {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: "r", Compromised: true})), ask: compromised, step: await, replaces: 4},
+		"another call joins a compromise":            {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: "r", Compromised: true})), ask: key, step: join, replaces: 4},
+		"a compromise that was fulfilled":            {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 3, ID: "four", Compromised: true})), ask: compromised, step: write, replaces: 4},
+		"the key again":                              {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: key.id})), ask: key, step: await, replaces: 4},
+		"the key of one that joined":                 {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: "r", JoinedIDs: []string{"x", key.id}})), ask: key, step: await, replaces: 4},
+		"the key of the last rotation":               {object: object(func(c *v1alpha1.TenantCredential) { c.Status.LastRotation.RequestID = key.id }), ask: key, step: await, revision: 4},
+		"the key of one before":                      {object: object(func(c *v1alpha1.TenantCredential) { c.Status.History[0].RequestID = key.id }), ask: key, step: await, revision: 3},
+		"the key again where nothing could be":       {object: object(suspend, asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: key.id})), ask: key, notReady: true, step: await, replaces: 4},
+		"the key with another payload":               {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: key.id})), ask: other, step: refuse, code: openapi.IdempotencyKeyReused},
+		"another caller's key":                       {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 4, ID: key.id})), ask: stranger, step: join, replaces: 4},
+		"If-Match":                                   {object: object(), ask: ask{caller: staff, id: "new", known: 4, ifMatch: revision(4)}, step: write, replaces: 4},
+		"If-Match of another revision":               {object: object(), ask: ask{caller: staff, id: "new", known: 4, ifMatch: revision(3)}, step: refuse, code: openapi.RevisionMismatch},
+		"it arrived before the last rotation":        {object: object(), ask: late, step: await, replaces: 3},
+		"this process had not heard of it":           {object: object(), ask: ask{caller: staff, id: "new", known: 3, arrived: now}, step: write, replaces: 4},
+		"so did one with a key":                      {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 3, ID: "four"})), ask: lateKey, step: join, replaces: 3},
+		"and one that no request can remember":       {object: object(), ask: lateKey, step: write, replaces: 3},
+		"and one whose If-Match is what it was":      {object: object(), ask: ask{caller: staff, id: "new", known: 3, arrived: before, ifMatch: revision(3)}, step: await, replaces: 3},
+		"a compromise is not done by another":        {object: object(), ask: ask{caller: staff, id: "new", known: 3, arrived: before, compromised: true}, step: write, replaces: 4},
+		"but by another compromise":                  {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 3, ID: "four", Compromised: true})), ask: ask{caller: staff, id: "new", known: 3, arrived: before, compromised: true}, step: await, replaces: 3},
+		"If-Match of what it has become":             {object: object(), ask: ask{caller: staff, id: "new", known: 3, arrived: before, ifMatch: revision(4)}, step: write, replaces: 4},
+		"a compromise after another call's rotation": {object: object(asks(v1alpha1.RotationRequest{ReplacesRevision: 3, ID: "four"})), ask: ask{caller: staff, id: "new", known: 3, arrived: before, compromised: true}, step: write, replaces: 4},
+		"a reason of two lines":                      {object: object(), ask: ask{caller: staff, id: "new", known: 4, reason: "a\u2028b"}, step: refuse, code: openapi.InvalidRequest},
+		"deleting":                                   {object: object(func(c *v1alpha1.TenantCredential) { c.DeletionTimestamp = &metav1.Time{Time: now} }), ask: plain, step: refuse, code: openapi.Deleting},
+		"suspended":                                  {object: object(suspend), ask: plain, step: refuse, code: openapi.Suspended},
+		"suspended with a request":                   {object: object(suspend, asks(v1alpha1.RotationRequest{ReplacesRevision: 4})), ask: plain, step: refuse, code: openapi.Suspended},
+		"suspended with a rotation in progress":      {object: object(suspend, asks(v1alpha1.RotationRequest{ReplacesRevision: 4}), says(v1alpha1.ReconcilingCondition, v1alpha1.ReasonRotating)), ask: plain, step: await, replaces: 4},
+		"stalled":                                    {object: object(says(v1alpha1.StalledCondition, "FlyAppNotFound")), ask: plain, step: refuse, code: openapi.Stalled},
+		"stalled before the spec was changed":        {object: object(says(v1alpha1.StalledCondition, "FlyAppNotFound"), func(c *v1alpha1.TenantCredential) { c.Generation++ }), ask: plain, step: write, replaces: 4},
+		"stalled by what a rotation heals":           {object: object(says(v1alpha1.StalledCondition, v1alpha1.ReasonDriftDetected)), ask: plain, step: write, replaces: 4},
+		"the environment is not ready":               {object: object(), ask: plain, notReady: true, step: refuse, code: openapi.Unavailable},
+		"too soon":                                   {object: object(recent), ask: plain, step: refuse, code: openapi.RateLimited},
+		"a compromise is never too soon":             {object: object(recent), ask: compromised, step: write, replaces: 4},
+		"to join is never too soon":                  {object: object(recent, asks(v1alpha1.RotationRequest{ReplacesRevision: 4})), ask: plain, step: await, replaces: 4},
+		"a name that cannot be recorded":             {object: object(), ask: ask{caller: named(strings.Repeat("a", 254)), known: 4}, step: refuse, code: openapi.Forbidden},
+		"a name of two lines":                        {object: object(), ask: ask{caller: named("a\nb"), known: 4}, step: refuse, code: openapi.Forbidden},
+		"a name that turns the text round":           {object: object(), ask: ask{caller: named("a\u202eb"), known: 4}, step: refuse, code: openapi.Forbidden},
 		"never rotated": {object: object(func(c *v1alpha1.TenantCredential) {
 			c.Status.Revision, c.Status.LastRotation, c.Status.History = 0, nil, nil
 		}), ask: ask{caller: staff, id: "new"}, step: write, replaces: 0},

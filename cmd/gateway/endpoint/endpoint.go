@@ -48,6 +48,8 @@ type Endpoint struct {
 	Stopping <-chan struct{}
 	// Clock is the time.
 	Clock clock.PassiveClock
+
+	queues queues
 }
 
 var _ openapi.StrictServerInterface = (*Endpoint)(nil)

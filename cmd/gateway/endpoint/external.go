@@ -8,7 +8,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
@@ -91,11 +90,11 @@ func (e *Endpoint) setAccess(ctx context.Context, tenantID string, enabled bool)
 // writeAccess has the object ask for it. Where it does so already, nothing is written.
 func (e *Endpoint) writeAccess(ctx context.Context, key client.ObjectKey, enabled bool) (*v1alpha1.TenantCredential, error) {
 	for range mostAttempts {
-		object, ready, err := e.read(ctx, key)
+		object, environment, err := e.read(ctx, key)
 		if err != nil {
 			return nil, err
 		}
-		if p := accessPrecluded(object, ready); p != nil {
+		if p := accessPrecluded(object, environment, enabled); p != nil {
 			return nil, p
 		}
 		if (object.Spec.ExternalAccess != nil) == enabled {
@@ -105,28 +104,24 @@ func (e *Endpoint) writeAccess(ctx context.Context, key client.ObjectKey, enable
 		if enabled {
 			wanted = map[string]any{}
 		}
-		err = e.patch(ctx, object, types.MergePatchType, map[string]any{
-			"metadata": map[string]any{"uid": object.UID, "resourceVersion": object.ResourceVersion},
-			"spec":     map[string]any{"externalAccess": wanted},
-		})
+		err = e.patch(ctx, object, "externalAccess", wanted)
 		switch {
 		case err == nil:
 			return object, nil
-		case apierrors.IsConflict(err): // the object has changed meanwhile
-		case apierrors.IsNotFound(err):
-			return nil, errNotFound
-		default:
-			return nil, unavailable(ctx, err)
+		case !apierrors.IsConflict(err):
+			return nil, refusedWrite(ctx, err)
 		}
 	}
 	return nil, problem.Unavailable("The tenant's object changes too often now. Nothing was done.")
 }
 
-func accessPrecluded(c *v1alpha1.TenantCredential, environmentReady bool) *problem.Problem {
+func accessPrecluded(c *v1alpha1.TenantCredential, environment *v1alpha1.TenantEnvironment, enabled bool) *problem.Problem {
 	switch {
 	case !c.DeletionTimestamp.IsZero():
 		return problem.New(http.StatusConflict, openapi.Deleting, "The tenant's credentials are being removed from management. Nothing was done.")
-	case !environmentReady:
+	case enabled && environment.Spec.Postgres.External == nil && environment.UID != "": // asked for now, it would come as a surprise once there is an address
+		return problem.New(http.StatusConflict, openapi.NotOffered, "The tenant's environment offers no access from outside. Nothing was done.")
+	case !usable(environment):
 		return problem.Unavailable("The tenant's environment is not ready now. Nothing was done.").After(10 * time.Second)
 	default:
 		return nil

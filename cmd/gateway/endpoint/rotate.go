@@ -2,30 +2,18 @@ package endpoint
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"net/http"
-	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/cmd/gateway/openapi"
 	"github.com/systempromptio/tenant-credential-operator/cmd/gateway/problem"
 )
 
-const (
-	// apiTimeout bounds one call of the API server.
-	apiTimeout = 5 * time.Second
-	// mostAttempts is how often a call decides anew because the object has changed meanwhile. A hundred calls that arrive together need a few.
-	mostAttempts = 20
-	// pollAgain is when a client asks again how far a rotation is.
-	pollAgain = 5
-)
+// pollAgain is when a client asks again how far a rotation is, in seconds.
+const pollAgain = 5
 
 // RotateCredentials implements the endpoint's POST rotate-credentials.
 func (e *Endpoint) RotateCredentials(ctx context.Context, request openapi.RotateCredentialsRequestObject) (openapi.RotateCredentialsResponseObject, error) {
@@ -39,7 +27,7 @@ func (e *Endpoint) RotateCredentials(ctx context.Context, request openapi.Rotate
 		return nil, err
 	}
 	arrived := arrivalFrom(ctx)
-	a.known = arrived.known(found)
+	a.arrived, a.known = arrived.time, arrived.known(found)
 	changed, end := e.Changes.subscribe(client.ObjectKeyFromObject(found))
 	defer end()
 	object, t, err := e.act(ctx, client.ObjectKeyFromObject(found), a)
@@ -53,113 +41,6 @@ func (e *Endpoint) RotateCredentials(ctx context.Context, request openapi.Rotate
 		return p.done(a.completed) || p.stalled != nil
 	})
 	return conclude(object, t, a, applied)
-}
-
-// act decides on what the API server has now, and does it. Where the object has changed meanwhile, it decides anew.
-func (e *Endpoint) act(ctx context.Context, key client.ObjectKey, a ask) (*v1alpha1.TenantCredential, target, error) {
-	for range mostAttempts {
-		object, ready, err := e.read(ctx, key)
-		if err != nil {
-			return nil, target{}, err
-		}
-		d := decide(object, ready, a, e.MinInterval, e.Clock.Now())
-		switch d.step {
-		case refuse:
-			return nil, target{}, d.problem
-		case join:
-			err = e.join(ctx, object, a, d.target)
-		case write:
-			err = e.write(ctx, object, d.request)
-		}
-		switch {
-		case err == nil:
-			return object, d.target, nil
-		case errors.As(err, new(*problem.Problem)):
-			return nil, target{}, err
-		case apierrors.IsConflict(err), apierrors.IsInvalid(err):
-			ctrllog.FromContext(ctx).V(1).Info("the object has changed meanwhile", "step", d.step, "error", err.Error())
-		case apierrors.IsNotFound(err):
-			return nil, target{}, errNotFound
-		default:
-			return nil, target{}, unavailable(ctx, err)
-		}
-	}
-	return nil, target{}, problem.Unavailable("The tenant's object changes too often now. Nothing was done.")
-}
-
-// read is the object as the API server has it, and whether its environment can be used.
-func (e *Endpoint) read(ctx context.Context, key client.ObjectKey) (*v1alpha1.TenantCredential, bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
-	defer cancel()
-	var object v1alpha1.TenantCredential
-	if err := e.Live.Get(ctx, key, &object); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil, false, errNotFound
-		}
-		return nil, false, unavailable(ctx, err)
-	}
-	var environment v1alpha1.TenantEnvironment
-	err := e.Cached.Get(ctx, client.ObjectKey{Name: object.Spec.EnvironmentRef.Name}, &environment)
-	if client.IgnoreNotFound(err) != nil {
-		return nil, false, unavailable(ctx, err)
-	}
-	return &object, err == nil && meta.IsStatusConditionTrue(environment.Status.Conditions, v1alpha1.ReadyCondition), nil
-}
-
-// write puts a request where object was read from; it lands on nothing else.
-func (e *Endpoint) write(ctx context.Context, object *v1alpha1.TenantCredential, request v1alpha1.RotationRequest) error {
-	fields := map[string]any{
-		"replacesRevision": request.ReplacesRevision, "requestedBy": request.RequestedBy, "id": request.ID,
-		"joinedIDs": append([]string{}, request.JoinedIDs...), // there even where it is empty, so that an id can be appended
-		"reason":    nil, "compromised": nil,                  // what an earlier request had
-	}
-	if request.Reason != "" {
-		fields["reason"] = request.Reason
-	}
-	if request.Compromised {
-		fields["compromised"] = true
-	}
-	err := e.patch(ctx, object, types.MergePatchType, map[string]any{
-		"metadata": map[string]any{"uid": object.UID, "resourceVersion": object.ResourceVersion},
-		"spec":     map[string]any{"rotationRequest": fields},
-	})
-	if apierrors.IsInvalid(err) { // the object is the one that was read, so that it is the request that is refused
-		ctrllog.FromContext(ctx).Info("the API server refused a request", "error", err.Error())
-		return problem.New(http.StatusBadRequest, openapi.InvalidRequest, "The reason is not one line of plain text. Nothing was done.")
-	}
-	return err
-}
-
-// join adds the call's id to the request, whatever else has changed in the object, as long as the rotation is the same.
-func (e *Endpoint) join(ctx context.Context, object *v1alpha1.TenantCredential, a ask, t target) error {
-	operations := []operation{{"test", "/spec/rotationRequest/replacesRevision", t.replaces}}
-	if a.compromised {
-		operations = append(operations, operation{"test", "/spec/rotationRequest/compromised", true})
-	}
-	if object.Spec.RotationRequest.JoinedIDs == nil {
-		operations = append(operations, operation{"test", "/metadata/resourceVersion", object.ResourceVersion}, operation{"add", "/spec/rotationRequest/joinedIDs", []string{a.id}})
-	} else {
-		operations = append(operations, operation{"add", "/spec/rotationRequest/joinedIDs/-", a.id})
-	}
-	return e.patch(ctx, object, types.JSONPatchType, operations)
-}
-
-// operation is one of a JSON patch (RFC 6902).
-type operation struct {
-	Op    string `json:"op"`
-	Path  string `json:"path"`
-	Value any    `json:"value,omitempty"`
-}
-
-// patch sends a patch, and has in object what the API server made of it.
-func (e *Endpoint) patch(ctx context.Context, object *v1alpha1.TenantCredential, kind types.PatchType, patch any) error {
-	content, err := json.Marshal(patch)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
-	defer cancel()
-	return e.Writer.Patch(ctx, object, client.RawPatch(kind, content), client.FieldOwner(FieldManager))
 }
 
 // wait returns the object as it is when enough says so, or ctx or the process ends.
@@ -200,7 +81,7 @@ func conclude(c *v1alpha1.TenantCredential, t target, a ask, applied string) (op
 	}
 	again, location := pollAgain, self(c, p.revision)
 	return openapi.RotateCredentials202JSONResponse{RotationInProgressJSONResponse: openapi.RotationInProgressJSONResponse{
-		Body:    openapi.RotationInProgress(body),
+		Body:    body,
 		Headers: openapi.RotationInProgressResponseHeaders{ETag: etag(c), Location: &location, RetryAfter: &again, PreferenceApplied: preference}}}, nil
 }
 

@@ -3,7 +3,9 @@ package serving
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -40,7 +42,7 @@ func (g guard) protect(route *routers.Route, next http.Handler) http.Handler {
 		ctx = g.Endpoint.Arrived(ctx, record.tenant)
 		caller, refusal := g.authenticate(ctx, request, record)
 		if refusal == nil {
-			record.caller = caller.Name()
+			record.caller = fmt.Sprintf("%.253s", caller.Name())
 			request = request.WithContext(g.WithCaller(ctx, caller))
 			refusal = g.check(w, request, route)
 		}
@@ -113,6 +115,9 @@ func (g guard) check(w http.ResponseWriter, request *http.Request, route *router
 	request.ContentLength = int64(len(body))
 	if preferences := request.Header.Values("Prefer"); len(preferences) > 1 { // one list, however many lines (RFC 7240)
 		request.Header.Set("Prefer", strings.Join(preferences, ", "))
+	}
+	if len(body) > 0 && !json.Valid(body) { // what follows the first document would be left out
+		return problem.New(http.StatusBadRequest, openapi.InvalidRequest, "The body is not one JSON document. Nothing was done.")
 	}
 	return validate(request, route)
 }

@@ -133,11 +133,12 @@ func explain(err error) string {
 			subject = "The body is not as /openapi.json has it"
 		}
 		var mistake *openapi3.SchemaError
-		if errors.As(err, &mistake) {
+		switch {
+		case errors.As(err, &mistake):
 			reason = mistake.Reason
-		} else if errors.Is(err, openapi3filter.ErrInvalidRequired) {
+		case errors.Is(err, openapi3filter.ErrInvalidRequired):
 			reason = "it is missing"
-		} else if strings.HasPrefix(request.Reason, "header Content-Type") {
+		case strings.HasPrefix(request.Reason, "header Content-Type"):
 			reason = "the header Content-Type is not application/json"
 		}
 	}
