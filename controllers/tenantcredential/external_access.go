@@ -11,6 +11,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
 
 // Access from outside is given and ended beside the rotations: it changes no password, and a suspended tenant's is ended like any other. The
@@ -28,44 +29,38 @@ func (s *scope) asksInVain() bool {
 
 // endExternalAccess comes before whatever could end the pass: a role that is missing, or not allowed, keeps no access from being ended.
 func (r *Reconciler) endExternalAccess(ctx context.Context, s *scope) error {
-	if !s.wantsExternalAccess() {
-		s.changeExternalAccess(ctx)
+	if s.wantsExternalAccess() {
+		return nil
 	}
-	return nil
+	return r.settleExternalAccess(ctx, s)
 }
 
-// settleExternalAccess comes once the object holds the tenant. Nothing begins for an object that is being deleted.
+// settleExternalAccess makes the step that is due, once the object holds the tenant. Nothing begins for an object that is being deleted. Trouble with the
+// access keeps no rotation from going on.
 func (r *Reconciler) settleExternalAccess(ctx context.Context, s *scope) error {
-	if s.wantsExternalAccess() && s.held() && !s.tenant.External.Member {
-		if s.deleted() {
-			return nil
-		}
+	if !s.held() || s.unbound != nil || s.externalTrouble != nil {
+		return nil
+	}
+	access, wanted, err := s.tenant.External, s.wantsExternalAccess(), error(nil)
+	if begins := wanted && !access.Member; (access.Member != wanted || access.Unended) && !(begins && s.deleted()) {
 		if err := r.stillBound(ctx, s); err != nil {
 			return err
 		}
+		err = s.noteExternalAccess(s.connection.Postgres.SetExternalAccess(ctx, s.id(), s.uid(), wanted))
 	}
-	s.changeExternalAccess(ctx)
+	if err == nil && s.sweepsOutside() {
+		err = s.noteExternalAccess(s.connection.Postgres.SweepExternalAccess(ctx, s.id(), s.uid()))
+	}
+	s.externalTrouble = externalObstacle(err)
 	return nil
 }
 
-// changeExternalAccess makes the step that is due. Trouble with it keeps no rotation from going on.
-func (s *scope) changeExternalAccess(ctx context.Context) {
-	if !s.held() || s.unbound != nil || s.externalTrouble != nil {
-		return
-	}
-	access, wanted, err := s.tenant.External, s.wantsExternalAccess(), error(nil)
-	if access.Member != wanted || access.Unended {
-		access, err = s.connection.Postgres.SetExternalAccess(ctx, s.id(), s.uid(), wanted)
-	}
-	if err == nil && access.Unswept {
+// noteExternalAccess takes over what a call has answered, where it has.
+func (s *scope) noteExternalAccess(access postgres.ExternalAccess, err error) error {
+	if err == nil {
 		s.tenant.External = access
-		access, err = s.connection.Postgres.SweepExternalAccess(ctx, s.id(), s.uid())
 	}
-	if err != nil {
-		s.externalTrouble = externalObstacle(err)
-		return
-	}
-	s.tenant.External = access
+	return err
 }
 
 // externalObstacle shows a membership that another role has granted at the condition of the access: the password has nothing to do with it.

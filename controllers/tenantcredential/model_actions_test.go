@@ -14,8 +14,8 @@ import (
 )
 
 // actions are those of one sequence: work, and some of what disturbs it. Where everything could happen in each of them, most things would
-// hide one another.
-func (w *world) actions(rt *rapid.T) map[string]func(*rapid.T) {
+// hide one another. The disturbances that are named are always among them.
+func (w *world) actions(rt *rapid.T, always ...string) map[string]func(*rapid.T) {
 	disturbing := map[string]func(*rapid.T){
 		"pass": w.drawPass, "pass as asked": w.drawDuePass, "freeze": w.drawFreeze, "thaw": w.drawThaw, "kill": w.drawKill,
 		"suspend": w.drawSuspend, "variable": w.drawVariable, "host": w.drawHost, "delete or create": w.drawLife,
@@ -38,7 +38,7 @@ func (w *world) actions(rt *rapid.T) map[string]func(*rapid.T) {
 	add("raise, and meet a fault", w.drawFaultyRotation)
 	add("work", w.drawWork)
 	add("work more", w.drawWork)
-	for _, name := range some {
+	for _, name := range append(some, always...) {
 		add(name, disturbing[name])
 	}
 	return actions

@@ -85,9 +85,12 @@ func (w *world) wantsOutside(o *v1alpha1.TenantCredential) bool {
 	return o != nil && o.Spec.ExternalAccess != nil && w.environment().Spec.Postgres.External != nil
 }
 
-// checkOutside is what holds of the access where the status speaks of what is so now.
+// checkOutside is what holds of the access where the status speaks of what is so now. A pass that did not see the tenant says what was seen before.
 func (w *world) checkOutside(o *v1alpha1.TenantCredential) {
 	c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ExternalAccessCondition)
+	if claim := w.ledger.now.claim; !w.usable || !w.bound() || claim == nil || claim.UID != string(o.UID) {
+		return
+	}
 	if c == nil || w.disturbances != w.looked || c.ObservedGeneration != o.Generation || w.processes[0].running || w.processes[1].running {
 		return
 	}

@@ -16,13 +16,19 @@ import (
 // TestModel drives the real Reconciler through random sequences of edits, faults, deaths, failovers and other people's changes, against
 // in-memory systems that keep to the ledger's and Fly's rules, in virtual time. What never may be is judged after every step; then
 // everything heals, and the object has to become Ready by the passes that the Reconciler itself asks for.
-func TestModel(t *testing.T) {
+func TestModel(t *testing.T) { checkModel(t) }
+
+// The same, where access from outside is asked for and left out again and again.
+func TestModelOfExternalAccess(t *testing.T) { checkModel(t, "external access", "outside") }
+
+func checkModel(t *testing.T, disturbances ...string) {
+	t.Helper()
 	rapid.Check(t, func(rt *rapid.T) {
 		inBubble(t, func() {
 			w := newWorld(rt)
 			defer w.end()
 			w.create(rapid.Int64Range(0, 1).Draw(rt, "generation"))
-			rt.Repeat(w.actions(rt))
+			rt.Repeat(w.actions(rt, disturbances...))
 			w.heal()
 			w.settle("after everything healed")
 			w.rotateOnceMore()

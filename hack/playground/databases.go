@@ -44,12 +44,28 @@ var talkative = map[string]string{
 	"auto_explain.log_min_duration":     "0",
 	"auto_explain.log_verbose":          "on",
 	"auto_explain.log_analyze":          "on",
+	"ssl":                               "on",
 }
+
+// rules are those of pg_hba.conf, as docs/external-access.md has them: the inside is 127.0.0.1. A client that binds itself to another address of
+// the loopback interface comes from outside.
+const rules = `host    all all                         127.0.0.1/32 scram-sha-256
+hostssl all +tenant_credentials_external 0.0.0.0/0    scram-sha-256
+`
 
 // startDatabase starts a server and makes what the platform has: the management table, the tenants' roles and databases, and a login
 // for the operator that may do nothing yet.
 func startDatabase(ctx context.Context, environment, folder string) (*database, error) {
-	server, err := pgserver.Start(ctx, pgserver.Options{Version: "15", Dir: folder, Settings: talkative})
+	authority, err := pgserver.NewAuthority()
+	if err != nil {
+		return nil, err
+	}
+	certificate, key, err := authority.Issue("127.0.0.1")
+	if err != nil {
+		return nil, err
+	}
+	server, err := pgserver.Start(ctx, pgserver.Options{Version: "15", Dir: folder, Settings: talkative,
+		Files: map[string]string{"pg_hba.conf": rules, "server.crt": certificate, "server.key": key}})
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,8 @@ func sampleEnvironment(d *database, fly *flySide) ([]byte, error) {
 		return nil, err
 	}
 	environment.Spec.Postgres.Internal = v1alpha1.PostgresAddress{Host: "127.0.0.1", Port: int32(d.server.Port)}
+	environment.Spec.Postgres.External = &v1alpha1.PostgresAddress{Host: "127.0.0.1", Port: int32(d.server.Port),
+		URLForm: v1alpha1.URLForm{Parameters: map[string]v1alpha1.URLParameter{"sslmode": "require"}}} // the certificate's authority is not kept
 	environment.Spec.Management.Columns = columns
 	environment.Spec.Fly.APIURL = fly.API
 	return yaml.Marshal(environment)

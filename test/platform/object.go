@@ -76,6 +76,7 @@ type Object struct {
 		ObservedGeneration, RotationGeneration, Revision int64
 		Conditions                                       []Condition
 		LastRotation                                     *struct{ Cause, Reason, RequestedBy string }
+		Postgres                                         struct{ InternalURL, ExternalURL string }
 		Fly                                              struct {
 			Machines struct{ Total, Updated, OnNextStart, Failed int }
 		}
