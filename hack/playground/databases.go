@@ -55,11 +55,7 @@ hostssl all +tenant_credentials_external 0.0.0.0/0    scram-sha-256
 
 // startDatabase starts a server and makes what the platform has: the management table, the tenants' roles and databases, and a login
 // for the operator that may do nothing yet.
-func startDatabase(ctx context.Context, environment, folder string) (*database, error) {
-	authority, err := pgserver.NewAuthority()
-	if err != nil {
-		return nil, err
-	}
+func startDatabase(ctx context.Context, environment, folder string, authority pgserver.Authority) (*database, error) {
 	certificate, key, err := authority.Issue("127.0.0.1")
 	if err != nil {
 		return nil, err

@@ -135,7 +135,7 @@ func (s *supervisor) addDatabase(ctx context.Context, environment string) error 
 	if err != nil {
 		return err
 	}
-	d, err := startDatabase(ctx, environment, folder)
+	d, err := startDatabase(ctx, environment, folder, s.authority)
 	if err != nil {
 		return err
 	}

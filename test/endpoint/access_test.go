@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -12,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// outside is the address from which the playground's pg_hba.conf lets in the group's members alone.
+// outside is an address that the playground's pg_hba.conf lets in the group's members alone from.
 const outside = "127.0.0.2"
 
 // A tenant is let in from outside while it has external access, and no longer: its open session ends, too, while that of the app goes on.
@@ -25,7 +26,7 @@ func TestExternalAccess(t *testing.T) {
 	inside, err := pgx.Connect(t.Context(), x.URL())
 	require.NoError(t, err)
 	defer func() { _ = inside.Close(context.Background()) }()
-	_, err = pgx.Connect(t.Context(), fromOutside(t, x.URL()))
+	_, err = fromOutside(t, x.URL())
 	require.ErrorContains(t, err, "no pg_hba.conf entry", "it is let in before it is enabled")
 
 	a, err := c.ask(t.Context(), http.MethodPut, accessPath(x.ID), `{"enabled":true}`)
@@ -33,7 +34,7 @@ func TestExternalAccess(t *testing.T) {
 	require.Equal(t, http.StatusOK, a.Code, a.Body)
 	require.Contains(t, a.Body, `"status":"enabled"`)
 	require.Regexp(t, `:\*{8}@`, a.rotation(t).ExternalURL)
-	session, err := pgx.Connect(t.Context(), fromOutside(t, x.URL()))
+	session, err := fromOutside(t, x.URL())
 	require.NoError(t, err)
 	defer func() { _ = session.Close(context.Background()) }()
 
@@ -41,7 +42,7 @@ func TestExternalAccess(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, []int{http.StatusOK, http.StatusAccepted}, a.Code, a.Body)
 	require.Eventually(t, func() bool { return session.Ping(t.Context()) != nil }, patience, 100*time.Millisecond, "the open session from outside stays")
-	_, err = pgx.Connect(t.Context(), fromOutside(t, x.URL()))
+	_, err = fromOutside(t, x.URL())
 	require.ErrorContains(t, err, "no pg_hba.conf entry")
 	require.NoError(t, inside.Ping(t.Context()), "the session from inside was ended")
 	require.Eventually(t, func() bool {
@@ -53,12 +54,14 @@ func TestExternalAccess(t *testing.T) {
 
 func accessPath(tenantID string) string { return "/api/v1/tenants/" + tenantID + "/external-db-access" }
 
-// fromOutside is a DATABASE_URL as a client outside uses it.
-func fromOutside(t *testing.T, databaseURL string) string {
+// fromOutside logs in with a DATABASE_URL as a client outside does: from another address, and by TLS that it checks.
+func fromOutside(t *testing.T, databaseURL string) (*pgx.Conn, error) {
 	t.Helper()
 	u, err := url.Parse(databaseURL)
 	require.NoError(t, err)
-	u.Host = outside + ":" + u.Port()
-	u.RawQuery = url.Values{"sslmode": {"verify-ca"}, "sslrootcert": {os.Getenv("GATEWAY_CA")}}.Encode()
-	return u.String()
+	u.RawQuery = url.Values{"sslmode": {"verify-full"}, "sslrootcert": {os.Getenv("GATEWAY_CA")}}.Encode()
+	config, err := pgx.ParseConfig(u.String())
+	require.NoError(t, err)
+	config.DialFunc = (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(outside)}}).DialContext
+	return pgx.ConnectConfig(t.Context(), config)
 }
