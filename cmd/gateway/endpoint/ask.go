@@ -3,7 +3,7 @@ package endpoint
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
+	"encoding/hex"
 	"net/http"
 	"strconv"
 	"strings"
@@ -61,10 +61,10 @@ func value[T any](pointer *T) T {
 	return *pointer
 }
 
-// digest is so many characters that stand for the parts, of those that the field id accepts.
+// digest is so many hexadecimal digits that stand for the parts.
 func digest(characters int, parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
-	return base64.RawURLEncoding.EncodeToString(sum[:])[:characters]
+	return hex.EncodeToString(sum[:])[:characters]
 }
 
 // parseMatch reads If-Match: a revision as ETag has it, or * for any.
