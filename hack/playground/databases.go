@@ -96,7 +96,7 @@ func (d *database) provision(ctx context.Context) error {
 		statements = append(statements,
 			fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", t.role(), verifier),
 			fmt.Sprintf("CREATE DATABASE %s OWNER %s", t.database(), t.role()),
-			fmt.Sprintf("INSERT INTO management.tenants (id, name, password_hash, owner) VALUES ('%s', '%s', '%s', '%s')", t.id, t.name, verifier, ownerSubject))
+			fmt.Sprintf("INSERT INTO management.tenants (id, name, password_hash, owner) VALUES ('%s', '%s', '%s', '%s')", t.id, t.name, verifier, t.owner()))
 	}
 	return execute(ctx, d.superuser, statements...)
 }

@@ -17,10 +17,11 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
 )
 
-// The playground's customers: the owner of the sandbox's tenants, and a stranger, who owns none. Their tokens' subjects are UUIDs.
+// The playground's customers: the owner of the tenants in sandbox, another, and a stranger that owns none. Their tokens' subjects are UUIDs.
 const (
 	ownerSubject    = "3f0c9a52-7b1e-4d6a-8f25-90b1c2d3e4f5"
 	strangerSubject = "c1d2e3f4-a5b6-4789-9abc-def012345678"
+	otherSubject    = "8d1f6b3a-2c4e-4a70-b9d5-6e7f8a9b0c1d"
 	clientAudience  = "platform-api"
 )
 
