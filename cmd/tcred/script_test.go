@@ -227,6 +227,8 @@ func postgresCommand(ts *testscript.TestScript, _ bool, _ []string) {
 	} {
 		ts.Check(run(statement))
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.port = postgres.Port
 	s.database = func(password string) error {
 		return run("ALTER ROLE " + testLogin + " PASSWORD '" + strings.ReplaceAll(password, "'", "''") + "'")
@@ -246,7 +248,8 @@ func mode(ts *testscript.TestScript, _ bool, args []string) {
 func holds(ts *testscript.TestScript, not bool, args []string) {
 	s := of(ts)
 	if !not {
-		if !strings.Contains(strings.ReplaceAll(ts.ReadFile(args[0]), `\`, ""), strings.ReplaceAll(s.passwords[len(s.passwords)-1], `\`, "")) {
+		passwords := s.secrets(false) // each as it is, and as it stands in a URL
+		if !strings.Contains(strings.ReplaceAll(ts.ReadFile(args[0]), `\`, ""), strings.ReplaceAll(passwords[len(passwords)-2], `\`, "")) {
 			ts.Fatalf("%s does not have the password", args[0])
 		}
 		return

@@ -28,7 +28,7 @@ type Options struct {
 	Roots *x509.CertPool
 	// Agent is the User-Agent.
 	Agent string
-	// Notice is told of each repetition; nil = nobody is.
+	// Notice is told of each repetition; it may be nil.
 	Notice func(string)
 }
 

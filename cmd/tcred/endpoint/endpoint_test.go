@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode"
@@ -18,16 +19,21 @@ import (
 
 const tenant = "7dd06cd6-2f8e-4b1c-9a5e-0c3d4e5f6a7b"
 
-// open is a client whose seconds are milliseconds.
-func open(t *testing.T, handler http.HandlerFunc) (*Client, *[]string) {
+// open is a client whose seconds are milliseconds. The mutex is held while the handler runs.
+func open(t *testing.T, handler http.HandlerFunc) (*Client, *[]string, *sync.Mutex) {
 	t.Helper()
-	server := httptest.NewServer(handler)
+	var mu sync.Mutex
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		handler(w, r)
+	}))
 	t.Cleanup(server.Close)
 	var notices []string
 	c, err := New(Options{Server: server.URL, Token: "the-token", Notice: func(text string) { notices = append(notices, text) }})
 	require.NoError(t, err)
 	c.unit = time.Millisecond
-	return c, &notices
+	return c, &notices, &mu
 }
 
 func problem(w http.ResponseWriter, status int, retryAfter string) {
@@ -43,20 +49,22 @@ func drop(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
 func TestAConnectionThatFailsIsTriedFiveTimesWithOneKey(t *testing.T) {
 	keys := map[string]int{}
-	c, notices := open(t, func(w http.ResponseWriter, r *http.Request) {
+	c, notices, mu := open(t, func(w http.ResponseWriter, r *http.Request) {
 		keys[r.Header.Get("Idempotency-Key")]++
 		drop(w, r)
 	})
 	_, err := c.Rotate(t.Context(), tenant, Rotate{Key: "k", Until: client.Completed})
 	var unknown *Unknown
 	require.ErrorAs(t, err, &unknown)
+	mu.Lock()
+	defer mu.Unlock()
 	require.Equal(t, map[string]int{"k": mostFailures}, keys)
 	require.Len(t, *notices, mostFailures-1)
 	require.Contains(t, (*notices)[3], "Retrying in 8ms.")
 }
 
 func TestAConnectionThatWasNeverMadeIsNoUnknownOutcome(t *testing.T) {
-	c, _ := open(t, drop)
+	c, _, _ := open(t, drop)
 	c.base.Host = "127.0.0.1:1"
 	_, err := c.Rotate(t.Context(), tenant, Rotate{Key: "k"})
 	var unknown *Unknown
@@ -82,7 +90,7 @@ func final(t *testing.T, err error) bool {
 
 func TestAfterABusyAnswerTheOutcomeOfAnEarlierAttemptIsStillUnknown(t *testing.T) {
 	n := 0
-	c, _ := open(t, func(w http.ResponseWriter, r *http.Request) {
+	c, _, mu := open(t, func(w http.ResponseWriter, r *http.Request) {
 		if n++; n == 1 {
 			drop(w, r)
 		}
@@ -93,12 +101,14 @@ func TestAfterABusyAnswerTheOutcomeOfAnEarlierAttemptIsStillUnknown(t *testing.T
 	_, err := c.Rotate(ctx, tenant, Rotate{Key: "k"})
 	var unknown *Unknown
 	require.ErrorAs(t, err, &unknown)
+	mu.Lock()
+	defer mu.Unlock()
 	require.Equal(t, 2, n, "it does not wait for what comes too late")
 }
 
 func TestWhileARotationIsFollowedItIsTriedUntilTheTimeIsOver(t *testing.T) {
 	n := 0
-	c, _ := open(t, func(w http.ResponseWriter, r *http.Request) {
+	c, _, _ := open(t, func(w http.ResponseWriter, r *http.Request) {
 		if n++; n <= 2*mostFailures {
 			drop(w, r)
 		}
