@@ -37,7 +37,7 @@ func TestPages(t *testing.T) { // not parallel: it stops PostgreSQL
 var (
 	console = regexp.MustCompile("(?ms)^```console\n.*?^```$")
 	// command is a line after the prompt, and the lines that go on with it.
-	command = regexp.MustCompile(`(?m)^\$ (.*(?:\\\n.*)*)$`)
+	command = regexp.MustCompile(`(?m)^\$ ((?:.*\\\n)*.*)$`)
 )
 
 // session is a block with its commands, typed into one shell, and what each of them prints.
