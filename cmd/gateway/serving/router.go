@@ -121,7 +121,7 @@ func validate(request *http.Request, route *routers.Route) *problem.Problem {
 	return problem.New(http.StatusBadRequest, openapi.InvalidRequest, "%s Nothing was done.", explain(err))
 }
 
-// explain says what is wrong with a request, without a value of it.
+// explain says what is wrong with a request. The caller alone reads it.
 func explain(err error) string {
 	subject, reason := "The request is not as /openapi.json has it", ""
 	var request *openapi3filter.RequestError
@@ -135,7 +135,7 @@ func explain(err error) string {
 		var mistake *openapi3.SchemaError
 		switch {
 		case errors.As(err, &mistake):
-			reason = mistake.Reason
+			reason = mistakes(mistake.Reason)
 		case errors.Is(err, openapi3filter.ErrInvalidRequired):
 			reason = "it is missing"
 		case strings.HasPrefix(request.Reason, "header Content-Type"):
@@ -147,6 +147,20 @@ func explain(err error) string {
 	}
 	const longest = 256
 	return fmt.Sprintf("%s: %.*s.", subject, longest, reason)
+}
+
+// mistakes are the lines of a schema's validation that name a place and what is wrong there. The first line names the schema.
+func mistakes(reason string) string {
+	var found []string
+	for line := range strings.Lines(reason) {
+		if mistake, is := strings.CutPrefix(strings.TrimSpace(line), "- at "); is {
+			found = append(found, strings.TrimPrefix(mistake, "'': "))
+		}
+	}
+	if len(found) == 0 {
+		return reason
+	}
+	return strings.Join(found, "; ")
 }
 
 // invalid answers what the generated code could not read.
