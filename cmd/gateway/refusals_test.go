@@ -75,7 +75,7 @@ func TestRights(t *testing.T) {
 	require.Nil(t, others.object().Spec.ExternalAccess)
 }
 
-// Whoever may write to a namespace names a stranger's tenant in an object there.
+// An editor of a namespace names a stranger's tenant in an object there.
 func TestAnObjectProvesNothingUntilTheOperatorHasAcceptedIt(t *testing.T) {
 	g := newGateway(t, nil)
 	victim := newTenantIn(t, "others", "sandbox", uuid.NewString(), behaviour{ignore: true})
@@ -228,7 +228,7 @@ func TestItStandsStillDuringTheWait(t *testing.T) {
 	require.NotNil(t, x.object().Spec.RotationRequest)
 }
 
-// A flood of bad tokens of one address is refused before it reaches the API server; who was there before goes on.
+// A flood of bad tokens of one address is refused before it reaches the API server; a caller that was there before goes on.
 func TestAFloodOfBadTokens(t *testing.T) {
 	g := newGateway(t, func(o *options) { o.failedRate, o.failedBurst = 0.001, 5 })
 	x := newTenant(t, behaviour{ignore: true})

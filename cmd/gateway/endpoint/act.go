@@ -30,7 +30,17 @@ const (
 // hundred calls that arrive together would else fight over the object, and make the API server retry each of them.
 type queues struct {
 	mu      sync.Mutex
-	waiting map[client.ObjectKey][]*call
+	waiting map[reference][]*call
+}
+
+// reference is an object to which a caller was found to have a right. Another object may have its name by the time that it is written to.
+type reference struct {
+	client.ObjectKey
+	uid types.UID
+}
+
+func refer(c *v1alpha1.TenantCredential) reference {
+	return reference{client.ObjectKeyFromObject(c), c.UID}
 }
 
 // call is one that waits.
@@ -44,7 +54,7 @@ type call struct {
 }
 
 // act has a call decided on what the API server has now, and done. It is done even where the caller has gone meanwhile.
-func (e *Endpoint) act(ctx context.Context, key client.ObjectKey, a ask) (*v1alpha1.TenantCredential, target, error) {
+func (e *Endpoint) act(ctx context.Context, key reference, a ask) (*v1alpha1.TenantCredential, target, error) {
 	c := &call{ask: a, decided: make(chan struct{})}
 	if e.queues.add(key, c) {
 		go e.work(context.WithoutCancel(ctx), key)
@@ -58,11 +68,11 @@ func (e *Endpoint) act(ctx context.Context, key client.ObjectKey, a ask) (*v1alp
 }
 
 // add appends a call, and says whether it is the first one, so that the work has to begin.
-func (q *queues) add(key client.ObjectKey, c *call) (first bool) {
+func (q *queues) add(key reference, c *call) (first bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.waiting == nil {
-		q.waiting = map[client.ObjectKey][]*call{}
+		q.waiting = map[reference][]*call{}
 	}
 	waiting, working := q.waiting[key]
 	q.waiting[key] = append(waiting, c)
@@ -70,7 +80,7 @@ func (q *queues) add(key client.ObjectKey, c *call) (first bool) {
 }
 
 // take is what waits now; nil = nothing does, and the work has ended.
-func (q *queues) take(key client.ObjectKey) []*call {
+func (q *queues) take(key reference) []*call {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	calls := q.waiting[key]
@@ -82,14 +92,14 @@ func (q *queues) take(key client.ObjectKey) []*call {
 	return calls
 }
 
-func (e *Endpoint) work(ctx context.Context, key client.ObjectKey) {
+func (e *Endpoint) work(ctx context.Context, key reference) {
 	for calls := e.queues.take(key); calls != nil; calls = e.queues.take(key) {
 		e.decideAll(ctx, key, calls)
 	}
 }
 
 // decideAll decides calls and wakes them, whatever happens: a panic ends no more than these calls.
-func (e *Endpoint) decideAll(ctx context.Context, key client.ObjectKey, calls []*call) {
+func (e *Endpoint) decideAll(ctx context.Context, key reference, calls []*call) {
 	defer func() {
 		cause := recover()
 		if cause != nil {
@@ -107,7 +117,7 @@ func (e *Endpoint) decideAll(ctx context.Context, key client.ObjectKey, calls []
 
 // decide decides calls, each on what those before it have made of the object, and writes the outcome. Where the object has changed meanwhile, it decides
 // all of them anew.
-func (e *Endpoint) decide(ctx context.Context, key client.ObjectKey, calls []*call) {
+func (e *Endpoint) decide(ctx context.Context, key reference, calls []*call) {
 	err := error(problem.Unavailable("The tenant's object changes too often now. Nothing was done."))
 	for range mostAttempts {
 		object, environment, readErr := e.read(ctx, key)
@@ -168,12 +178,15 @@ func refusedWrite(ctx context.Context, err error) error {
 }
 
 // read is the object as the API server has it, and its environment as the cache has it: empty where there is none.
-func (e *Endpoint) read(ctx context.Context, key client.ObjectKey) (*v1alpha1.TenantCredential, *v1alpha1.TenantEnvironment, error) {
+func (e *Endpoint) read(ctx context.Context, key reference) (*v1alpha1.TenantCredential, *v1alpha1.TenantEnvironment, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	var object v1alpha1.TenantCredential
-	if err := e.Live.Get(ctx, key, &object); err != nil {
+	if err := e.Live.Get(ctx, key.ObjectKey, &object); err != nil {
 		return nil, nil, refusedWrite(ctx, err)
+	}
+	if object.UID != key.uid || !accepted(&object) { // it was deleted and made again, or the operator has refused it meanwhile
+		return nil, nil, errNotFound
 	}
 	var environment v1alpha1.TenantEnvironment
 	err := e.Cached.Get(ctx, client.ObjectKey{Name: object.Spec.EnvironmentRef.Name}, &environment)

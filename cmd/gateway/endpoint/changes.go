@@ -12,7 +12,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 )
 
-// Changes wakes whoever waits for a TenantCredential to change.
+// Changes wakes the calls that wait for a TenantCredential to change.
 type Changes struct {
 	mu      sync.Mutex
 	waiting map[client.ObjectKey]map[chan struct{}]bool

@@ -64,7 +64,7 @@ func (e *Endpoint) setAccess(ctx context.Context, tenantID string, enabled bool)
 	}
 	changed, end := e.Changes.subscribe(client.ObjectKeyFromObject(found))
 	defer end()
-	object, err := e.writeAccess(ctx, client.ObjectKeyFromObject(found), enabled)
+	object, err := e.writeAccess(ctx, refer(found), enabled)
 	if err != nil {
 		return answer, false, err
 	}
@@ -88,7 +88,7 @@ func (e *Endpoint) setAccess(ctx context.Context, tenantID string, enabled bool)
 }
 
 // writeAccess has the object ask for it. Where it does so already, nothing is written.
-func (e *Endpoint) writeAccess(ctx context.Context, key client.ObjectKey, enabled bool) (*v1alpha1.TenantCredential, error) {
+func (e *Endpoint) writeAccess(ctx context.Context, key reference, enabled bool) (*v1alpha1.TenantCredential, error) {
 	for range mostAttempts {
 		object, environment, err := e.read(ctx, key)
 		if err != nil {

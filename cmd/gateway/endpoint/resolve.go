@@ -55,7 +55,7 @@ func (e *Endpoint) find(ctx context.Context, tenantID, verb string) (*v1alpha1.T
 	}
 }
 
-// candidates are the tenant's objects that the operator has accepted. Whoever can write to a namespace can name a stranger's tenant there: what the
+// candidates are the tenant's objects that the operator has accepted. An editor of a namespace can name a stranger's tenant there: what the
 // operator has not looked at, or has refused, proves nothing. The operator alone writes status.
 func (e *Endpoint) candidates(ctx context.Context, tenantID string) ([]v1alpha1.TenantCredential, error) {
 	var list v1alpha1.TenantCredentialList

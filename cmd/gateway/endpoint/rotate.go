@@ -30,7 +30,7 @@ func (e *Endpoint) RotateCredentials(ctx context.Context, request openapi.Rotate
 	a.arrived, a.known = arrived.time, arrived.known(found)
 	changed, end := e.Changes.subscribe(client.ObjectKeyFromObject(found))
 	defer end()
-	object, t, err := e.act(ctx, client.ObjectKeyFromObject(found), a)
+	object, t, err := e.act(ctx, refer(found), a)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (e *Endpoint) GetRotation(ctx context.Context, request openapi.GetRotationR
 	}
 	p := measure(object, target{revision: request.Revision})
 	if p.rotation == nil { // or the cache does not know of it yet
-		if object, _, err = e.read(ctx, client.ObjectKeyFromObject(object)); err != nil {
+		if object, _, err = e.read(ctx, refer(object)); err != nil {
 			return nil, err
 		}
 		p = measure(object, target{revision: request.Revision})

@@ -12,8 +12,8 @@ import (
 )
 
 // FailedLogins bounds how often an address may present a token that is not accepted. Beyond it a call is refused before the token is looked at, so that a
-// flood of bad tokens reaches neither the API server nor an issuer. A token that was accepted lately is looked at all the same: who shares an address with
-// a flood, and was there before it, goes on working.
+// flood of bad tokens reaches neither the API server nor an issuer. A token that was accepted lately is looked at all the same: a caller
+// that shares an address with a flood, and was there before it, goes on working.
 type FailedLogins struct {
 	rate  rate.Limit
 	burst int

@@ -27,7 +27,7 @@ const (
 	bodyTimeout = 10 * time.Second
 )
 
-// guard lets through who has authenticated with a request that is valid.
+// guard lets an authenticated caller through with a request that is valid.
 type guard struct{ Options }
 
 func (g guard) protect(route *routers.Route, next http.Handler) http.Handler {
