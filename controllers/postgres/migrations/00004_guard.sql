@@ -86,7 +86,7 @@ begin
     select m.roleid, m.roleid from pg_auth_members m where m.member = candidate
     union
     select m.roleid, a.through from pg_auth_members m join above a on m.member = a.role
-  ), judged as (
+  ), judged as materialized ( -- so that only these roles are judged, and not every role of the server
     select g.rolname as group_name, t.rolname as through, case
         when attribute_violation(g.oid) is not null then 'which ' || split_part(attribute_violation(g.oid), ':', 1)
         when g.rolname in ('tenant_credentials_owner', 'tenant_credentials_hash')
@@ -192,11 +192,14 @@ $$;
 -- password to, whatever they are called now. One that another tenant has since is that one's.
 create function tenant_credentials.logins(tenant uuid, role text) returns setof pg_authid
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  second name := (second_login(logins.role)).rolname;
 begin
-  return query
+  return query -- each half by an index: a server has as many roles as tenants
+    select a.* from pg_authid a where a.rolname in (logins.role, second)
+    union
     select a.* from pg_authid a
-     where a.rolname in (logins.role, (second_login(logins.role)).rolname)
-        or a.oid in (select r.login_oid from rotations r where r.tenant_id = logins.tenant)
+     where a.oid = any (array(select r.login_oid from rotations r where r.tenant_id = logins.tenant))
            and attribute_violation(a.oid) is null and privileged_login(a.oid) is null
            and not exists (select from claims o where o.tenant_id <> logins.tenant and a.rolname in (o.role, o.role || '_b'));
 end
