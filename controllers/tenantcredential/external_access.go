@@ -41,26 +41,30 @@ func (r *Reconciler) settleExternalAccess(ctx context.Context, s *scope) error {
 	if !s.held() || s.unbound != nil || s.externalTrouble != nil {
 		return nil
 	}
-	access, wanted, err := s.tenant.External, s.wantsExternalAccess(), error(nil)
-	if begins := wanted && !access.Member; (access.Member != wanted || access.Unended) && !(begins && s.deleted()) {
+	if s.mustSetExternalAccess() {
 		if err := r.stillBound(ctx, s); err != nil {
 			return err
 		}
-		err = s.noteExternalAccess(s.connection.Postgres.SetExternalAccess(ctx, s.id(), s.uid(), wanted))
+		s.noteExternalAccess(s.connection.Postgres.SetExternalAccess(ctx, s.id(), s.uid(), s.wantsExternalAccess()))
 	}
-	if err == nil && s.sweepsOutside() {
-		err = s.noteExternalAccess(s.connection.Postgres.SweepExternalAccess(ctx, s.id(), s.uid()))
+	if s.externalTrouble == nil && s.sweepsOutside() {
+		s.noteExternalAccess(s.connection.Postgres.SweepExternalAccess(ctx, s.id(), s.uid()))
 	}
-	s.externalTrouble = externalObstacle(err)
 	return nil
 }
 
-// noteExternalAccess takes over what a call has answered, where it has.
-func (s *scope) noteExternalAccess(access postgres.ExternalAccess, err error) error {
-	if err == nil {
+// mustSetExternalAccess says that the membership is not as asked, or the ledger does not know how it is.
+func (s *scope) mustSetExternalAccess() bool {
+	access, wanted := s.tenant.External, s.wantsExternalAccess()
+	begins := wanted && !access.Member
+	return (access.Member != wanted || access.Unended) && !(begins && s.deleted())
+}
+
+// noteExternalAccess takes over what a call has answered, or its error.
+func (s *scope) noteExternalAccess(access postgres.ExternalAccess, err error) {
+	if s.externalTrouble = externalObstacle(err); err == nil {
 		s.tenant.External = access
 	}
-	return err
 }
 
 // externalObstacle shows a membership that another role has granted at the condition of the access: the password has nothing to do with it.

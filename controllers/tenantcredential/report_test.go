@@ -134,6 +134,29 @@ func TestReport(t *testing.T) {
 			s.tenant = nil
 			s.obstacle = obstacleOf(readyObstacle(failure.Stall, v1alpha1.ReasonTenantNotBound, ""))
 		}, "False/TenantNotBound", "Stalled/TenantNotBound", "kubectl label namespace tenants tenant.credentials.systemprompt.io/7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01=allowed", status.FailedStatus},
+		{"let in from outside", func(s *scope) { asksForAccess(s, postgres.ExternalAccess{Member: true, Noted: true}) },
+			"True/Rotated", "", "Credentials rotated", status.CurrentStatus},
+		{"access from outside is being ended", func(s *scope) {
+			s.tenant.External = postgres.ExternalAccess{Unswept: true, Noted: true}
+		}, "False/Progressing", "Reconciling/Disabling", "Role tenant_7dd06cd6 is no longer let in from outside. Sessions from there are being ended", status.InProgressStatus},
+		{"the same, suspended with a rotation due", func(s *scope) {
+			s.tenant.External, s.object.Spec.Suspend = postgres.ExternalAccess{Unswept: true, Noted: true}, true
+			s.decision = rotation.Decision{Step: rotation.Hold, Cause: rotation.GenerationRaised}
+		}, "False/Progressing", "Reconciling/Disabling", "Role tenant_7dd06cd6 is no longer let in from outside.", status.InProgressStatus},
+		{"access from outside has ended", func(s *scope) { s.tenant.External = postgres.ExternalAccess{Noted: true} },
+			"True/Rotated", "", "Credentials rotated", status.CurrentStatus},
+		{"the environment has no external address", func(s *scope) {
+			asksForAccess(s, postgres.ExternalAccess{})
+			s.environment.Spec.Postgres.External = nil
+		}, "False/NotOffered", "Stalled/NotOffered", `To fix: write the address in spec.postgres.external of the environment; or kubectl -n tenants patch tcred acme --type merge -p '{"spec":{"externalAccess":null}}'`, status.FailedStatus},
+		{"pg_hba.conf does not require the group", func(s *scope) {
+			asksForAccess(s, postgres.ExternalAccess{Member: true, Noted: true})
+			s.connection.ExternalProblem = "pg_hba.conf has no such rule."
+		}, "False/NotEnforced", "Stalled/NotEnforced", "pg_hba.conf has no such rule.", status.FailedStatus},
+		{"another role has granted the group", func(s *scope) {
+			s.tenant.External = postgres.ExternalAccess{Member: true}
+			s.obstacle = obstacleOf(externalObstacle(failure.New(failure.Stall, failure.RoleNotAllowed, "Role x is a member: REVOKE g FROM x")))
+		}, "False/RoleNotAllowed", "Stalled/RoleNotAllowed", "Role x is a member: REVOKE g FROM x. Nothing was changed. Retrying automatically.", status.FailedStatus},
 		{"app missing, as while onboarding", func(s *scope) { missingApp(s, time.Minute) },
 			"False/FlyAppNotFound", "Reconciling/RetryingAfterFailure", "fly apps create sp-7dd06cd6", status.InProgressStatus},
 		{"app missing for longer than onboarding takes", func(s *scope) { missingApp(s, 11*time.Minute) },

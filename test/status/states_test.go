@@ -75,6 +75,12 @@ var states = map[string]func(t *testing.T) *stage{
 		return s
 	},
 
+	"Let in from outside": func(t *testing.T) *stage {
+		s := rotated(t)
+		s.applies("rotationGeneration: 1", "externalAccess: {}")
+		return s
+	},
+
 	// In progress.
 	"An attempt is being made": func(t *testing.T) *stage {
 		s := rotated(t)
@@ -109,6 +115,14 @@ var states = map[string]func(t *testing.T) *stage{
 		require.NoError(t, err)
 		s.heal = func() { require.NoError(t, session.Close(context.Background())) }
 		s.asks("rotationGeneration: 1", twoLogins)
+		return s
+	},
+
+	"Access from outside is being ended": func(t *testing.T) *stage {
+		s := newTenant(t, "stopped")
+		s.given("rotationGeneration: 1", "externalAccess: {}")
+		s.applies("rotationGeneration: 1")
+		s.heal = func() {}
 		return s
 	},
 
@@ -171,6 +185,14 @@ var states = map[string]func(t *testing.T) *stage{
 	},
 
 	// Stalled.
+	"Access from outside is asked for, and the environment has no address for it": func(t *testing.T) *stage {
+		e := platform.NewEnvironment(t, "inside")
+		harness.Kubectl(t, "", "patch", "tenv", e.Name, "--type=merge", "-p", `{"spec":{"postgres":{"external":null}}}`)
+		return asksForAccess(t, e)
+	},
+	"Access from outside is asked for, and pg_hba.conf does not require the group": func(t *testing.T) *stage {
+		return asksForAccess(t, platform.NewEnvironment(t, "ruleless")) // a server without TLS
+	},
 	"The app, role or row is missing for more than ten minutes": func(t *testing.T) *stage {
 		s := newTenant(t)
 		s.heal = func() { s.MakeApp(s.InitialURL(), "stopped") }
@@ -308,4 +330,14 @@ func (s *stage) eventually(is func() bool) {
 		}
 	}
 	require.Fail(s.t, "it has not come about", s.Describe())
+}
+
+// asksForAccess is a tenant that asks in vain to be let in from outside, until it takes that back.
+func asksForAccess(t *testing.T, e platform.Environment) *stage {
+	t.Helper()
+	s := newStage(t, platform.NewTenantIn(t, e, "stopped"))
+	s.given()
+	s.applies("externalAccess: {}")
+	s.heal = func() { s.Apply() }
+	return s
 }

@@ -86,7 +86,7 @@ begin
     select m.roleid, m.roleid from pg_auth_members m where m.member = candidate
     union
     select m.roleid, a.through from pg_auth_members m join above a on m.member = a.role
-  ), judged as (
+  ), judged as materialized ( -- so that only these roles are judged, and not every role of the server
     select g.rolname as group_name, t.rolname as through, case
         when attribute_violation(g.oid) is not null then 'which ' || split_part(attribute_violation(g.oid), ':', 1)
         when g.rolname in ('tenant_credentials_owner', 'tenant_credentials_hash')
