@@ -9,4 +9,5 @@ $generator crd paths=./api/... output:crd:dir=config/crd/bases
 $generator rbac:roleName=tenant-credential-operator paths=./controllers/... paths=./cmd/manager/... output:rbac:dir=config/rbac
 $generator rbac:roleName=tenant-credential-gateway paths=./cmd/gateway/... output:rbac:dir=config/gateway
 bin/tools/oapi-codegen -config cmd/gateway/openapi/generate.yaml cmd/gateway/openapi/openapi.yaml
+bin/tools/oapi-codegen -config cmd/gateway/client/oapi-codegen.yaml cmd/gateway/openapi/openapi.yaml
 go generate ./...

@@ -37,7 +37,10 @@ const (
 	Deleting             ProblemErrorCode = "deleting"
 	Forbidden            ProblemErrorCode = "forbidden"
 	IdempotencyKeyReused ProblemErrorCode = "idempotency_key_reused"
+	Internal             ProblemErrorCode = "internal"
 	InvalidRequest       ProblemErrorCode = "invalid_request"
+	MethodNotAllowed     ProblemErrorCode = "method_not_allowed"
+	NotFound             ProblemErrorCode = "not_found"
 	NotOffered           ProblemErrorCode = "not_offered"
 	RateLimited          ProblemErrorCode = "rate_limited"
 	RequestTooLarge      ProblemErrorCode = "request_too_large"
@@ -61,7 +64,13 @@ func (e ProblemErrorCode) Valid() bool {
 		return true
 	case IdempotencyKeyReused:
 		return true
+	case Internal:
+		return true
 	case InvalidRequest:
+		return true
+	case MethodNotAllowed:
+		return true
+	case NotFound:
 		return true
 	case NotOffered:
 		return true
@@ -132,6 +141,7 @@ func (e RotationRequestUntil) Valid() bool {
 
 // ExternalAccess defines model for ExternalAccess.
 type ExternalAccess struct {
+	// Enabled What is asked for. status says how far it is.
 	Enabled bool `json:"enabled"`
 
 	// ExternalDatabaseURL Empty where access from outside is not enabled.
@@ -199,14 +209,18 @@ type Rotation struct {
 	Machines *Machines `json:"machines,omitempty"`
 	Message  string    `json:"message"`
 
-	// Reason With failed, the reason of the condition Ready.
-	Reason      *string        `json:"reason,omitempty"`
-	RequestedBy *string        `json:"requested_by,omitempty"`
-	Revision    int64          `json:"revision"`
-	Status      RotationStatus `json:"status"`
+	// Reason With failed, the reason of the condition Stalled.
+	Reason *string `json:"reason,omitempty"`
+
+	// RequestedBy Who asked for it. A customer is told its own name alone.
+	RequestedBy *string `json:"requested_by,omitempty"`
+	Revision    int64   `json:"revision"`
+
+	// Status rotating: not in force yet, or no login with it has succeeded yet. rotated: in force, and a login has succeeded; with completion_time every Machine runs with it. superseded: another one came before it was completed. failed: it stands still until the platform's operators act.
+	Status RotationStatus `json:"status"`
 }
 
-// RotationStatus defines model for Rotation.Status.
+// RotationStatus rotating: not in force yet, or no login with it has succeeded yet. rotated: in force, and a login has succeeded; with completion_time every Machine runs with it. superseded: another one came before it was completed. failed: it stands still until the platform's operators act.
 type RotationStatus string
 
 // RotationList defines model for RotationList.
@@ -232,6 +246,9 @@ type RotationRequestUntil string
 // TenantID defines model for TenantID.
 type TenantID = string
 
+// ExternalAccessInProgress defines model for ExternalAccessInProgress.
+type ExternalAccessInProgress = ExternalAccess
+
 // RotationInProgress defines model for RotationInProgress.
 type RotationInProgress = Rotation
 
@@ -246,10 +263,10 @@ type RotateCredentialsParams struct {
 	// IfMatch The revision that is to be replaced, in quotation marks, as the header ETag has it. Another one is answered 412.
 	IfMatch *string `json:"If-Match,omitempty"`
 
-	// IdempotencyKey A name that the client gives the call, so that it may be repeated. It holds for the tenant's last ten rotations.
+	// IdempotencyKey A name that the client gives the call, so that it may be repeated. It holds for the tenant's last ten rotations; that of a call which joined the rotation of another one, until the tenant's next rotation is asked for.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
-	// Prefer wait=N (seconds, 20 if left out, 25 at most) or respond-async (RFC 7240).
+	// Prefer wait=N (seconds, 20 if left out, 25 at most) or respond-async (RFC 7240). The wait counts from the call's arrival.
 	Prefer *string `json:"Prefer,omitempty"`
 }
 
