@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -28,8 +27,6 @@ const (
 // issuer is the platform's identity provider: OpenID Connect's discovery and keys, as far as the endpoint uses them.
 type issuer struct {
 	url    string
-	server *http.Server
-	key    *rsa.PrivateKey
 	signer jose.Signer
 }
 
@@ -52,15 +49,15 @@ func startIssuer(authority pgserver.Authority) (*issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &issuer{url: "https://" + listener.Addr().String(), key: key, signer: signer}
+	i := &issuer{url: "https://" + listener.Addr().String(), signer: signer}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", answerJSON(map[string]any{
 		"issuer": i.url, "jwks_uri": i.url + "/keys", "authorization_endpoint": i.url + "/authorize", "response_types_supported": []string{"id_token"},
 		"subject_types_supported": []string{"public"}, "id_token_signing_alg_values_supported": []string{"RS256"},
 	}))
 	mux.HandleFunc("GET /keys", answerJSON(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: id, Algorithm: string(jose.RS256), Use: "sig"}}}))
-	i.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = i.server.Serve(listener) }()
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(listener) }() // until this process ends
 	return i, nil
 }
 
@@ -85,9 +82,6 @@ jwt:
     username: {claim: sub, prefix: ""}
 `, i.url, clientAudience, strings.ReplaceAll(strings.TrimSpace(authority), "\n", "\n      "))
 }
-
-// stop ends it.
-func (i *issuer) stop(ctx context.Context) error { return i.server.Shutdown(ctx) }
 
 func servingCertificate(authority pgserver.Authority) (tls.Certificate, error) {
 	certificate, key, err := authority.Issue("127.0.0.1")

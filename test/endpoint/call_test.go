@@ -75,11 +75,6 @@ func owner(t *testing.T) caller {
 	return newCaller(t, os.Getenv("GATEWAY_URL"), os.Getenv("GATEWAY_OWNER_TOKEN"))
 }
 
-func staff(t *testing.T) caller {
-	t.Helper()
-	return newCaller(t, os.Getenv("GATEWAY_URL"), os.Getenv("GATEWAY_STAFF_TOKEN"))
-}
-
 // ask sends a request with headers, such as "If-Match: "1"".
 func (c caller) ask(ctx context.Context, method, path, body string, headers ...string) (answer, error) {
 	request, err := http.NewRequestWithContext(ctx, method, c.url+path, strings.NewReader(body))
