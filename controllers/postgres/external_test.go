@@ -180,6 +180,7 @@ func TestExternalAccessBeginsAndEnds(t *testing.T) {
 		require.Equal(t, letIn, f.setExternal(id, true))
 		f.loginFrom(role, outside)
 		require.Equal(t, ending, f.setExternal(id, false))
+		require.Equal(t, ending, f.sweep(id), "there was a session")
 		require.Equal(t, ending, f.sweep(id), "the time of the first end does not count")
 		requireAlive(t, neighbours)
 		requireAlive(t, fromInside)

@@ -38,7 +38,7 @@ func (r *Reconciler) endExternalAccess(ctx context.Context, s *scope) error {
 // settleExternalAccess makes the step that is due, once the object holds the tenant. Nothing begins for an object that is being deleted. Trouble with the
 // access keeps no rotation from going on.
 func (r *Reconciler) settleExternalAccess(ctx context.Context, s *scope) error {
-	if !s.held() || s.unbound != nil || s.externalTrouble != nil {
+	if !s.mayChangeExternalAccess() {
 		return nil
 	}
 	if s.mustSetExternalAccess() {
@@ -51,6 +51,11 @@ func (r *Reconciler) settleExternalAccess(ctx context.Context, s *scope) error {
 		s.noteExternalAccess(s.connection.Postgres.SweepExternalAccess(ctx, s.id(), s.uid()))
 	}
 	return nil
+}
+
+// mayChangeExternalAccess says that the object holds the tenant, in a namespace that is bound to it, and that this pass has met no trouble with the access.
+func (s *scope) mayChangeExternalAccess() bool {
+	return s.held() && s.unbound == nil && s.externalTrouble == nil
 }
 
 // mustSetExternalAccess says that the membership is not as asked, or the ledger does not know how it is.

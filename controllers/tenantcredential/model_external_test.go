@@ -154,6 +154,9 @@ func (w *world) drawOutside(rt *rapid.T) {
 		}
 		f := w.ledger.now.clone()
 		f.external.member = !f.external.member
+		if !f.external.member && !f.external.granted {
+			w.outside = visitor{} // given and taken by others, without the ledger's knowing: no affair of the operator's
+		}
 		w.ledger.commit(f)
 		w.disturb()
 	}
