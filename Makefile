@@ -79,8 +79,9 @@ rollout: packages build $(BIN)/k8s/.built postgres ## 50 apps of 4 Machines rota
 	ROLLOUT=1 go test ./test/soak -run TestRollOut -count=1 -v -timeout 1h
 
 .PHONY: bench
-bench: postgres postgres-18 ## rotations a second through the SQL API, on PostgreSQL 15 and 18
+bench: packages build $(BIN)/k8s/.built postgres postgres-18 ## rotations a second through the SQL API, on PostgreSQL 15 and 18; refusals a second of one gateway
 	go test ./controllers/postgres -run NONE -bench Rotation
+	ENDPOINT_LOAD=1 go test ./test/endpoint -run '^TestLoad$$' -count=1 -v -timeout 1h
 
 .PHONY: fly-conformance
 fly-conformance: ## the emulator's contracts; against Fly itself with FLY_API_TOKEN and FLY_APP=<a throwaway app>

@@ -11,7 +11,7 @@ func (t tenant) role() string     { return "tenant_" + t.short() }
 func (t tenant) database() string { return "site_" + t.short() }
 func (t tenant) app() string      { return "sp-" + t.short() }
 
-// owner is the subject of the tenant's owner: those in sandbox are one customer's.
+// owner is the subject of the tenant's owner. Those in sandbox are one customer's.
 func (t tenant) owner() string {
 	if t.environment == "sandbox" {
 		return ownerSubject
