@@ -43,6 +43,10 @@ func TestSecrecy(t *testing.T) {
 				rotate(t, provoke)
 			})
 		}
+		t.Run("by the endpoint", func(t *testing.T) {
+			t.Parallel()
+			rotateByEndpoint(t)
+		})
 		for name, provoke := range secretFailures {
 			t.Run("a Secret: "+name, func(t *testing.T) {
 				t.Parallel()
@@ -284,6 +288,8 @@ func aPasswordWouldHaveBeenFound(t *testing.T) {
 	escaped, err := json.Marshal(password)
 	require.NoError(t, err)
 	appendTo(t, os.Getenv("MANAGER_LOG"), `{"error":`+string(escaped)+"}\n")
+	appendTo(t, os.Getenv("GATEWAY_LOG"), `{"caller":`+string(escaped)+`,"token":"`+os.Getenv("GATEWAY_OWNER_TOKEN")+"\"}\n")
+	appendTo(t, filepath.Join(os.Getenv("PLAYGROUND_LOG_DIR"), "callers.log"), password+"\n")
 	appendTo(t, filepath.Join(os.Getenv("PLAYGROUND_MANAGER_DIR"), "core"), "\x00"+password)
 	harness.Kubectl(t, "", "-n", "default", "create", "configmap", "careless", "--from-literal=password="+password)
 	connection := platform.Sandbox().Connect(t)
@@ -300,6 +306,9 @@ func aPasswordWouldHaveBeenFound(t *testing.T) {
 	require.NotContains(t, said, password, "the checker itself shows it")
 	for _, place := range []string{
 		"log " + os.Getenv("MANAGER_LOG"),
+		"log " + os.Getenv("GATEWAY_LOG"),
+		"a token of the endpoint's callers stands in log " + os.Getenv("GATEWAY_LOG"),
+		"log " + filepath.Join(os.Getenv("PLAYGROUND_LOG_DIR"), "callers.log"),
 		"file " + os.Getenv("PLAYGROUND_MANAGER_DIR"),
 		"ConfigMap default/careless",
 		"audit.log",
