@@ -20,7 +20,7 @@ type transition struct {
 // audit writes a line for each transition before the status shows it: where the process ends in between, the line comes twice, and is not
 // lost. The ledger says the same.
 func (s *scope) audit(ctx context.Context) {
-	if !s.held() || s.before.Status.ObservedGeneration < 0 { // an object that was never looked at has seen no rotation
+	if !s.held() {
 		return
 	}
 	for _, t := range slices.Concat(s.attempt(), s.committed()) {
@@ -52,7 +52,7 @@ func (s *scope) attempt() []transition {
 	return found
 }
 
-// committed are the transitions of committed rotations that the status does not show yet.
+// committed are the transitions of committed rotations that the status does not show yet. What was so when the object adopted the tenant is another's.
 func (s *scope) committed() []transition {
 	last, before := s.tenant.Last, &s.before.Status
 	if last == nil || last.Revision < before.Revision {
@@ -63,13 +63,14 @@ func (s *scope) committed() []transition {
 	if isNew && before.LastRotation != nil && !completed(before) && len(s.tenant.Earlier) > 0 {
 		found = append(found, transition{result: "superseded", rotation: s.tenant.Earlier[0]})
 	}
-	if isNew {
+	since := s.tenant.Claim.AdoptedAt
+	if isNew && !last.CommittedAt.Before(since) {
 		found = append(found, transition{result: "committed", rotation: *last})
 	}
 	if s.rolledNow {
 		found = append(found, transition{result: "rolled", rotation: *last})
 	}
-	if last.State == postgres.StateCompleted && (isNew || !completed(before)) {
+	if last.State == postgres.StateCompleted && (isNew || !completed(before)) && !last.CompletedAt.Before(since) {
 		found = append(found, transition{result: "completed", rotation: *last})
 	}
 	return found

@@ -28,12 +28,12 @@ func TestAudit(t *testing.T) {
 		given func(*scope)
 		want  []string
 	}{
-		"at rest":                                {func(s *scope) { seen(s, 1, true) }, nil},
-		"an object that was never looked at":     {func(s *scope) { s.before.Status.ObservedGeneration = -1 }, nil},
-		"another object's tenant":                {func(s *scope) { s.tenant.Claim.UID = "another" }, nil},
-		"from the intent to the end in one pass": {func(s *scope) { s.opened = 1 }, []string{"1 opened", "1 committed", "1 completed"}},
-		"begun by a pass before this one":        {func(*scope) {}, []string{"1 committed", "1 completed"}},
-		"completed":                              {func(s *scope) { seen(s, 1, false) }, []string{"1 completed"}},
+		"at rest": {func(s *scope) { seen(s, 1, true) }, nil},
+		"made before the object adopted the tenant": {func(s *scope) { s.tenant.Claim.AdoptedAt = now }, nil},
+		"another object's tenant":                   {func(s *scope) { s.tenant.Claim.UID = "another" }, nil},
+		"from the intent to the end in one pass":    {func(s *scope) { s.opened = 1 }, []string{"1 opened", "1 committed", "1 completed"}},
+		"begun by a pass before this one":           {func(*scope) {}, []string{"1 committed", "1 completed"}},
+		"completed":                                 {func(s *scope) { seen(s, 1, false) }, []string{"1 completed"}},
 		"rolled out": {func(s *scope) {
 			seen(s, 1, false)
 			s.tenant.Last.State, s.rolledNow = postgres.StateRolled, true

@@ -84,7 +84,7 @@ func (s *supervisor) writeGatewayFiles() error {
 	}
 	written := map[string]string{
 		"tls/tls.crt": certificate, "tls/tls.key": key, "ca.crt": s.authority.Certificate,
-		"authentication.yaml": s.issuer.authenticationConfiguration(s.authority.Certificate),
+		"authentication.yaml": authenticationConfiguration(s.issuer),
 	}
 	for name, d := range s.databases {
 		written["logins/"+name] = d.gateway
@@ -103,14 +103,6 @@ func (s *supervisor) writeGatewayFiles() error {
 
 // gatewayVariables are what a caller of the endpoint needs: where it is, and a token each of an owner, of a stranger and of the platform's staff.
 func (s *supervisor) gatewayVariables(ctx context.Context) ([][2]string, error) {
-	owner, err := s.issuer.token(ownerSubject)
-	if err != nil {
-		return nil, err
-	}
-	stranger, err := s.issuer.token(strangerSubject)
-	if err != nil {
-		return nil, err
-	}
 	staff, err := s.cluster.token(ctx, staffAccount, gatewayAudience)
 	if err != nil {
 		return nil, err
@@ -118,8 +110,8 @@ func (s *supervisor) gatewayVariables(ctx context.Context) ([][2]string, error) 
 	return [][2]string{
 		{"GATEWAY_URL", fmt.Sprintf("https://127.0.0.1:%d", s.ports.gateway)},
 		{"GATEWAY_CA", s.files.gateway("ca.crt")},
-		{"GATEWAY_OWNER_TOKEN", owner},
-		{"GATEWAY_STRANGER_TOKEN", stranger},
+		{"GATEWAY_OWNER_TOKEN", customerToken(s.issuer, ownerSubject)},
+		{"GATEWAY_STRANGER_TOKEN", customerToken(s.issuer, strangerSubject)},
 		{"GATEWAY_STAFF_TOKEN", staff},
 		{"GATEWAY_LOG", s.files.log("gateway")},
 		{"GATEWAY_PID", strconv.Itoa(s.gateway.Process.Pid)},

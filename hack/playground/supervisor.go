@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
+	"github.com/systempromptio/tenant-credential-operator/test/issuer"
 )
 
 // readyLine is how the supervisor's last line of starting begins.
@@ -29,7 +30,7 @@ type supervisor struct {
 	databases map[string]*database
 	fly       *flySide
 	authority pgserver.Authority
-	issuer    *issuer
+	issuer    *issuer.Issuer
 	manager   *exec.Cmd
 	gateway   *exec.Cmd
 	ports     ports
@@ -79,9 +80,7 @@ func (s *supervisor) startAll(ctx context.Context) error {
 	if s.authority, err = pgserver.NewAuthority(); err != nil {
 		return err
 	}
-	if s.issuer, err = startIssuer(s.authority); err != nil {
-		return err
-	}
+	s.issuer = issuer.New()
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		if s.cluster, err = startCluster(s.files); err != nil {

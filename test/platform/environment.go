@@ -28,7 +28,7 @@ func NewServer(t *testing.T, name string) (Environment, *pgserver.Server) {
 	e.URL = strings.Replace(e.URL, "/postgres?", "/platform?", 1)
 	e.Exec(t, "CREATE ROLE tcred_operator LOGIN PASSWORD 'operator'")
 	e.Exec(t, "CREATE SCHEMA management")
-	e.Exec(t, "CREATE TABLE management.tenants (id uuid PRIMARY KEY, name text NOT NULL, password_hash text NOT NULL, db_role text, db_name text, fly_app text)")
+	e.Exec(t, "CREATE TABLE management.tenants (id uuid PRIMARY KEY, name text NOT NULL, password_hash text NOT NULL, db_role text, db_name text, fly_app text, owner uuid)")
 	return e, server
 }
 
