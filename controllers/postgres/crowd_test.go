@@ -10,7 +10,7 @@ import (
 // What is asked of a tenant is asked of its own logins: however many roles the server has, no function runs once for each of them.
 func TestACrowdOfRolesIsNotAskedFor(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
-		const crowd = 100
+		const crowd = 40
 		var id string
 		for range crowd {
 			var role string

@@ -20,6 +20,8 @@ const outside = "127.0.0.2"
 func TestExternalAccess(t *testing.T) {
 	t.Parallel()
 	x := newOwned(t, "started")
+	x.SQL("ALTER SYSTEM SET authentication_timeout = '10s'") // the end waits for that
+	x.SQL("SELECT pg_reload_conf()")
 	c := owner(t)
 	require.Equal(t, http.StatusOK, c.rotate(t, x.ID, "", "Prefer: wait=25").Code)
 	x.WaitReady()
