@@ -83,7 +83,7 @@ func moveTable(t *testing.T, e platform.Environment, theirs *pgserver.Server, po
 	t.Helper()
 	there := platform.Environment{URL: theirs.SuperuserURL()}
 	there.Exec(t, `CREATE ROLE hash LOGIN PASSWORD 'hash'; CREATE ROLE platform LOGIN PASSWORD 'platform';
-		CREATE TABLE tenants (id uuid PRIMARY KEY, name text NOT NULL, password_hash text NOT NULL, db_role text, db_name text, fly_app text);
+		CREATE TABLE tenants (id uuid PRIMARY KEY, name text NOT NULL, password_hash text NOT NULL, db_role text, db_name text, fly_app text, owner uuid);
 		CREATE TABLE hashes (tenant_id uuid NOT NULL, hash text NOT NULL);
 		CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
 			$$ BEGIN INSERT INTO hashes VALUES (NEW.id, NEW.password_hash); RETURN NULL; END $$;
@@ -95,7 +95,7 @@ func moveTable(t *testing.T, e platform.Environment, theirs *pgserver.Server, po
 			connect_timeout '5', keepalives_idle '10', keepalives_interval '5', keepalives_count '3', tcp_user_timeout '25000');
 		CREATE USER MAPPING FOR tenant_credentials_hash SERVER platform OPTIONS (user 'hash', password 'hash');
 		CREATE USER MAPPING FOR postgres SERVER platform OPTIONS (user 'platform', password 'platform');
-		CREATE FOREIGN TABLE management.tenants (id uuid, name text, password_hash text, db_role text, db_name text, fly_app text)
+		CREATE FOREIGN TABLE management.tenants (id uuid, name text, password_hash text, db_role text, db_name text, fly_app text, owner uuid)
 			SERVER platform OPTIONS (schema_name 'public', table_name 'tenants');
 		CREATE FOREIGN TABLE faults.hashes (tenant_id uuid, hash text) SERVER platform OPTIONS (schema_name 'public', table_name 'hashes')`)
 }
