@@ -2,17 +2,16 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"flag"
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/debug"
 
-	"go.uber.org/zap/zapcore"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/systempromptio/tenant-credential-operator/cmd/internal/logging"
+	"github.com/systempromptio/tenant-credential-operator/cmd/internal/process"
 )
 
 // version is set where an image is built, as the manager's.
@@ -20,7 +19,7 @@ var version string
 
 func main() {
 	ctx := ctrl.SetupSignalHandler()
-	err := forbidDumps()
+	err := process.ForbidDumps()
 	if err == nil {
 		err = runCommand(ctx)
 	}
@@ -30,15 +29,11 @@ func main() {
 	}
 }
 
-// mostVerbose is the highest level that is logged. From level 8 on client-go writes down the bodies of requests, and the callers' tokens are in those of
-// TokenReviews.
-const mostVerbose = 7
-
 func runCommand(ctx context.Context) error {
 	var o options
 	o.bind(flag.CommandLine)
-	logging := zap.Options{StacktraceLevel: zapcore.DPanicLevel}
-	logging.BindFlags(flag.CommandLine)
+	var log logging.Options
+	log.Bind(flag.CommandLine)
 	showVersion := flag.Bool("version", false, "Print the version of the program, and end.")
 	flag.Parse()
 	if *showVersion {
@@ -48,10 +43,7 @@ func runCommand(ctx context.Context) error {
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q: write flags", flag.Arg(0))
 	}
-	if logging.Level != nil && logging.Level.Enabled(-mostVerbose-1) {
-		logging.Level = zapcore.Level(-mostVerbose)
-	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
+	log.Start()
 	ctrl.Log.Info("starting", "version", describeVersion())
 	config, err := ctrl.GetConfig()
 	if err != nil {
@@ -61,9 +53,5 @@ func runCommand(ctx context.Context) error {
 }
 
 func describeVersion() string {
-	own := version
-	if build, known := debug.ReadBuildInfo(); known {
-		own = cmp.Or(own, build.Main.Version)
-	}
-	return fmt.Sprintf("tenant-credential-gateway %s, %s", cmp.Or(own, "(unknown)"), runtime.Version())
+	return fmt.Sprintf("tenant-credential-gateway %s, %s", process.Version(version), runtime.Version())
 }

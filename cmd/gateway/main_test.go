@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/cmd/internal/logging"
 	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
 )
 
@@ -46,7 +47,7 @@ const root = "../.."
 func TestMain(m *testing.M) { os.Exit(runAll(m)) }
 
 func runAll(m *testing.M) int {
-	log := zap.New(zap.WriteTo(logged), zap.Level(zapcore.Level(-mostVerbose)))
+	log := zap.New(zap.WriteTo(logged), zap.Level(zapcore.Level(-logging.MostVerbose)))
 	ctrl.SetLogger(log)
 	klog.SetLogger(log)
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {

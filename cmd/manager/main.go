@@ -8,14 +8,15 @@ import (
 	"fmt"
 	"os"
 
-	"go.uber.org/zap/zapcore"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/systempromptio/tenant-credential-operator/cmd/internal/logging"
+	"github.com/systempromptio/tenant-credential-operator/cmd/internal/process"
 )
 
 func main() {
 	ctx := ctrl.SetupSignalHandler()
-	err := forbidDumps()
+	err := process.ForbidDumps()
 	if err == nil {
 		err = runCommand(ctx)
 	}
@@ -32,15 +33,11 @@ func runCommand(ctx context.Context) error {
 	return runManager(ctx)
 }
 
-// mostVerbose is the highest level that is logged. From level 8 on client-go writes down whole answers of the API server, and among them
-// are the Secrets with the Fly tokens and the database logins.
-const mostVerbose = 7
-
 func runManager(ctx context.Context) error {
 	var o options
 	o.bind(flag.CommandLine)
-	logging := zap.Options{StacktraceLevel: zapcore.DPanicLevel} // an error says what is wrong, and not where in the program that was noticed
-	logging.BindFlags(flag.CommandLine)
+	var log logging.Options
+	log.Bind(flag.CommandLine)
 	showVersion := flag.Bool("version", false, "Print the version of the program and of the ledger that it needs, and end.")
 	flag.Parse()
 	if *showVersion {
@@ -50,10 +47,7 @@ func runManager(ctx context.Context) error {
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q: write flags, or install-sql", flag.Arg(0))
 	}
-	if logging.Level != nil && logging.Level.Enabled(-mostVerbose-1) {
-		logging.Level = zapcore.Level(-mostVerbose)
-	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
+	log.Start()
 	ctrl.Log.Info("starting", "version", describeVersion())
 	return run(ctx, o)
 }

@@ -1,11 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"runtime"
-	"runtime/debug"
 
+	"github.com/systempromptio/tenant-credential-operator/cmd/internal/process"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
 
@@ -14,9 +13,5 @@ var version string
 
 // describeVersion says which program this is, and which version of the ledger it installs and needs.
 func describeVersion() string {
-	own := version
-	if build, known := debug.ReadBuildInfo(); known {
-		own = cmp.Or(own, build.Main.Version)
-	}
-	return fmt.Sprintf("tenant-credential-operator %s, ledger version %d, %s", cmp.Or(own, "(unknown)"), postgres.LedgerVersion, runtime.Version())
+	return fmt.Sprintf("tenant-credential-operator %s, ledger version %d, %s", process.Version(version), postgres.LedgerVersion, runtime.Version())
 }

@@ -11,13 +11,15 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/systempromptio/tenant-credential-operator/cmd/internal/process"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends tcred at once
-	if err := forbidDumps(); err != nil {
+	if err := process.ForbidDumps(); err != nil {
 		fmt.Fprintln(os.Stderr, "tcred:", err)
 		os.Exit(exitFailed)
 	}

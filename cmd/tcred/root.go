@@ -1,19 +1,18 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/systempromptio/tenant-credential-operator/cmd/internal/process"
 	"github.com/systempromptio/tenant-credential-operator/cmd/tcred/endpoint"
 )
 
@@ -26,14 +25,6 @@ const (
 
 // version is set where a release is built. Elsewhere Go names it after the repository's tag and commit.
 var version string
-
-func describeVersion() string {
-	own := version
-	if build, known := debug.ReadBuildInfo(); known {
-		own = cmp.Or(own, build.Main.Version)
-	}
-	return cmp.Or(own, "(unknown)")
-}
 
 // program is one run of tcred.
 type program struct {
@@ -83,7 +74,7 @@ The endpoint is --server, or TCRED_SERVER. The bearer token for it is read from 
 No argument takes a token or a password, and none is printed without --show-password.
 
 Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 124 the time is over, and what was begun goes on by itself.`,
-		Version:       describeVersion(),
+		Version:       process.Version(version),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,

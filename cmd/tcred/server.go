@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"github.com/systempromptio/tenant-credential-operator/cmd/internal/process"
 	"github.com/systempromptio/tenant-credential-operator/cmd/tcred/endpoint"
 )
 
@@ -48,7 +49,7 @@ func (s *serverFlags) open(in io.Reader, notice func(string)) (*endpoint.Client,
 	if err != nil {
 		return nil, err
 	}
-	c, err := endpoint.New(endpoint.Options{Server: server, Token: token, Roots: roots, Agent: "tcred/" + describeVersion(), Notice: notice})
+	c, err := endpoint.New(endpoint.Options{Server: server, Token: token, Roots: roots, Agent: "tcred/" + process.Version(version), Notice: notice})
 	if err != nil {
 		return nil, &usageError{err.Error()}
 	}
