@@ -9,7 +9,7 @@ import (
 // longestMessage bounds a condition's message, in characters. The CRD accepts 32768, and a fleet of such objects would fill etcd.
 const longestMessage = 4096
 
-// longestURL bounds a URL, in characters: what the names and parameters of a spec can make at most is shorter.
+// longestURL bounds a URL, in characters. One whose parameters are all as long as the CRD lets them be is longer, and is cut.
 const longestURL = 65536
 
 // Bound cuts every text to the maximum that its marker gives it, so that the API server never refuses a status because of what PostgreSQL, Fly or a
@@ -47,7 +47,7 @@ func boundConditions(conditions []metav1.Condition) {
 	}
 }
 
-// BoundNote cuts an event's text to what the API server accepts of one, which it counts in bytes.
+// BoundNote cuts a text to what the API server accepts as that of an event, which it counts in bytes.
 func BoundNote(text string) string {
 	const longest = 1024
 	if len(text) <= longest {

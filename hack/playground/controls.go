@@ -40,13 +40,11 @@ func (s *supervisor) controls() http.Handler {
 		s.stopManager()
 		return errors.Join(s.startManager(r.Context()), s.writeEnv(r.Context()))
 	})
-	handle("/gateway-down", func(*http.Request) error { s.stopGateway(); return nil })
-	handle("/gateway-up", func(r *http.Request) error { s.stopGateway(); return s.startGateway(r.Context()) })
 	handle("/"+mendCommand, func(r *http.Request) error { return s.mend(r.Context()) })
 	return mux
 }
 
-// mend starts what has ended since: a PostgreSQL server, the manager. An end of the API server or of the emulator is not mended, as
+// mend starts what has ended since: a PostgreSQL server, the manager, the gateway. An end of the API server or of the emulator is not mended, as
 // it took with it what the rest relies on: the playground has to start anew.
 func (s *supervisor) mend(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
@@ -66,11 +64,20 @@ func (s *supervisor) mend(ctx context.Context) error {
 			return err
 		}
 	}
-	if s.managerReady(ctx) != nil {
+	managerRuns, gatewayRuns := s.managerReady(ctx) == nil, s.gatewayReady(ctx) == nil
+	if !managerRuns {
 		s.stopManager()
 		if err := s.startManager(ctx); err != nil {
 			return err
 		}
+	}
+	if !gatewayRuns {
+		s.stopGateway()
+		if err := s.startGateway(ctx); err != nil {
+			return err
+		}
+	}
+	if !managerRuns || !gatewayRuns {
 		if err := s.writeEnv(ctx); err != nil {
 			return err
 		}

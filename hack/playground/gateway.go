@@ -110,6 +110,7 @@ func (s *supervisor) gatewayVariables(ctx context.Context) ([][2]string, error) 
 	return [][2]string{
 		{"GATEWAY_URL", fmt.Sprintf("https://127.0.0.1:%d", s.ports.gateway)},
 		{"GATEWAY_CA", s.files.gateway("ca.crt")},
+		{"GATEWAY_OWNER", ownerSubject},
 		{"GATEWAY_OWNER_TOKEN", customerToken(s.issuer, ownerSubject)},
 		{"GATEWAY_STRANGER_TOKEN", customerToken(s.issuer, strangerSubject)},
 		{"GATEWAY_STAFF_TOKEN", staff},

@@ -15,9 +15,6 @@ func TestMain(m *testing.M) { os.Exit(harness.Run(m)) }
 
 type tenant = platform.Tenant
 
-// ownerSubject is the subject of the owner's token.
-const ownerSubject = "3f0c9a52-7b1e-4d6a-8f25-90b1c2d3e4f5"
-
 // patience is how long something may take on a machine that is busy with other tests.
 const patience = 3 * time.Minute
 
@@ -25,7 +22,7 @@ const patience = 3 * time.Minute
 func newOwned(t *testing.T, machines ...string) tenant {
 	t.Helper()
 	x := platform.NewTenant(t, machines...)
-	x.SQL("UPDATE management.tenants SET owner = '" + ownerSubject + "' WHERE id = '" + x.ID + "'")
+	x.GiveTo(os.Getenv("GATEWAY_OWNER"))
 	x.Apply()
 	x.WaitReady()
 	return x

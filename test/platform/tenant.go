@@ -114,6 +114,12 @@ func (x Tenant) insertRow() {
 	x.SQL("INSERT INTO management.tenants (id, name, password_hash) VALUES ('" + x.ID + "', '" + x.Name + "', '')")
 }
 
+// GiveTo has the management table name the tenant's owner, by the subject of the owner's tokens.
+func (x Tenant) GiveTo(subject string) {
+	x.t.Helper()
+	x.SQL("UPDATE management.tenants SET owner = '" + subject + "' WHERE id = '" + x.ID + "'")
+}
+
 // Bind labels the namespace for the tenant.
 func (x Tenant) Bind() {
 	x.t.Helper()

@@ -16,7 +16,7 @@ import (
 func rotateByEndpoint(t *testing.T) {
 	t.Helper()
 	x := platform.NewTenant(t, "started")
-	x.SQL("UPDATE management.tenants SET owner = '3f0c9a52-7b1e-4d6a-8f25-90b1c2d3e4f5' WHERE id = '" + x.ID + "'")
+	x.GiveTo(os.Getenv("GATEWAY_OWNER"))
 	x.Apply()
 	x.WaitReady()
 	home, token := t.TempDir(), os.Getenv("GATEWAY_OWNER_TOKEN")

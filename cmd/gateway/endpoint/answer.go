@@ -134,14 +134,5 @@ func standingStill(stalled *metav1.Condition, caller identity.Caller, consequenc
 	if caller.Kind == identity.Customer {
 		return problem.New(http.StatusConflict, openapi.Stalled, "%s Ask the platform's operators.", detail)
 	}
-	return problem.New(http.StatusConflict, openapi.Stalled, "%s %s", detail, bound(stalled.Message))
-}
-
-// bound keeps an answer small.
-func bound(text string) string {
-	const longest = 1024
-	if len(text) <= longest {
-		return text
-	}
-	return strings.ToValidUTF8(text[:longest], "") + "…"
+	return problem.New(http.StatusConflict, openapi.Stalled, "%s %s", detail, v1alpha1.BoundNote(stalled.Message))
 }

@@ -163,7 +163,7 @@ func notOffered(condition *metav1.Condition, caller identity.Caller) *problem.Pr
 	if caller.Kind == identity.Customer {
 		return problem.New(http.StatusConflict, openapi.NotOffered, fact+" Ask the platform's operators.", condition.Reason)
 	}
-	return problem.New(http.StatusConflict, openapi.NotOffered, fact+" %s", condition.Reason, bound(condition.Message))
+	return problem.New(http.StatusConflict, openapi.NotOffered, fact+" %s", condition.Reason, v1alpha1.BoundNote(condition.Message))
 }
 
 // access is how far external access is, by what the operator says of that generation or a later one; 0 = by what it says.
