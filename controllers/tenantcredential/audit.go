@@ -75,3 +75,12 @@ func (s *scope) committed() []transition {
 	}
 	return found
 }
+
+// auditExternalAccess writes a line for a change that the call to PostgreSQL has just made, as the ledger calls it.
+func (s *scope) auditExternalAccess(ctx context.Context, made bool, change string) {
+	if s.externalTrouble != nil || !made {
+		return
+	}
+	ctrl.LoggerFrom(ctx).Info("External access "+change, "audit", true, "tenant_id", s.id(), "environment", s.object.Spec.EnvironmentRef.Name,
+		"external_access", change, "stated_manager", statedManager(s.object, "f:externalAccess"))
+}

@@ -46,9 +46,12 @@ func (r *Reconciler) settleExternalAccess(ctx context.Context, s *scope) error {
 			return err
 		}
 		s.noteExternalAccess(s.connection.Postgres.SetExternalAccess(ctx, s.id(), s.uid(), s.wantsExternalAccess()))
+		s.auditExternalAccess(ctx, s.tenant.External.Member, "granted")
+		s.auditExternalAccess(ctx, !s.tenant.External.Member, "revoked")
 	}
 	if s.externalTrouble == nil && s.sweepsOutside() {
 		s.noteExternalAccess(s.connection.Postgres.SweepExternalAccess(ctx, s.id(), s.uid()))
+		s.auditExternalAccess(ctx, !s.tenant.External.Unswept, "swept")
 	}
 	return nil
 }

@@ -11,6 +11,45 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// line is what the manager's log says of one transition.
+type line struct {
+	Revision                       int64
+	Result, Cause, Reason, Failure string
+	RequestID                      string `json:"request_id"`
+	TenantID                       string `json:"tenant_id"`
+	ExternalAccess                 string `json:"external_access"`
+	Audit                          bool
+}
+
+// audited are a tenant's audit lines.
+func audited(t *testing.T, id string) []line {
+	t.Helper()
+	log, err := os.Open(os.Getenv("MANAGER_LOG"))
+	require.NoError(t, err)
+	defer log.Close()
+	var said []line
+	for lines := bufio.NewScanner(log); lines.Scan(); {
+		if text := lines.Text(); strings.Contains(text, `"audit":true`) && strings.Contains(text, id) {
+			var l line
+			require.NoError(t, json.Unmarshal([]byte(text), &l))
+			said = append(said, l)
+		}
+	}
+	return said
+}
+
+// auditedAccess are the changes of a tenant's access from outside.
+func auditedAccess(t *testing.T, id string) []string {
+	t.Helper()
+	var changes []string
+	for _, l := range audited(t, id) {
+		if l.ExternalAccess != "" {
+			changes = append(changes, l.ExternalAccess)
+		}
+	}
+	return changes
+}
+
 // Whoever asks, and by whatever way, the manager's log has a line for each transition, and the ledger says the same.
 func TestAudit(t *testing.T) {
 	t.Parallel()
@@ -20,24 +59,7 @@ func TestAudit(t *testing.T) {
 	x.Apply("rotationGeneration: 1", `rotationRequest: {replacesRevision: 1, reason: "laptop lost", id: "7f3a"}`)
 	x.WaitReady()
 
-	type line struct {
-		Revision                       int64
-		Result, Cause, Reason, Failure string
-		RequestID                      string `json:"request_id"`
-		TenantID                       string `json:"tenant_id"`
-		Audit                          bool
-	}
-	var said []line
-	log, err := os.Open(os.Getenv("MANAGER_LOG"))
-	require.NoError(t, err)
-	defer log.Close()
-	for lines := bufio.NewScanner(log); lines.Scan(); {
-		if text := lines.Text(); strings.Contains(text, `"audit":true`) && strings.Contains(text, x.ID) {
-			var l line
-			require.NoError(t, json.Unmarshal([]byte(text), &l))
-			said = append(said, l)
-		}
-	}
+	said := audited(t, x.ID)
 	generation := line{Revision: 1, Cause: "GenerationRaised", TenantID: x.ID, Audit: true}
 	request := line{Revision: 2, Cause: "Requested", Reason: "laptop lost", RequestID: "7f3a", TenantID: x.ID, Audit: true}
 	with := func(l line, result string) line { l.Result = result; return l }

@@ -83,6 +83,7 @@ func TestExternalAccess(t *testing.T) { // not parallel: it restarts the operato
 	require.Equal(t, "Disabled", x.Get().Condition("ExternalAccess").Reason)
 	require.NoError(t, fromInside.Ping(t.Context()))
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
+	require.Equal(t, []string{"granted", "revoked", "swept"}, auditedAccess(t, x.ID))
 	require.Eventually(t, func() bool {
 		events := kubectl(t, "", "-n", "tenants-sandbox", "events", "--for", "tcred/"+x.Name)
 		return strings.Contains(events, "ExternalAccessEnabled") && strings.Contains(events, "ExternalAccessDisabled")
