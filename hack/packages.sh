@@ -2,7 +2,7 @@
 # Installs the small tools that the playground's pages and tests call, where they are missing.
 set -eu
 missing=""
-for pair in curl:curl jq:jq psql:postgresql-client pgbouncer:pgbouncer; do
+for pair in curl:curl jq:jq psql:postgresql-client pgbouncer:pgbouncer script:bsdutils; do
 	command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 [ -n "$missing" ] || exit 0

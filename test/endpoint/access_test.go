@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
 // outside is an address that the playground's pg_hba.conf lets in the group's members alone from.
@@ -20,8 +22,7 @@ const outside = "127.0.0.2"
 func TestExternalAccess(t *testing.T) {
 	t.Parallel()
 	x := newOwned(t, "started")
-	x.SQL("ALTER SYSTEM SET authentication_timeout = '10s'") // the end waits for that
-	x.SQL("SELECT pg_reload_conf()")
+	endExternalAccessSoon(t)
 	c := owner(t)
 	require.Equal(t, http.StatusOK, c.rotate(t, x.ID, "", "Prefer: wait=25").Code)
 	x.WaitReady()
@@ -52,6 +53,13 @@ func TestExternalAccess(t *testing.T) {
 		return err == nil && a.Code == http.StatusOK && a.rotation(t).Status == "disabled"
 	}, patience, 200*time.Millisecond)
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows(), "the password was rotated")
+}
+
+// endExternalAccessSoon shortens what the end of an access waits for.
+func endExternalAccessSoon(t *testing.T) {
+	t.Helper()
+	platform.Sandbox().Exec(t, "ALTER SYSTEM SET authentication_timeout = '10s'")
+	platform.Sandbox().Exec(t, "SELECT pg_reload_conf()")
 }
 
 func accessPath(tenantID string) string { return "/api/v1/tenants/" + tenantID + "/external-db-access" }

@@ -13,18 +13,18 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
 )
 
-// TestPages types every command of the pages, from the top to the bottom, and compares what is printed with what stands there. UPDATE_PAGES=1 writes
-// what is printed into the page instead.
+// TestPages types every command of a page into one shell, from the top to the bottom, and compares what is printed with what stands there.
+// UPDATE_PAGES=1 writes what is printed into the page instead.
 func TestPages(t *testing.T) { // not parallel: it stops PostgreSQL
-	for _, name := range []string{"endpoint.md"} {
+	endExternalAccessSoon(t)
+	for _, name := range []string{"endpoint.md", "tcred.md"} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(harness.Repository, "docs", name)
 			page, err := os.ReadFile(path)
 			require.NoError(t, err)
-			home := t.TempDir()
 			harness.Kubectl(t, "", "apply", "-f", filepath.Join(harness.Repository, "config", "samples", "tenants.yaml"))
 			harness.Kubectl(t, "", "-n", "tenants-sandbox", "wait", "tcred", "acme", "globex", "--for=condition=Ready", "--timeout=3m")
-			typed := console.ReplaceAllStringFunc(string(page), func(block string) string { return session(t, home, block) })
+			typed := typeAll(t, string(page))
 			if os.Getenv("UPDATE_PAGES") != "" {
 				require.NoError(t, os.WriteFile(path, []byte(typed), 0o600))
 				return
@@ -40,30 +40,35 @@ var (
 	command = regexp.MustCompile(`(?m)^\$ ((?:.*\\\n)*.*)$`)
 )
 
-// session is a block with its commands, typed into one shell, and what each of them prints.
-func session(t *testing.T, home, block string) string {
+// typeAll is a page with what each command prints.
+func typeAll(t *testing.T, page string) string {
 	t.Helper()
-	var script, said strings.Builder
-	commands := command.FindAllStringSubmatch(block, -1)
-	for _, typed := range commands {
-		script.WriteString(typed[1] + "\nprintf '%s\\n' " + boundary + "\n")
+	var script strings.Builder
+	for _, block := range console.FindAllString(page, -1) {
+		for _, typed := range command.FindAllStringSubmatch(block, -1) {
+			script.WriteString(typed[1] + "\nprintf '%s\\n' " + boundary + "\n")
+		}
 	}
+	home := t.TempDir()
 	shell := exec.Command("bash", "-s")
 	shell.Stdin = strings.NewReader(script.String())
 	shell.Dir = home
-	shell.Env = append(os.Environ(), "HOME="+home, "NO_COLOR=1")
+	shell.Env = append(os.Environ(), "HOME="+home)
 	output, err := shell.CombinedOutput()
 	require.NoError(t, err, string(output))
-	printed := strings.Split(strings.ReplaceAll(string(output), "\r", ""), boundary+"\n")
-	require.Len(t, printed, len(commands)+1, string(output))
-	said.WriteString("```console\n")
-	for i, typed := range commands {
-		said.WriteString("$ " + typed[1] + "\n")
-		if text := strings.Trim(printed[i], "\n"); text != "" {
-			said.WriteString(text + "\n")
+	printed := strings.Split(strings.NewReplacer("\r", "", home, "/home/ada").Replace(string(output)), boundary+"\n")
+	require.Len(t, printed, strings.Count(script.String(), boundary)+1, string(output))
+	return console.ReplaceAllStringFunc(page, func(block string) string {
+		said := "```console\n"
+		for _, typed := range command.FindAllStringSubmatch(block, -1) {
+			said += "$ " + typed[1] + "\n"
+			if text := strings.Trim(printed[0], "\n"); text != "" {
+				said += text + "\n"
+			}
+			printed = printed[1:]
 		}
-	}
-	return said.String() + "```"
+		return said + "```"
+	})
 }
 
 // boundary is printed after each command.
@@ -84,6 +89,7 @@ var volatile = []struct {
 	{regexp.MustCompile(`(?mi)^content-length: \d+$`), "content-length: <length>"},
 	{regexp.MustCompile(`(?mi)^retry-after: \d+$`), "retry-after: <seconds>"},
 	{regexp.MustCompile(`in \d+ s`), "in <seconds> s"},
+	{regexp.MustCompile(`(?m)^(\d+ of \d+ Machines run with revision \d+|Revision \d+: .*)\n`), ""}, // how often tcred asks depends on how long a Machine takes
 }
 
 func constant(page string) string {

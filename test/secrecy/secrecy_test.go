@@ -289,7 +289,7 @@ func aPasswordWouldHaveBeenFound(t *testing.T) {
 	require.NoError(t, err)
 	appendTo(t, os.Getenv("MANAGER_LOG"), `{"error":`+string(escaped)+"}\n")
 	appendTo(t, os.Getenv("GATEWAY_LOG"), `{"caller":`+string(escaped)+`,"token":"`+os.Getenv("GATEWAY_OWNER_TOKEN")+"\"}\n")
-	appendTo(t, filepath.Join(os.Getenv("PLAYGROUND_LOG_DIR"), "callers.log"), password+"\n")
+	appendTo(t, filepath.Join(os.Getenv("PLAYGROUND_LOG_DIR"), "processes.log"), password+"\n")
 	appendTo(t, filepath.Join(os.Getenv("PLAYGROUND_MANAGER_DIR"), "core"), "\x00"+password)
 	harness.Kubectl(t, "", "-n", "default", "create", "configmap", "careless", "--from-literal=password="+password)
 	connection := platform.Sandbox().Connect(t)
@@ -308,7 +308,7 @@ func aPasswordWouldHaveBeenFound(t *testing.T) {
 		"log " + os.Getenv("MANAGER_LOG"),
 		"log " + os.Getenv("GATEWAY_LOG"),
 		"a token of the endpoint's callers stands in log " + os.Getenv("GATEWAY_LOG"),
-		"log " + filepath.Join(os.Getenv("PLAYGROUND_LOG_DIR"), "callers.log"),
+		"log " + filepath.Join(os.Getenv("PLAYGROUND_LOG_DIR"), "processes.log"),
 		"file " + os.Getenv("PLAYGROUND_MANAGER_DIR"),
 		"ConfigMap default/careless",
 		"audit.log",
