@@ -28,9 +28,10 @@ func TestLoad(t *testing.T) {
 	}
 	unlimited, _ := startGateway(t, "--failed-logins-per-second", "1000000", "--failed-logins-burst", "1000000", "-zap-log-level=info")
 	figures := map[string]any{
-		"refusals a second, no valid token (401)":      capacity(t, newCallers(t, unlimited, "not-a-token"), http.StatusUnauthorized),
-		"refusals a second, another's tenant (403)":    capacity(t, newCallers(t, unlimited, os.Getenv("GATEWAY_STRANGER_TOKEN")), http.StatusForbidden),
-		"rotation beside a flood of bad tokens, ratio": floodRatio(t),
+		"refusals a second, no valid token (401)":                        capacity(t, newCallers(t, unlimited, "not-a-token"), http.StatusUnauthorized),
+		"refusals a second, another's tenant (403)":                      capacity(t, newCallers(t, unlimited, os.Getenv("GATEWAY_STRANGER_TOKEN")), http.StatusForbidden),
+		"a rotation until it is committed, beside a flood of bad tokens": floodRatio(t, "committed"),
+		"a rotation until it is completed, beside a flood of bad tokens": floodRatio(t, "completed"),
 	}
 	content, err := json.MarshalIndent(figures, "", "  ")
 	require.NoError(t, err)
@@ -44,8 +45,9 @@ const step = 5 * time.Second
 // capacity raises the rate until the slowest hundredth of the answers takes longer than 50 ms, and returns what it was before.
 func capacity(t *testing.T, callers []caller, code int) []figure {
 	t.Helper()
+	hold(callers, code, 100) // connections are made, and what is cached is
 	var figures []figure
-	for rate := 50; rate <= 12800; rate *= 2 {
+	for rate := 50; rate <= 20000; rate = rate * 3 / 2 {
 		f := hold(callers, code, rate)
 		figures = append(figures, f)
 		fmt.Printf("%d: %+v\n", code, f)
@@ -56,10 +58,13 @@ func capacity(t *testing.T, callers []caller, code int) []figure {
 	return figures
 }
 
-// figure is what was measured at a rate.
+// figure is what was measured while so many calls a second were made.
 type figure struct {
-	Rate, Answered, Others int
-	P50, P99               float64 // milliseconds
+	Offered   int     `json:"offered_per_second"`
+	PerSecond float64 `json:"answered_per_second"`
+	Others    int     `json:"other_answers"`
+	P50       float64 `json:"p50_ms"`
+	P99       float64 `json:"p99_ms"`
 }
 
 // newCallers have a connection each.
@@ -78,10 +83,12 @@ func hold(callers []caller, code, rate int) figure {
 	var took []float64
 	others := 0
 	var calls sync.WaitGroup
-	tick := time.NewTicker(time.Second / time.Duration(rate))
-	defer tick.Stop()
-	for end, i := time.Now().Add(step), 0; time.Now().Before(end); i++ {
-		<-tick.C
+	begun := time.Now()
+	for i := 0; time.Since(begun) < step; {
+		if i >= int(time.Since(begun).Seconds()*float64(rate)) {
+			time.Sleep(time.Millisecond)
+			continue
+		}
 		c := callers[i%len(callers)]
 		calls.Go(func() {
 			begun := time.Now()
@@ -94,10 +101,11 @@ func hold(callers []caller, code, rate int) figure {
 			}
 			took = append(took, float64(time.Since(begun).Microseconds())/1000)
 		})
+		i++
 	}
 	calls.Wait()
 	slices.Sort(took)
-	f := figure{Rate: rate, Answered: len(took), Others: others}
+	f := figure{Offered: rate, PerSecond: float64(len(took)) / time.Since(begun).Seconds(), Others: others}
 	if len(took) > 0 {
 		f.P50, f.P99 = took[len(took)/2], took[len(took)*99/100]
 	}
@@ -115,14 +123,14 @@ func from(c caller, address string) {
 }
 
 // floodRatio is how much longer a rotation takes while bad tokens come in as fast as they are refused, by the median of some rotations each, alternating.
-func floodRatio(t *testing.T) map[string]float64 {
+func floodRatio(t *testing.T, until string) map[string]float64 {
 	t.Helper()
 	const each = 8
 	quiet, flooded := make([]float64, each), make([]float64, each)
 	for i := range each {
-		quiet[i] = rotationSeconds(t)
+		quiet[i] = rotationSeconds(t, until)
 		stop := flood(t)
-		flooded[i] = rotationSeconds(t)
+		flooded[i] = rotationSeconds(t, until)
 		stop()
 	}
 	slices.Sort(quiet)
@@ -130,11 +138,11 @@ func floodRatio(t *testing.T) map[string]float64 {
 	return map[string]float64{"seconds without": quiet[each/2], "seconds with": flooded[each/2], "ratio": flooded[each/2] / quiet[each/2]}
 }
 
-func rotationSeconds(t *testing.T) float64 {
+func rotationSeconds(t *testing.T, until string) float64 {
 	t.Helper()
 	x := newOwned(t, "stopped")
 	begun := time.Now()
-	a := owner(t).rotate(t, x.ID, `{"until":"completed"}`, "Prefer: wait=25")
+	a := owner(t).rotate(t, x.ID, `{"until":"`+until+`"}`, "Prefer: wait=25")
 	require.Equal(t, http.StatusOK, a.Code, a.Body)
 	return time.Since(begun).Seconds()
 }
