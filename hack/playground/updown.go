@@ -120,8 +120,9 @@ func (f files) watch(ctx context.Context, ended <-chan error) error {
 			return errors.Join(ctx.Err(), down(f))
 		case reason := <-ended:
 			rest, _ := io.ReadAll(lines)
-			fmt.Print(partial + string(rest))
-			return errors.Join(errors.New("it did not start; the reason is above"), reason, down(f))
+			kept := f.dir + "-log"
+			fmt.Print(strings.ReplaceAll(partial+string(rest), f.path("log"), kept))
+			return errors.Join(errors.New("it did not start; the reason is above"), reason, os.RemoveAll(kept), os.Rename(f.path("log"), kept), down(f))
 		case <-time.After(50 * time.Millisecond): // a file tells nobody that it grew
 		}
 	}
