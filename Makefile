@@ -101,10 +101,10 @@ build: ## manager, gateway, tcred and the programs around them, into bin/
 	CGO_ENABLED=0 go build -o bin/manager ./cmd/manager
 	CGO_ENABLED=0 go build -o bin/gateway ./cmd/gateway
 	CGO_ENABLED=0 go build -o bin/tcred ./cmd/tcred
-	go build -o bin/fly-emulator ./hack/flyemulator/cmd/fly-emulator
-	go build -o bin/tenantapp ./hack/flyemulator/cmd/tenantapp
-	go build -o bin/playground-ctl ./hack/playground
-	go build -o bin/demo ./hack/demo
+	go build -o bin/fly-emulator ./test/fly/cmd/fly-emulator
+	go build -o bin/tenantapp ./test/fly/cmd/tenantapp
+	go build -o bin/playground-ctl ./test/playground
+	go build -o bin/demo ./test/demo
 	go build -o bin/checker ./test/checker/cmd/checker
 
 # kube-apiserver, etcd and kubectl, from the modules that hack/tools/kubernetes pins.
@@ -123,11 +123,11 @@ packages: # curl, jq, psql and PgBouncer
 
 .PHONY: postgres
 postgres: # PostgreSQL 15
-	@SUDO="$(SUDO)" hack/pgserver/ensure.sh 15
+	@SUDO="$(SUDO)" test/postgres/ensure.sh 15
 
 .PHONY: postgres-18
 postgres-18: # PostgreSQL 18
-	@SUDO="$(SUDO)" hack/pgserver/ensure.sh 18
+	@SUDO="$(SUDO)" test/postgres/ensure.sh 18
 
 .PHONY: tools
 tools: $(BIN)/tools/controller-gen $(BIN)/tools/oapi-codegen $(BIN)/tools/golangci-lint $(BIN)/tools/govulncheck $(BIN)/tools/apilint

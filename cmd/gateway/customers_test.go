@@ -17,8 +17,8 @@ import (
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/cmd/gateway/openapi"
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
 	"github.com/systempromptio/tenant-credential-operator/test/issuer"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 // customers are those of one platform: an issuer of their tokens, and a database that says who owns what.

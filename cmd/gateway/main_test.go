@@ -28,7 +28,7 @@ import (
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/cmd/internal/logging"
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 // The tests have a real API server, a real PostgreSQL server and real issuers of tokens. The operator alone is a stand-in, which writes status as the

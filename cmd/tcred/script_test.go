@@ -20,8 +20,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/systempromptio/tenant-credential-operator/cmd/gateway/client"
-	"github.com/systempromptio/tenant-credential-operator/hack/flyemulator"
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
+	flyemulator "github.com/systempromptio/tenant-credential-operator/test/fly"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 const flyToken = "fm2_of-the-user"

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
-	"github.com/systempromptio/tenant-credential-operator/hack/flyemulator"
+	flyemulator "github.com/systempromptio/tenant-credential-operator/test/fly"
 )
 
 // What Fly says of the token is believed where it is clear: that the token is refused, or is of another organization.

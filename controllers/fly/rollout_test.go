@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
-	"github.com/systempromptio/tenant-credential-operator/hack/flyemulator"
+	flyemulator "github.com/systempromptio/tenant-credential-operator/test/fly"
 )
 
 // inGroup is a started Machine of a process group.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 // site is a server of a platform on which nothing has been installed yet: the roles are the server's, so no other test may share it.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 // pooled starts PgBouncer before the fixture's server. The Server that is returned leads through it.

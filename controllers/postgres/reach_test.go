@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 // A server whose certificate is from a private authority can be used with that authority's certificate, and without it, or with another host's, the

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/flyemulator"
+	flyemulator "github.com/systempromptio/tenant-credential-operator/test/fly"
 )
 
 // question is one about which Fly's documents say nothing, or two things.

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/flyemulator"
+	flyemulator "github.com/systempromptio/tenant-credential-operator/test/fly"
 )
 
 // target is what the tests run against: an app at Fly, or one of an emulator.

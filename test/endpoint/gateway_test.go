@@ -12,8 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 // startGateway runs another gateway with the flags of the playground's, and with some more. It ends with the test.

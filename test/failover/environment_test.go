@@ -11,10 +11,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
 	"github.com/systempromptio/tenant-credential-operator/test/checker"
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
 	"github.com/systempromptio/tenant-credential-operator/test/platform"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 // environment is a server of the test's own and the TenantEnvironment that names it.

@@ -3,7 +3,7 @@ package failover
 import (
 	"github.com/stretchr/testify/require"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 // standby makes a streaming standby, and waits until it has everything.

@@ -16,11 +16,11 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
 	"github.com/systempromptio/tenant-credential-operator/test/checker"
 	"github.com/systempromptio/tenant-credential-operator/test/faultproxy"
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
 	"github.com/systempromptio/tenant-credential-operator/test/platform"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 // site is where a tenant's role, ledger and stored hash are.

@@ -14,9 +14,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
 	"github.com/systempromptio/tenant-credential-operator/test/faultproxy"
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 // seat is a place for one manager process. It is killed and started again there.

@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
 	"github.com/systempromptio/tenant-credential-operator/test/faultproxy"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 const tenant = "7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01"

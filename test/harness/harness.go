@@ -16,7 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/jsonhttp"
+	"github.com/systempromptio/tenant-credential-operator/test/jsonhttp"
 )
 
 // Repository is the checkout; its bin/ holds what make built.

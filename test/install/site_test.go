@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/flyemulator"
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
+	flyemulator "github.com/systempromptio/tenant-credential-operator/test/fly"
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 const (

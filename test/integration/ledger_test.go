@@ -7,8 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
 	"github.com/systempromptio/tenant-credential-operator/test/platform"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 // Staging is copied from production onto the same server, where the roles are the same ones. Neither a ledger of its own nor the copied one

@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
 	"github.com/systempromptio/tenant-credential-operator/test/platform"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 // pooledTenant has PgBouncer between PostgreSQL and both the operator and the tenant's app. Verifiers are those that it does not look up.

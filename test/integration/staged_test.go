@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/jsonhttp"
+	"github.com/systempromptio/tenant-credential-operator/test/jsonhttp"
 )
 
 // Staged: the value is at Fly, nothing is moved, both logins work; the user's own deploy moves the Machines, and the operator notices and

@@ -12,8 +12,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 // NewServer starts a server of the test's own, with the platform's database, an empty management table and a login for the operator. The

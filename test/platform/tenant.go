@@ -20,8 +20,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/jsonhttp"
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
+	"github.com/systempromptio/tenant-credential-operator/test/jsonhttp"
 )
 
 // Environment is a server with the management table, and the TenantEnvironment that names it.

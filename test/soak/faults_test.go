@@ -21,8 +21,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
-	"github.com/systempromptio/tenant-credential-operator/hack/jsonhttp"
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
+	"github.com/systempromptio/tenant-credential-operator/test/jsonhttp"
 )
 
 // performance carries a plan out.

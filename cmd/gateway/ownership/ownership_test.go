@@ -17,7 +17,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 var (

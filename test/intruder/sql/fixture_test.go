@@ -19,7 +19,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 // versions are the oldest and the newest PostgreSQL that are supported.

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 // database is one environment's PostgreSQL server.

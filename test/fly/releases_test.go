@@ -10,7 +10,7 @@ import (
 	flygo "github.com/superfly/fly-go"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
-	"github.com/systempromptio/tenant-credential-operator/hack/flyemulator"
+	flyemulator "github.com/systempromptio/tenant-credential-operator/test/fly"
 )
 
 // secretsList is the status that `fly secrets list` prints for a secret: it makes the requests of the public CLI and goes by its rule.

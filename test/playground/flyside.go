@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/jsonhttp"
+	"github.com/systempromptio/tenant-credential-operator/test/jsonhttp"
 )
 
 // flySide is the emulator and one token for each environment's organization.

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/stretchr/testify/require"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/flyemulator"
+	flyemulator "github.com/systempromptio/tenant-credential-operator/test/fly"
 )
 
 // gate is a Postgres server that does nothing but let logins in, or not.

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/flyemulator"
+	flyemulator "github.com/systempromptio/tenant-credential-operator/test/fly"
 )
 
 func main() {

@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
 	"github.com/systempromptio/tenant-credential-operator/test/issuer"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 // readyLine is how the supervisor's last line of starting begins.

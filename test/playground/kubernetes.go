@@ -22,7 +22,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 const (

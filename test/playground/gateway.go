@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/pgserver"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 const (

@@ -13,8 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/systempromptio/tenant-credential-operator/hack/jsonhttp"
 	"github.com/systempromptio/tenant-credential-operator/test/checker"
+	"github.com/systempromptio/tenant-credential-operator/test/jsonhttp"
 )
 
 // view is a tenant as Postgres and Fly have it. The URLs stay in memory: nothing prints them.

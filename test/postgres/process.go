@@ -90,10 +90,10 @@ func findBinaries(version string) (string, error) {
 			return candidate, nil
 		}
 	}
-	return "", fmt.Errorf("PostgreSQL %s is not installed: run hack/pgserver/fetch.sh %s, or set POSTGRES_%s_BIN", version, version, version)
+	return "", fmt.Errorf("PostgreSQL %s is not installed: run test/postgres/fetch.sh %s, or set POSTGRES_%s_BIN", version, version, version)
 }
 
-// repository is the nearest folder upwards that has hack/pgserver in it.
+// repository is the nearest folder upwards that has test/postgres in it.
 func repository() (string, bool) {
 	dir, err := os.Getwd()
 	if err != nil {
