@@ -90,7 +90,7 @@ func resolve(file string) (string, error) {
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return target, err
 	}
-	if _, err := os.Lstat(file); err == nil {
+	if info, err := os.Lstat(file); err == nil && info.Mode()&fs.ModeSymlink != 0 { // else another edit has made it meanwhile
 		return "", fmt.Errorf("%s is a symbolic link to a file that does not exist", file)
 	}
 	folder, err := filepath.EvalSymlinks(filepath.Dir(file))
