@@ -30,8 +30,8 @@ func TestARefusedAttemptCanBeTakenBack(t *testing.T) {
 			}, patience, 100*time.Millisecond, x.Describe())
 
 			x.Apply(rotation, "rotationGeneration: 1", "suspend: true")
+			x.WaitReason("Suspended") // a try that had begun before was refused, too
 			mend()
-			x.WaitReason("Suspended")
 			x.Poke()
 			require.Equal(t, map[string]int{"discarded": 1}, x.Rows())
 			requireAccepted(t, x.InitialURL())
