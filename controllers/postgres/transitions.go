@@ -104,7 +104,7 @@ func mermaidState(state string) string {
 	return state
 }
 
-// finalStates are those that no step leaves, in the order in which they are first reached.
+// finalStates are those that no step leaves, each once, in the order in which they are first reached.
 func finalStates() []string {
 	var final []string
 	for _, t := range transitions {
@@ -112,7 +112,7 @@ func finalStates() []string {
 		for _, next := range transitions {
 			left = left || next.from == t.to
 		}
-		if !left {
+		if !left && !slices.Contains(final, t.to) {
 			final = append(final, t.to)
 		}
 	}
