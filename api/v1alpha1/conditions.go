@@ -27,7 +27,7 @@ const (
 	// FlyReachableCondition of a TenantEnvironment: Fly accepts the token, and it is of the organization that the spec names. Absent while the
 	// environment's settings cannot be used.
 	FlyReachableCondition = "FlyReachable"
-	// RotationsPausedCondition of a TenantEnvironment: no rotation starts until somebody acknowledges what happened to the server.
+	// RotationsPausedCondition of a TenantEnvironment: no rotation starts until a platform engineer acknowledges what happened to the server.
 	RotationsPausedCondition = "RotationsPaused"
 )
 
@@ -36,11 +36,11 @@ const (
 	ReasonPending     = "Pending"     // the operator has not looked yet
 	ReasonRotated     = "Rotated"     // Ready: the generation that is asked for is done
 	ReasonAdopted     = "Adopted"     // the present password is recorded as it was found; nothing is proved
-	ReasonVerified    = "Verified"    // what is there is what the ledger says
+	ReasonVerified    = "Verified"    // the value that is there is the ledger's
 	ReasonStaged      = "Staged"      // FlySecretSynced: the value is at Fly, and the user's next deploy moves the Machines onto it
 	ReasonAllUpdated  = "AllUpdated"  // every Machine has the value
 	ReasonSuspended   = "Suspended"   // spec.suspend keeps a due rotation from starting
-	ReasonProgressing = "Progressing" // Ready: under way
+	ReasonProgressing = "Progressing" // Ready: in progress
 	ReasonConnected   = "Connected"   // TenantEnvironment: the server can be used
 	ReasonEnabled     = "Enabled"     // ExternalAccess: the tenant's logins are let in from outside
 )
@@ -49,11 +49,11 @@ const (
 const (
 	ReasonRotating             = "Rotating"             // a rotation is due and starts next: it became due during the last one, or waits for its turn
 	ReasonRollingOut           = "RollingOut"           // the rotation is committed and the Machines are being moved
-	ReasonRetiring             = "Retiring"             // every Machine has moved, and the former login is being closed
-	ReasonRetryingAfterFailure = "RetryingAfterFailure" // the last attempt failed and is made again
+	ReasonRetiring             = "Retiring"             // every Machine has moved, and the previous login is being closed
+	ReasonRetryingAfterFailure = "RetryingAfterFailure" // the last attempt failed and is retried
 )
 
-// Reasons of Stalled: an edit in Kubernetes mends it.
+// Reasons of Stalled: an edit in Kubernetes fixes it.
 const (
 	ReasonInvalidSpec         = "InvalidSpec"
 	ReasonOwnershipConflict   = "OwnershipConflict"   // another object, or another cluster, holds the tenant
@@ -68,9 +68,9 @@ const (
 // Reasons of RotationsPaused.
 const (
 	ReasonNotPaused       = "NotPaused"
-	ReasonAcknowledged    = "Acknowledged"    // somebody has said that rotations shall go on
+	ReasonAcknowledged    = "Acknowledged"    // a platform engineer has said that rotations shall go on
 	ReasonServerChanged   = "ServerChanged"   // the server's system identifier is another one
-	ReasonLedgerRegressed = "LedgerRegressed" // Postgres has lost rotations of more tenants than can have been under way
+	ReasonLedgerRegressed = "LedgerRegressed" // PostgreSQL has lost rotations of more tenants than can have been in progress
 )
 
 // Reasons of ExternalAccess, where it is not True.
@@ -98,12 +98,12 @@ const (
 	ReasonPermissionDenied     = "PermissionDenied"
 	ReasonVerificationFailed   = "VerificationFailed" // a login with the password that was just set fails
 	ReasonLoginUnproved        = "LoginUnproved"      // no login with the password that was just set has succeeded yet
-	ReasonDriftDetected        = "DriftDetected"      // somebody else changed it
+	ReasonDriftDetected        = "DriftDetected"      // another client changed it
 	ReasonTableNotUsable       = "TableNotUsable"     // the management table cannot be read or written as a rotation needs it
 	ReasonLedgerConflict       = "LedgerConflict"     // TenantEnvironment: another ledger of the server has the same roles, or another environment this ledger
 	ReasonLedgerOutdated       = "LedgerOutdated"     // TenantEnvironment: run manager install-sql
 	ReasonSecretNotFound       = "SecretNotFound"     // the connection Secret is missing; TenantEnvironment: the login or token Secret, or its key
-	ReasonSecretNotDelivered   = "SecretNotDelivered" // the tenant was adopted, so that nothing is known that could be written into its connection Secret
+	ReasonSecretNotDelivered   = "SecretNotDelivered" // the tenant was adopted, so that no password is known for its connection Secret
 	ReasonSecretNotOwned       = "SecretNotOwned"     // the connection Secret is not one that the operator has made for this object
 	ReasonFlyAppNotFound       = "FlyAppNotFound"
 	ReasonRateLimited          = "RateLimited"
@@ -112,7 +112,7 @@ const (
 	ReasonMachineUnhealthy     = "MachineUnhealthy"
 	ReasonLeaseHeld            = "LeaseHeld"
 	ReasonHostUnreachable      = "HostUnreachable"
-	ReasonBusy                 = "Busy"       // something else holds a lock in Postgres
+	ReasonBusy                 = "Busy"       // another session holds a lock in PostgreSQL
 	ReasonSuperseded           = "Superseded" // another process went on with the rotation
 	ReasonRejected             = "Rejected"   // the other side refused the request as such
 	ReasonUnexpected           = "Unexpected" // an error that this operator does not know
@@ -142,7 +142,7 @@ const (
 const (
 	// Finalizer is on a TenantCredential from before a rotation opens until it is completed, so that a deletion never leaves
 	// a rotation half done. It delays a deletion and gives no rights. On a TenantEnvironment it is from before the first rotation of it
-	// opens until none is unfinished: what is at rest can be deleted in any order.
+	// opens until none is unfinished: objects at rest can be deleted in any order.
 	Finalizer = "credentials.systemprompt.io/finish-rotation"
 	// TakeOverFromAnnotation on a TenantEnvironment holds the UID of a cluster (its kube-system namespace's UID): the environment's
 	// TenantCredentials take over the claims of that cluster while the annotation is there. On a TenantCredential it does nothing, because
@@ -151,10 +151,10 @@ const (
 	// ResumeRotationsAnnotation on a TenantEnvironment acknowledges a pause. Its value is the one that the condition RotationsPaused
 	// names, so that it acknowledges this pause and no later one.
 	ResumeRotationsAnnotation = "credentials.systemprompt.io/resume-rotations"
-	// RevisionAnnotation on a connection Secret holds the revision that it has. It changes with every rotation, so that whatever watches
-	// the Secret knows when to roll what mounts it.
+	// RevisionAnnotation on a connection Secret holds the revision that it has. It changes with every rotation, so that a controller that watches
+	// the Secret knows when to restart the workloads that mount it.
 	RevisionAnnotation = "credentials.systemprompt.io/revision"
-	// ContentDigestAnnotation on a connection Secret tells content that the operator has made from what somebody else has put there. It
+	// ContentDigestAnnotation on a connection Secret tells content that the operator has made from another client's. It
 	// is of the content and of the verifier that the password was made with, whose digest the ledger has.
 	ContentDigestAnnotation = "credentials.systemprompt.io/content-digest"
 	// TenantLabelPrefix and a tenant's ID make the label key that binds a namespace to a tenant.

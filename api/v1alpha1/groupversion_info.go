@@ -1,5 +1,5 @@
-// Package v1alpha1 is the API group credentials.systemprompt.io: what a platform engineer writes to have a tenant's
-// credentials rotated (TenantCredential), and where that happens (TenantEnvironment).
+// Package v1alpha1 is the API group credentials.systemprompt.io: a platform engineer writes a TenantCredential to have a tenant's
+// credentials rotated, and a TenantEnvironment to say where that happens.
 //
 // +kubebuilder:object:generate=true
 // +groupName=credentials.systemprompt.io

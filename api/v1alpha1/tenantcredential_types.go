@@ -11,15 +11,15 @@ import (
 // +kubebuilder:validation:XValidation:rule="!(has(self.delivery) && has(self.delivery.fly) && has(self.delivery.fly.rolloutPolicy) && self.delivery.fly.rolloutPolicy == 'Staged' && has(self.rotation) && has(self.rotation.strategy) && self.rotation.strategy == 'InPlace')",message="rolloutPolicy Staged with strategy InPlace would lock the app out until its next deploy: write rotation: {strategy: Overlap}, or leave rolloutPolicy out"
 type TenantCredentialSpec struct {
 	// tenantID is the tenant's ID in the management table: a UUID in lower case, such as
-	// 7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01. The names of the tenant's Postgres role, database and Fly app are derived from
-	// it (or looked up in the management table) and can not be written here. It can not be changed.
+	// 7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01. The names of the tenant's PostgreSQL role, database and Fly app are derived from
+	// it (or looked up in the management table) and cannot be written here. It cannot be changed.
 	// +required
 	// +kubebuilder:validation:MaxLength=36
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')",message="write the tenant's ID as a UUID in lower case, for example 7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="tenantID can not be changed: create a TenantCredential of its own for the other tenant"
 	TenantID string `json:"tenantID"`
 
-	// environmentRef names the TenantEnvironment in which the tenant lives. It can not be changed.
+	// environmentRef names the TenantEnvironment in which the tenant lives. It cannot be changed.
 	// +required
 	// +structType=atomic
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="environmentRef can not be changed: create a TenantCredential of its own for the other environment"
@@ -29,7 +29,7 @@ type TenantCredentialSpec struct {
 	//
 	//	kubectl patch tcred acme --type merge -p '{"spec":{"rotationGeneration":1}}'
 	//
-	// The operator then sets a new password in Postgres, stores its hash in the management table, writes the new
+	// The operator then sets a new password in PostgreSQL, stores its hash in the management table, writes the new
 	// DATABASE_URL to Fly and moves every running Machine onto it; status.rotationGeneration shows the number when all of
 	// that is done. Raising it by more than one still rotates once. Left out, it is 0: the present password is adopted as it
 	// is and nothing changes. Lowering or removing it does nothing, so that a Git revert never rotates; to rotate after a
@@ -47,12 +47,12 @@ type TenantCredentialSpec struct {
 	// +structType=atomic
 	RotationRequest *RotationRequest `json:"rotationRequest,omitempty"`
 
-	// rotation says how to rotate. What it leaves out is the environment's.
+	// rotation says how to rotate. A field that it leaves out is the environment's.
 	// +optional
 	Rotation RotationPolicy `json:"rotation,omitzero"`
 
 	// delivery says where the new DATABASE_URL goes. Left out, it goes to the tenant's Fly app as the secret DATABASE_URL. Another delivery
-	// than before rotates the password, since nobody who could hand the present one over has it.
+	// than before rotates the password, since no party that could hand the present one over has it.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="has(self.fly) || has(self.connectionSecret)",message="a password is never rotated into nowhere: write delivery: {fly: {}} (or leave delivery out) to deliver to the tenant's Fly app, or delivery: {connectionSecret: {name: <name>}} to deliver to a Secret"
 	Delivery Delivery `json:"delivery,omitzero"`
@@ -91,7 +91,7 @@ type RotationRequest struct {
 	// +kubebuilder:validation:XValidation:rule=`!self.matches(r'[\x{0000}-\x{001F}\x{007F}-\x{009F}\x{061C}\x{200E}\x{200F}\x{2028}-\x{202E}\x{2066}-\x{2069}]')`,message="write one line of plain text: no line break, tab or other control character, and no character that changes the direction of the text"
 	Reason string `json:"reason,omitempty"`
 
-	// requestedBy is who asks: your own username, unless you hold the verb attribute on the object.
+	// requestedBy is the requester: your own username, unless you hold the verb attribute on the object.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -118,8 +118,8 @@ type RotationRequest struct {
 
 	// compromised says that a third party may know the password. Then the rotation does not wait for the completion of another one. It closes
 	// the tenant's logins and ends their sessions before it sets the new password, so that the app is without its database from then until
-	// its Machines have moved. A rotation that was made without this does not fulfil the request, and a password that another client sets
-	// afterwards is replaced by itself.
+	// its Machines have moved. A rotation that was made without this does not fulfil the request, and the operator automatically replaces a password
+	// that another client sets afterwards.
 	// +optional
 	Compromised bool `json:"compromised,omitempty"`
 }
@@ -136,14 +136,14 @@ type RotationPolicy struct {
 	// +optional
 	Strategy RotationStrategy `json:"strategy,omitempty"`
 
-	// sessionPolicy says what becomes of database sessions that were opened with the former password: Keep leaves them, and Terminate
-	// ends them once all Machines have moved. The rotation is then completed when no login with the former password can be under way
+	// sessionPolicy says what becomes of database sessions that were opened with the previous password: Keep leaves them, and Terminate
+	// ends them once all Machines have moved. The rotation is then completed when no login with the previous password can be in progress
 	// any more: authentication_timeout of the server (60 s) after its commit at the earliest.
 	// +optional
 	SessionPolicy SessionPolicy `json:"sessionPolicy,omitempty"`
 }
 
-// RotationStrategy is how a new password takes the place of the former one.
+// RotationStrategy is how a new password takes the place of the previous one.
 //
 // +kubebuilder:validation:Enum=InPlace;Overlap
 type RotationStrategy string
@@ -154,7 +154,7 @@ const (
 	RotationStrategyOverlap RotationStrategy = "Overlap"
 )
 
-// SessionPolicy is what becomes of sessions that were opened with the former password.
+// SessionPolicy is what becomes of sessions that were opened with the previous password.
 //
 // +kubebuilder:validation:Enum=Keep;Terminate
 type SessionPolicy string
@@ -214,7 +214,7 @@ type FlyDelivery struct {
 
 	// rolloutPolicy says who moves the app's Machines. Rolling: the operator does, one first and then a third at once. Staged: your next
 	// deploy does (or fly secrets deploy), and the rotation is completed when every Machine has been replaced since the value was set; until
-	// then the former login goes on working, and it is closed overlapGracePeriod later. Staged needs the strategy Overlap. A rotation
+	// then the previous login goes on working, and it is closed overlapGracePeriod later. Staged needs the strategy Overlap. A rotation
 	// because of a compromise, or because another client replaced the value at Fly, moves the Machines itself. Left out, it is Rolling.
 	// +optional
 	RolloutPolicy RolloutPolicy `json:"rolloutPolicy,omitempty"`
@@ -232,7 +232,7 @@ const (
 )
 
 // TenantCredentialStatus is what the operator last saw and did. It is a projection: the durable facts are in the ledger in
-// Postgres and at Fly, and everything here can be found again from them.
+// PostgreSQL and at Fly, and everything here can be found again from them.
 type TenantCredentialStatus struct {
 	// observedGeneration is the metadata.generation that this status speaks of; -1 before the first look.
 	// +optional
@@ -249,7 +249,7 @@ type TenantCredentialStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
 
-	// rotationGeneration is the highest spec.rotationGeneration that was ever done for the tenant, whichever object asked for it. What is asked at
+	// rotationGeneration is the highest spec.rotationGeneration that was ever done for the tenant, whichever object asked for it. A request at
 	// or below it rotates nothing.
 	// +optional
 	RotationGeneration int64 `json:"rotationGeneration"`
@@ -273,7 +273,7 @@ type TenantCredentialStatus struct {
 	// +optional
 	Failure *FailureStatus `json:"failure,omitempty"`
 
-	// postgres names what belongs to the tenant in Postgres.
+	// postgres names what belongs to the tenant in PostgreSQL.
 	// +optional
 	Postgres *PostgresStatus `json:"postgres,omitempty"`
 
@@ -304,7 +304,7 @@ type RotationStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	RequestID string `json:"requestID,omitempty"`
-	// commitTime is when the new password came into force, by the Postgres server's clock.
+	// commitTime is when the new password came into force, by the PostgreSQL server's clock.
 	// +required
 	CommitTime metav1.Time `json:"commitTime"`
 	// completionTime is when every Machine ran with it. Absent until then, and where a newer rotation has superseded it.
@@ -325,7 +325,7 @@ type FailureStatus struct {
 	RetryTime metav1.Time `json:"retryTime"`
 }
 
-// PostgresStatus names what belongs to the tenant in Postgres.
+// PostgresStatus names what belongs to the tenant in PostgreSQL.
 type PostgresStatus struct {
 	// role is the tenant's. Its password is rotated or, under Overlap, by turns its own and that of the second login beside it.
 	// +required
@@ -381,7 +381,7 @@ type MachinesStatus struct {
 	Failed int32 `json:"failed"`
 }
 
-// TenantCredential is the credentials of one tenant: its Postgres password, the hash of it in the management table, and the
+// TenantCredential is the credentials of one tenant: its PostgreSQL password, the hash of it in the management table, and the
 // DATABASE_URL of its Fly.io app. Raise spec.rotationGeneration to have all three changed together.
 //
 // +kubebuilder:object:root=true
@@ -425,7 +425,7 @@ func (c *TenantCredential) AskedGeneration() int64 {
 }
 
 // FlyDelivery is spec.delivery.fly with its defaults. A spec without any delivery delivers to the tenant's Fly app; nil = nothing is delivered to
-// Fly. What is left out is resolved here and not by the API server, so that a manifest means the same whatever was applied before it.
+// Fly. A field that is left out is resolved here and not by the API server, so that a manifest means the same whatever was applied before it.
 func (c *TenantCredential) FlyDelivery() *FlyDelivery {
 	asked := c.Spec.Delivery.Fly
 	if asked == nil && c.Spec.Delivery.ConnectionSecret != nil {

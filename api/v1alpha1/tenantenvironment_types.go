@@ -22,8 +22,8 @@ type TenantEnvironmentSpec struct {
 	// +required
 	Fly FlyEnvironment `json:"fly"`
 
-	// naming derives a tenant's names from the first eight hexadecimal digits of its ID. It can not be changed: the ledger in
-	// Postgres was installed for it.
+	// naming derives a tenant's names from the first eight hexadecimal digits of its ID. It cannot be changed: the ledger in
+	// PostgreSQL was installed for it.
 	// +optional
 	// +kubebuilder:default={}
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="naming can not be changed: create a TenantEnvironment of its own for other names"
@@ -35,7 +35,7 @@ type TenantEnvironmentSpec struct {
 
 	// tenantBinding says how a namespace proves that a tenant is its own. NamespaceLabel: the namespace carries the label
 	// tenant.credentials.systemprompt.io/<tenant ID>: allowed. None: every allowed namespace may name every tenant; only for
-	// namespaces that nobody but the platform team writes.
+	// namespaces that the platform team alone writes.
 	// +optional
 	// +kubebuilder:default=NamespaceLabel
 	TenantBinding TenantBinding `json:"tenantBinding,omitempty"`
@@ -45,7 +45,7 @@ type TenantEnvironmentSpec struct {
 	// +kubebuilder:default={}
 	Rotation RotationDefaults `json:"rotation,omitzero"`
 
-	// maxConcurrent is how many rotations of this environment may be under way at once. Who asks by a rotationRequest is the next to begin.
+	// maxConcurrent is how many rotations of this environment may be in progress at once. A tenant with a rotationRequest is the next to begin.
 	// +optional
 	// +kubebuilder:default=8
 	// +kubebuilder:validation:Minimum=1
@@ -55,20 +55,20 @@ type TenantEnvironmentSpec struct {
 
 // RotationDefaults say how to rotate.
 type RotationDefaults struct {
-	// strategy is InPlace (one login per tenant) or Overlap (two, so that no login fails). A line here rotates nobody: it takes effect with
+	// strategy is InPlace (one login per tenant) or Overlap (two, so that no login fails). A line here rotates no tenant: it takes effect with
 	// each tenant's next rotation.
 	// +optional
 	// +kubebuilder:default=InPlace
 	Strategy RotationStrategy `json:"strategy,omitempty"`
 
-	// overlapGracePeriod is how long the former login of an Overlap rotation may be used after all Machines have moved, if sessions of it
+	// overlapGracePeriod is how long the previous login of an Overlap rotation may be used after all Machines have moved, if sessions of it
 	// are left that long, at most 168h; such sessions are ended then. With 0s it is closed at once.
 	// +optional
 	// +kubebuilder:default="15m"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') || duration(self) <= duration('168h')",message="write 168h or less"
 	OverlapGracePeriod Duration `json:"overlapGracePeriod,omitempty"`
 
-	// sessionPolicy says what becomes of database sessions that were opened with the former password: Keep leaves them, Terminate ends
+	// sessionPolicy says what becomes of database sessions that were opened with the previous password: Keep leaves them, Terminate ends
 	// them once all Machines have moved.
 	// +optional
 	// +kubebuilder:default=Keep
@@ -197,7 +197,7 @@ type URLForm struct {
 	// +optional
 	Scheme URLScheme `json:"scheme,omitempty"`
 	// parameters that follow the question mark in the URL, in the order of their names, for example sslmode: disable for apps whose driver
-	// asks for TLS that the server does not offer. What they mean is up to the apps' drivers, and they are no secrets.
+	// asks for TLS that the server does not offer. The apps' drivers decide their meaning, and they are no secrets.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
 	// +kubebuilder:validation:XValidation:rule="self.all(name, name.matches('^[A-Za-z_][A-Za-z0-9_.-]{0,62}$'))",message="write names of parameters such as sslmode: letters, digits, underscores, dots and dashes, 63 at most"
@@ -313,13 +313,13 @@ type FlyEnvironment struct {
 // Naming holds the prefixes of a tenant's names: tenant 7dd06cd6-… is role tenant_7dd06cd6, database site_7dd06cd6, app
 // sp-7dd06cd6.
 type Naming struct {
-	// rolePrefix of the Postgres role.
+	// rolePrefix of the PostgreSQL role.
 	// +optional
 	// +kubebuilder:default=tenant_
 	// +kubebuilder:validation:MaxLength=40
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z_][a-z0-9_]*$') && !self.startsWith('pg_')",message="write a prefix of lower-case letters, digits and underscores that does not begin with pg_, for example tenant_"
 	RolePrefix string `json:"rolePrefix,omitempty"`
-	// databasePrefix of the Postgres database.
+	// databasePrefix of the PostgreSQL database.
 	// +optional
 	// +kubebuilder:default=site_
 	// +kubebuilder:validation:MaxLength=40
@@ -434,7 +434,8 @@ type TenantEnvironmentStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// conditions say whether it can be used: Ready is True when the server can be used, its ledger is of the right version, and Fly accepts the token.
-	// FlyReachable says the last of these alone; what is not delivered to Fly is rotated without it. RotationsPaused is True while the operator waits for you to say that a server which has lost rotations, or is another one than before, is meant to be used.
+	// FlyReachable says the last of these alone; a tenant without delivery to Fly is rotated without it. RotationsPaused
+	// is True while the operator waits for you to say that a server which has lost rotations, or is another one than before, is meant to be used.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
