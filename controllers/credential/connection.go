@@ -19,7 +19,7 @@ const (
 	sslMode = "prefer"
 )
 
-// Connection is the content of a connection Secret: what applications expect by these names, and type and provider, by which libraries
+// Connection is the content of a connection Secret: the values that applications expect by these names, and type and provider, by which libraries
 // for service bindings find it.
 func (d Destination) Connection(login string, password Secret) map[string]Secret {
 	return map[string]Secret{
@@ -37,7 +37,7 @@ func (d Destination) Connection(login string, password Secret) map[string]Secret
 
 // ConnectionDigest is the hexadecimal SHA-256 of a connection Secret's content together with the digest of the verifier that its password
 // was made with. The ledger has the latter, so that it can be told whether content is that of a rotation, whole and unchanged. A password
-// can not be guessed from it: it has 190 bits.
+// cannot be guessed from it: it has 190 bits.
 func ConnectionDigest(content map[string][]byte, verifierDigest string) string {
 	text, err := json.Marshal(content) // its keys are in order
 	if err != nil {

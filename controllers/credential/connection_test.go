@@ -30,7 +30,7 @@ func TestConnection(t *testing.T) {
 	require.Equal(t, "tenant_7dd06cd6_b", content["username"], "the login that is asked for, not the role")
 }
 
-// Whatever is edited, taken away or added, and whichever password it was made with: the digest tells.
+// The digest tells every edit, removal and addition, and another password.
 func TestConnectionDigestTellsContentApart(t *testing.T) {
 	draw := rapid.MapOf(rapid.StringMatching(`[a-c]{0,2}`), rapid.SliceOfN(rapid.ByteRange('a', 'c'), 0, 3))
 	verifier := rapid.SampledFrom([]string{"", "aa", "bb"})

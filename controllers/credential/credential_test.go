@@ -15,7 +15,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A password must never be printed, whichever way somebody tries.
+// A password must never be printed, whichever way a caller tries.
 func TestSecretNeverPrints(t *testing.T) {
 	secret := Secret{"hunter2-hunter2"}
 	holder := struct {
@@ -79,7 +79,7 @@ func TestDatabaseURL(t *testing.T) {
 		destination.Form(destination.Role))
 }
 
-// Whatever part of the destination changes, the digest does, and nothing else changes it.
+// A change of any part of the destination changes the digest, and nothing else does.
 func TestDigestTellsDestinationsApart(t *testing.T) {
 	draw := rapid.Custom(func(t *rapid.T) Destination {
 		name := rapid.StringMatching(`[a-z]{1,3}`)

@@ -16,7 +16,7 @@ import (
 // hostNames are what spec.postgres.internal.host may be: names, and addresses of both kinds.
 var hostNames = regexp.MustCompile(`^([A-Za-z0-9_-]{1,60}(\.[A-Za-z0-9_-]{1,60}){0,3}|[0-9a-f]{1,4}::[0-9a-f]{1,4})$`)
 
-// Whatever a tenant's role, database and password are: an application gets them back from its DATABASE_URL, by the standard's rules and by a
+// An application gets any role, database and password of a tenant back from its DATABASE_URL, by the standard's rules and by a
 // PostgreSQL driver's.
 func FuzzDestinationURL(f *testing.F) {
 	f.Add("db.internal", int32(5432), "tenant_7dd06cd6", "site_7dd06cd6", "abc", "-c statement_timeout=5s")

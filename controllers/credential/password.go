@@ -1,5 +1,5 @@
-// Package credential makes a tenant's credentials: the password, the SCRAM verifier that Postgres and the management table
-// store, and the DATABASE_URL that the app gets. It does no I/O, and what it makes can not be printed by accident.
+// Package credential makes a tenant's credentials: the password, the SCRAM verifier that PostgreSQL and the management table
+// store, and the DATABASE_URL that the app gets. It does no I/O, and its secrets cannot be printed by accident.
 package credential
 
 import (
@@ -46,7 +46,7 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // LogValue yields [redacted].
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// NewPassword draws a password from the operating system's random source. It can not fail: crypto/rand ends the program where
+// NewPassword draws a password from the operating system's random source. It cannot fail: crypto/rand ends the program where
 // there is no randomness.
 func NewPassword() Secret {
 	size := big.NewInt(int64(len(alphabet)))

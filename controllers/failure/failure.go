@@ -14,11 +14,11 @@ import (
 type Class string
 
 const (
-	// Wait: something outside is missing or busy and usually appears by itself (a tenant's row, an app, a lease). Nothing changed.
+	// Wait: something outside is missing or busy and usually appears without an edit (a tenant's row, an app, a lease). Nothing changed.
 	Wait Class = "Wait"
 	// Retry: the call failed and changed nothing (a refused connection, 429, a deadlock). Try again with backoff.
 	Retry Class = "Retry"
-	// Stall: the call can not succeed until somebody edits something in Kubernetes. Nothing changed.
+	// Stall: the call cannot succeed until a user edits something in Kubernetes. Nothing changed.
 	Stall Class = "Stall"
 	// Unknown: the call may or may not have taken effect (a lost answer). Read again before you believe anything.
 	Unknown Class = "Unknown"
@@ -27,7 +27,7 @@ const (
 // Reason names the cause. The values that a user meets are condition reasons and are documented in api/v1alpha1.
 type Reason string
 
-// What the adapters can report.
+// The reasons that the adapters can report.
 const (
 	ConnectionFailed     Reason = "ConnectionFailed"     // the server cannot be reached, or is shutting down
 	ConnectionRefused    Reason = "ConnectionRefused"    // nothing listens at the address
@@ -46,8 +46,8 @@ const (
 	VerificationFailed   Reason = "VerificationFailed"   // the tenant's own login was refused
 	LedgerOutdated       Reason = "LedgerOutdated"       // the ledger is missing, older than this program, or installed for other names
 	Busy                 Reason = "Busy"                 // a lock, a serialization failure or a deadlock
-	Superseded           Reason = "Superseded"           // what was read before is no longer so: decide again
-	SecretNotOwned       Reason = "SecretNotOwned"       // a Secret of that name is there, and is somebody else's
+	Superseded           Reason = "Superseded"           // an earlier read is no longer true: decide again
+	SecretNotOwned       Reason = "SecretNotOwned"       // a Secret of that name is there, and is not the operator's
 	FlyAppNotFound       Reason = "FlyAppNotFound"
 	RateLimited          Reason = "RateLimited"
 	LeaseHeld            Reason = "LeaseHeld"
@@ -103,7 +103,7 @@ func As(err error) *Error {
 	return nil
 }
 
-// ClassOf returns the class of err; an error that nobody classed is Retry.
+// ClassOf returns the class of err; an unclassed error is Retry.
 func ClassOf(err error) Class {
 	if e := As(err); e != nil {
 		return e.Class
@@ -111,7 +111,7 @@ func ClassOf(err error) Class {
 	return Retry
 }
 
-// ReasonOf returns the reason of err; an error that nobody classed is Unexpected.
+// ReasonOf returns the reason of err; an unclassed error is Unexpected.
 func ReasonOf(err error) Reason {
 	if e := As(err); e != nil {
 		return e.Reason

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A reason that a step can fail with is what a user reads in a condition: it is declared for him, under the same name, and says what it
-// means. What is declared is used.
+// The user reads the reason of a failed step in a condition: the reason is declared in the API under the same name, and says what it
+// means. Every declared reason is used.
 func TestReasonsOfFailuresAndConditionsAreOneVocabulary(t *testing.T) {
 	declared := constants(t, "../../api/v1alpha1/conditions.go", "Reason")
 	values := map[string]bool{}
@@ -28,7 +28,7 @@ func TestReasonsOfFailuresAndConditionsAreOneVocabulary(t *testing.T) {
 	}
 }
 
-// What a condition can say is said somewhere: by its constant, or as the failure of the same name.
+// Every reason of a condition is used somewhere: by its constant, or as the failure of the same name.
 func TestDeclaredReasonsAreUsed(t *testing.T) {
 	product := source(t, "../../controllers", "../../cmd")
 	failures := constants(t, "failure.go", "")

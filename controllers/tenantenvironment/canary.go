@@ -12,10 +12,10 @@ type Canary struct {
 // trial is what is known of one address.
 type trial struct {
 	proved bool
-	tenant string // who tries it; "" = nobody yet
+	tenant string // the tenant that tries it; "" = none yet
 }
 
-// Free says that the tenant may move to the address: it is proved, or nobody else tries it.
+// Free says that the tenant may move to the address: it is proved, or no other tenant tries it.
 func (c *Canary) Free(address, tenantID string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

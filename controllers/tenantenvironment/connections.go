@@ -16,7 +16,7 @@ import (
 type Connection struct {
 	Postgres *postgres.Server
 	Fly      *fly.Client
-	// Slots bounds the rotations under way. It outlives a change of login or token.
+	// Slots bounds the rotations in progress. It outlives a change of login or token.
 	Slots *Slots
 	// Pause says whether rotations may start. It outlives a change of login or token, too.
 	Pause *Pause
@@ -41,7 +41,7 @@ type Connections struct {
 	byName map[string]*Connection
 }
 
-// Usable returns the connection to an environment, or nil while the environment can not be used.
+// Usable returns the connection to an environment, or nil while the environment cannot be used.
 func (c *Connections) Usable(environment string) *Connection {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -156,5 +156,5 @@ func (c *Connections) drop(environment string) (existed bool) {
 	return old != nil
 }
 
-// closeWhenIdle lets the calls that are under way end: closing a pool waits for its connections to be given back.
+// closeWhenIdle lets the calls in progress end: closing a pool waits for its connections to be given back.
 func closeWhenIdle(connection *Connection) { go connection.Postgres.Close() }

@@ -64,7 +64,7 @@ func (e explainer) explainFly(err error) explanation {
 	return explanation{string(failed.Reason), failed.Detail + ". " + waits("that delivers to Fly", e.unfinished) + " " + e.flyRemedy(failed.Reason), v1alpha1.ReconcilingCondition}
 }
 
-// postgresRemedy is what mends that PostgreSQL cannot be used.
+// postgresRemedy is the fix where PostgreSQL cannot be used.
 func (e explainer) postgresRemedy(reason failure.Reason) string {
 	login := e.environment.Spec.Postgres.LoginSecretRef
 	url := fmt.Sprintf("key %s in Secret %s/%s", login.Key, e.namespace, login.Name)
@@ -85,7 +85,7 @@ func (e explainer) postgresRemedy(reason failure.Reason) string {
 	return fmt.Sprintf("Retrying automatically. To fix: start the server, or correct %s.", url)
 }
 
-// flyRemedy is what mends that Fly cannot be used.
+// flyRemedy is the fix where Fly cannot be used.
 func (e explainer) flyRemedy(reason failure.Reason) string {
 	fly, name := e.environment.Spec.Fly, e.environment.Name
 	token := fmt.Sprintf("key %s in Secret %s/%s", fly.TokenSecretRef.Key, e.namespace, fly.TokenSecretRef.Name)

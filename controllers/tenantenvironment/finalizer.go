@@ -18,7 +18,7 @@ func deleted(environment *v1alpha1.TenantEnvironment) bool {
 
 // letGo takes the finalizer off once no rotation of the environment is unfinished, and returns how many are; 0 also where neither the finalizer
 // nor the status depends on it. No slot is given from before it counts until the finalizer is off: a rotation that began in between would not be counted, and
-// would rely on a finalizer that is being taken off. What began before is in the ledger.
+// would rely on a finalizer that is being taken off. The ledger has those that began before.
 func (r *Reconciler) letGo(ctx context.Context, before, environment *v1alpha1.TenantEnvironment) (unfinished int, err error) {
 	connection, held := r.Connections.Usable(environment.Name), controllerutil.ContainsFinalizer(environment, v1alpha1.Finalizer)
 	slots := r.Connections.slots(environment.Name)

@@ -103,7 +103,7 @@ func TestUnfinishedInTheLedger(t *testing.T) {
 	}
 }
 
-// What is being deleted is called so, says how many rotations hold it and both ways out, and can be used all the same.
+// An environment that is being deleted says so, with the number of rotations that hold it and both ways out, and can be used all the same.
 func TestReportOfAnEnvironmentThatIsBeingDeleted(t *testing.T) {
 	at := metav1.Now()
 	environment := &v1alpha1.TenantEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "sandbox", DeletionTimestamp: &at, Finalizers: []string{v1alpha1.Finalizer}}}

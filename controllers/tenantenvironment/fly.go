@@ -20,8 +20,8 @@ type flyTrial struct {
 	err error // nil: accepted
 }
 
-// tryFly asks Fly once per connection, then now and then, and at every look while it is refused. The environment can be used all the same: what
-// is in progress goes on, and so does what is not delivered to Fly.
+// tryFly asks Fly once per connection, then now and then, and at every look while it is refused. The environment can be used all the same: a
+// rotation in progress goes on, and so does one that is not delivered to Fly.
 func (c *Connection) tryFly(ctx context.Context) {
 	if c.flyTrial != nil && c.flyTrial.err == nil && time.Since(c.flyTrial.at) < flyPeriod {
 		return

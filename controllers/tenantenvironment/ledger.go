@@ -47,8 +47,8 @@ func rivals(survey postgres.Survey) error {
 	}
 }
 
-// checkTwins refuses an environment that leads to the ledger of another one, by whatever address. The older one has it. Its status tells, and
-// not its connection, so that a restart, or an outage of the older one, changes nothing.
+// checkTwins refuses an environment that leads to the ledger of another one, by any address. The older one has it. The status decides, and
+// not the connection, so that a restart, or an outage of the older one, changes nothing.
 func (r *Reconciler) checkTwins(ctx context.Context, environment *v1alpha1.TenantEnvironment) error {
 	var all v1alpha1.TenantEnvironmentList
 	if err := r.Client.List(ctx, &all); err != nil {

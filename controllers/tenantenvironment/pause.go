@@ -15,7 +15,7 @@ type Pause struct {
 	started time.Time // the server's, at the last look
 }
 
-// Paused says whether somebody has to acknowledge what happened to the server before a rotation starts.
+// Paused says whether a platform engineer has to acknowledge what happened to the server before a rotation starts.
 func (p *Pause) Paused() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -31,8 +31,8 @@ func (p *Pause) Counted(tenantID string) bool {
 	return p.counted[tenantID]
 }
 
-// wanted says whether the regressed tenants have to be counted: one asked, or the server was started since the last look, and what it
-// lost nobody has noticed yet.
+// wanted says whether the regressed tenants have to be counted: one asked, or the server was started since the last look, and no
+// pass has noticed its losses yet.
 func (p *Pause) wanted(started time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,5 +1,5 @@
 // Package tenantenvironment keeps the connections to the environments: it reads the Secrets, connects, checks the ledger, and
-// reports. The tenants' controller uses what stands here and never connects by itself.
+// reports. The tenants' controller uses these connections and never connects itself.
 package tenantenvironment
 
 import (

@@ -2,8 +2,8 @@ package tenantenvironment
 
 import "sync"
 
-// Slots bounds how many rotations of one environment are under way at once. A tenant holds at most one, and the urgent ones that have
-// found none free are first in the queue: until they are served, a slot that becomes free is not for anybody else.
+// Slots bounds how many rotations of one environment are in progress at once. A tenant holds at most one, and the urgent ones that have
+// found none free are first in the queue: until they are served, a slot that becomes free is for no other tenant.
 type Slots struct {
 	mu    sync.Mutex
 	limit int
@@ -17,8 +17,8 @@ func newSlots(limit int) *Slots {
 	return &Slots{limit: limit, held: map[string]bool{}, first: map[string]bool{}}
 }
 
-// Acquire takes a slot for the tenant and says whether there was one; a tenant that holds one already keeps it. Who was refused asks again,
-// or gives up his place by Release.
+// Acquire takes a slot for the tenant and says whether there was one; a tenant that holds one already keeps it. A refused tenant asks again,
+// or gives up its place by Release.
 func (s *Slots) Acquire(tenantID string, urgent bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,7 +39,7 @@ func (s *Slots) Acquire(tenantID string, urgent bool) bool {
 	return true
 }
 
-// Full says that no slot is free for one who is urgent, or who is not.
+// Full says that no slot is free for a tenant that is urgent, or one that is not.
 func (s *Slots) Full(urgent bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

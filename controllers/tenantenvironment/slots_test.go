@@ -22,7 +22,7 @@ func TestUrgentOnesComeFirst(t *testing.T) {
 	require.True(t, s.Acquire("early", false))
 }
 
-// A place in the queue is not kept for one who does not want it any more.
+// A place in the queue is not kept for a tenant that does not want it any more.
 func TestAPlaceInTheQueueIsGivenUp(t *testing.T) {
 	for how, gives := range map[string]func(*Slots){
 		"gone":                        func(s *Slots) { s.Release("urgent") },
