@@ -9,7 +9,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
-// What Fly sends is bounded before it is kept. A list of Machines is read as a stream, so that one call holds no more than one Machine of
+// Answers of Fly are bounded before they are kept. A list of Machines is read as a stream, so that one call holds no more than one Machine of
 // it at full length.
 const (
 	// maxAnswer bounds every answer but a list of Machines.

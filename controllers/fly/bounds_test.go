@@ -20,7 +20,7 @@ func TestRatesOfMadeUpMachinesAreForgotten(t *testing.T) {
 	require.LessOrEqual(t, len(l.buckets), forgetAt)
 }
 
-// What is noted of Machines is forgotten with them, and a list that is too short is no sign that they are gone.
+// Notes about Machines are forgotten with them, and a list that is too short is no sign that they are gone.
 func TestNotesOfMachinesThatAreGoneAreForgotten(t *testing.T) {
 	c := open(t, "http://127.0.0.1:1")
 	r := RollOut{App: App{Name: "a"}, Revision: 7}

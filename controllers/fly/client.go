@@ -31,8 +31,8 @@ type Client struct {
 	limits       *limits
 	now          func() time.Time
 
-	// running holds the Machines that were running when their first update of a roll-out was tried. An update that was cut
-	// short may have stopped one, and it must not pass for one that nobody wanted to run.
+	// running holds the Machines that were running when their first update of a rollout was tried. An update that was cut
+	// short may have stopped one, and it must not pass for one that the user did not want to run.
 	mu      sync.Mutex
 	running map[string]map[attempt]bool // by app
 	// unwell holds, per app, the Machines that its last Probe found unwell.
@@ -46,13 +46,13 @@ type Client struct {
 // (https://fly.io/docs/flyctl/deploy/, --max-concurrent).
 const maxChanges = 16
 
-// attempt is the first update of one Machine in one roll-out.
+// attempt is the first update of one Machine in one rollout.
 type attempt struct {
 	machine  string
 	revision int64
 }
 
-// Open checks the token's shape and the URL; it does no I/O. What is wrong with either is failure Stall/AuthenticationFailed.
+// Open checks the token's shape and the URL; it does no I/O. A fault of either is failure Stall/AuthenticationFailed.
 func Open(config Config) (*Client, error) {
 	if problem := tokenProblem(config.Token); problem != "" {
 		return nil, failure.New(failure.Stall, failure.AuthenticationFailed, "the Fly token "+problem)

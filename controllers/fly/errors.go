@@ -31,7 +31,7 @@ var verdicts = map[int]verdict{
 	http.StatusUnprocessableEntity: {failure.Retry, failure.Rejected, "Fly refused the request"},
 }
 
-// statusFailure classes an answer that is not 2xx. After 408 or 5xx on a mutation nobody knows whether it took effect.
+// statusFailure classes an answer that is not 2xx. After 408 or 5xx on a mutation it is not known whether it took effect.
 func statusFailure(r request, status int) *failure.Error {
 	where := fmt.Sprintf(" (HTTP %d, %s of %s)", status, r.action, r.id)
 	if r.mutates() && (status == http.StatusRequestTimeout || status >= 500) {
@@ -94,7 +94,7 @@ func transportFailure(r request, sent bool, err error) *failure.Error {
 	return failure.New(failure.Retry, failure.ConnectionFailed, "the answer of Fly was lost"+where)
 }
 
-// answerFailure classes a 2xx whose body can not be read: a mutation took effect, but what came of it is not known.
+// answerFailure classes a 2xx whose body cannot be read: a mutation took effect, but its outcome is not known.
 func answerFailure(r request) *failure.Error {
 	detail := fmt.Sprintf("Fly gave an answer that can not be read (%s of %s)", r.action, r.id)
 	if r.mutates() {

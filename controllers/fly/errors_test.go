@@ -195,7 +195,7 @@ func TestRetryAfterIsReadInBothForms(t *testing.T) {
 	}
 }
 
-// Fly allows bursts of 3 and 10; what is held up on its way must not make more of one.
+// Fly allows bursts of 3 and 10; calls that are held up on their way must not make more of one.
 func TestLimitsKeepFlysRates(t *testing.T) {
 	l := newLimits()
 	at := noon

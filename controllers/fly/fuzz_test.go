@@ -26,7 +26,7 @@ const listed = `[{"id":"m1","state":"started","instance_id":"i1","host_status":"
 	`"events":[{"type":"exit","timestamp":1,"request":{"exit_event":{"exit_code":1}}}],"lease":{"nonce":"n","expires_at":5},` +
 	`"config":{"env":{"DATABASE_URL":"x"},"metadata":{"fly_process_group":"web","tenant_credential_revision":"7;machine=m1"},"services":[{"checks":[{"grace_period":"5s"}]}]}}]`
 
-// Whatever a list is, each Machine that is read from it has names that are names, and can be shown and judged.
+// In any list, each Machine that is read from it has names that are names, and can be shown and judged.
 func FuzzReadMachines(f *testing.F) {
 	for _, text := range []string{
 		listed, `[]`, `null`, `[null]`, `[{"id":"m1"},{"id":"m1"}]`, `[{"id":"m1","config":7,"checks":{},"events":"x","state":[]}]`, `[[[[`, `[{"id":"a\nb"}] `,
@@ -174,7 +174,7 @@ func FuzzSecrets(f *testing.F) {
 	})
 }
 
-// What is read of releases is few, and each has a number and an ID.
+// Few releases are read, and each has a number and an ID.
 func FuzzReleases(f *testing.F) {
 	for _, text := range []string{
 		`[{"id":"r","version":1,"status":"complete","imageRef":"i","configDefinition":{"a":1},"createdAt":"2026-01-01T00:00:00Z"}]`, `null`, `[]`, `[{}]`, `[{"id":"r","version":-1}]`, `[null]`,

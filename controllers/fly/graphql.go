@@ -16,7 +16,7 @@ import (
 // platformTimeout bounds a call of GraphQL or of releases by REST, which is never worth a long wait: nothing that a tenant needs depends on it.
 const platformTimeout = 5 * time.Second
 
-// platformHost is where Fly's GraphQL and releases are, for both addresses of the Machines API. Whatever else stands in for Fly serves all
+// platformHost is where Fly's GraphQL and releases are, for both addresses of the Machines API. Every stand-in for Fly serves all
 // of them on one host.
 const platformHost = "https://api.fly.io"
 
@@ -85,7 +85,7 @@ func (e *firstError) UnmarshalJSON(array []byte) error {
 				Code string `json:"code"`
 			} `json:"extensions"`
 		}
-		_ = json.Unmarshal(value, &first) // an error it is, whatever it looks like
+		_ = json.Unmarshal(value, &first) // an error in any case
 		e.found, e.code = true, first.Extensions.Code
 		return nil
 	})

@@ -19,7 +19,7 @@ const (
 
 const (
 	// smokeTime is how long a Machine has to run before it counts as well, whatever its checks say: a process may answer its
-	// checks and exit a moment later because it can not log in. flyctl takes the same.
+	// checks and exit a moment later because it cannot log in. flyctl takes the same.
 	smokeTime = 10 * time.Second
 	// crashMemory is how long a crash counts against a Machine that has started again.
 	crashMemory = time.Minute
@@ -45,7 +45,7 @@ func judge(m machine, now time.Time) (health, string) {
 	case "failed":
 		return unwell, "it is in state failed"
 	case "stopped", "suspended":
-		if !started.IsZero() { // it came up, and was stopped since: by Fly's proxy, or by somebody
+		if !started.IsZero() { // it came up, and was stopped since: by Fly's proxy, or by a user
 			return well, ""
 		}
 	}
@@ -104,8 +104,8 @@ func (m machine) lastStart(since time.Time) time.Time {
 	return last
 }
 
-// lastCrash looks at the last exit of the main process, not before since. One that nobody asked for is a crash when it
-// failed, and also when Fly starts the Machine again: a program may well exit with 0 because it can not log in.
+// lastCrash looks at the last exit of the main process, not before since. An exit that no client asked for is a crash when it
+// failed, and also when Fly starts the Machine again: a program may well exit with 0 because it cannot log in.
 func (m machine) lastCrash(since time.Time) (at time.Time, code int, crashed bool) {
 	for _, e := range m.Events {
 		x := e.exit()

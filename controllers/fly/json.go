@@ -118,7 +118,7 @@ func endOfString(text []byte, at int) int {
 	return at
 }
 
-// unquoted is a JSON string without its quotes and escapes. What is not UTF-8 in it is replaced, as encoding/json does.
+// unquoted is a JSON string without its quotes and escapes. Bytes that are not UTF-8 are replaced, as encoding/json does.
 func unquoted(quoted []byte) (text string) {
 	if len(quoted) >= 2 && bytes.IndexByte(quoted, '\\') < 0 && utf8.Valid(quoted) {
 		return string(quoted[1 : len(quoted)-1])

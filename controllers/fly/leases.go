@@ -9,10 +9,10 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
-// leaseTime bounds what a pass does with one Machine. A lease that a dying process leaves behind ends by itself after it.
+// leaseTime bounds what a pass does with one Machine. A lease that a dying process leaves behind runs out after it.
 const leaseTime = 60 * time.Second
 
-// lease keeps everybody else from changing a Machine.
+// lease keeps every other client from changing a Machine.
 type lease struct {
 	Nonce     string `json:"nonce"`
 	ExpiresAt int64  `json:"expires_at"` // seconds since 1970
@@ -34,7 +34,7 @@ func (c *Client) acquire(ctx context.Context, app, id string) (string, error) {
 	case failure.ReasonOf(err) == failure.Busy:
 		return "", failure.New(failure.Wait, failure.LeaseHeld, "somebody else holds the lease of Machine "+id)
 	case failure.ClassOf(err) == failure.Unknown:
-		// At worst there is a lease of which nobody knows the nonce. It runs out.
+		// At worst there is a lease whose nonce no client knows. It runs out.
 		return "", failure.New(failure.Retry, failure.ConnectionFailed, "the answer of Fly was lost (lease of Machine "+id+")")
 	case err != nil:
 		return "", err

@@ -14,13 +14,13 @@ import (
 
 const updateTimeout = 20 * time.Second
 
-// machine is what a rollout looks at. All of it is bounded, whatever Fly sends.
+// machine has the parts of a Machine that a rollout looks at. All of them are bounded, whatever Fly sends.
 type machine struct {
 	ID         string `json:"id"`
 	State      string `json:"state"`
 	InstanceID string `json:"instance_id"`
 	HostStatus string `json:"host_status"`
-	// Config stays raw: whatever this program does not know must survive an update. A Machine of a list does not keep it.
+	// Config stays raw: fields that this program does not know must survive an update. A Machine of a list does not keep it.
 	Config    json.RawMessage `json:"config"`
 	Checks    checks          `json:"checks"`
 	Events    events          `json:"events"`
@@ -32,9 +32,9 @@ type machine struct {
 	configured bool
 	// settings are the parts of Config that decisions need.
 	settings settings
-	// wasRunning: it ran when this roll-out first tried to update it.
+	// wasRunning: it ran when this rollout first tried to update it.
 	wasRunning bool
-	// wasUnwell: the last Probe of the app, before the new value came into force, found it so. What is unwell only since then may be
+	// wasUnwell: the last Probe of the app, before the new value came into force, found it so. A Machine that is unwell only since then may be
 	// so because the old value is refused, and is no baseline.
 	wasUnwell bool
 }
@@ -247,7 +247,7 @@ type update struct {
 	CurrentVersion    string `json:"current_version"`
 	MinSecretsVersion uint64 `json:"min_secrets_version,omitempty"`
 	SkipLaunch        bool   `json:"skip_launch"`
-	// SkipServiceRegistration keeps Fly's proxy from sending requests to it: a Machine that somebody has cordoned stays so.
+	// SkipServiceRegistration keeps Fly's proxy from sending requests to it: a Machine that a user has cordoned stays so.
 	SkipServiceRegistration bool `json:"skip_service_registration,omitempty"`
 }
 

@@ -9,18 +9,18 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
-// move is a step of a roll-out: one Machine, and what is to be written on it.
+// move is a step of a rollout: one Machine, and what is to be written on it.
 type move struct {
 	machine machine
-	// launch: it runs, so it comes up with the value; otherwise it stays down until somebody starts it.
+	// launch: it runs, so it comes up with the value; otherwise it stays down until a user or Fly's proxy starts it.
 	launch bool
 	mark   mark
 }
 
-// plan says how far the roll-out has come, and which Machines move next; none = nothing can be moved now. It has no side effects.
+// plan says how far the rollout has come, and which Machines move next; none = nothing can be moved now. It has no side effects.
 //
-// A Machine that is unwell with the new value, and was not before, halts everything. One that can not be moved now does not keep the
-// others from it: each of them that still has the old password can open no new connection.
+// A Machine that is unwell with the new value, and was not before, halts everything. One that cannot be moved now does not hold the
+// others back: each of them that still has the old password can open no new connection.
 func plan(machines []machine, r RollOut, now time.Time) (Progress, []move) {
 	var p Progress
 	var left []machine
@@ -128,7 +128,7 @@ func newMove(m machine, r RollOut) move {
 	}}
 }
 
-// inScope are the Machines that belong to a roll-out, in the order in which they move: those that run first, as only they prove that the
+// inScope are the Machines that belong to a rollout, in the order in which they move: those that run first, as only they prove that the
 // value is good.
 func inScope(machines []machine) []machine {
 	scope := slices.DeleteFunc(slices.Clone(machines), func(m machine) bool {
@@ -148,7 +148,7 @@ var temporary = map[string]bool{
 	"fly_app_test_machine_command": true,
 }
 
-// blocked says why a Machine can not be updated now; nil = it can.
+// blocked says why a Machine cannot be updated now; nil = it can.
 func blocked(m machine, now time.Time) *failure.Error {
 	switch {
 	case m.unreachable():
@@ -180,7 +180,7 @@ func hostUnreachable(m machine) *failure.Error {
 // running: the Machine is up, or on its way up.
 func (m machine) running() bool { return m.State == "started" || m.State == "starting" }
 
-// resting: it is down, and stays so until somebody starts it.
+// resting: it is down, and stays so until a user or Fly's proxy starts it.
 func (m machine) resting() bool {
 	switch m.State {
 	case "stopped", "suspended", "created", "failed":
@@ -189,7 +189,7 @@ func (m machine) resting() bool {
 	return false
 }
 
-// serves: it runs, or did until this roll-out touched it.
+// serves: it runs, or did until this rollout touched it.
 func (m machine) serves() bool { return !m.resting() || m.wasRunning }
 
 // turn is 0 for Machines that move first, 1 for those that follow.

@@ -31,7 +31,7 @@ func (c *Client) Preflight(ctx context.Context) error {
 	var organizations []string
 	for _, token := range answer.Tokens {
 		if !name.MatchString(token.Organization) {
-			return nil // what Fly does not say, nothing follows from
+			return nil // an answer without an organization proves nothing
 		}
 		organizations = append(organizations, token.Organization)
 	}

@@ -13,7 +13,7 @@ import (
 	flyemulator "github.com/systempromptio/tenant-credential-operator/test/fly"
 )
 
-// What Fly says of the token is believed where it is clear: that the token is refused, or is of another organization.
+// Fly's answer about the token is believed where it is clear: that the token is refused, or is of another organization.
 func TestPreflight(t *testing.T) {
 	emulator := flyemulator.New(flyemulator.Options{})
 	server := httptest.NewServer(emulator.API())

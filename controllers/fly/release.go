@@ -84,9 +84,9 @@ const complete = "complete"
 // underWay are the statuses of one that may still be carried out.
 var underWay = map[string]bool{"pending": true, "running": true}
 
-// RecordRelease has `fly secrets list` show what a roll-out that is done has done: it makes a release of what the app runs already, or
-// finds the one that it made before, and names it on the Machines that `fly deploy` manages, whose processes run on. Whatever fails is no
-// failure of the roll-out; the answer says in one sentence what `fly` goes on showing wrongly, "" = nothing.
+// RecordRelease has `fly secrets list` show a completed rollout: it makes a release of what the app runs already, or
+// finds the one that it made before, and names it on the Machines that `fly deploy` manages, whose processes run on. No failure here is a
+// failure of the rollout; the answer says in one sentence what `fly` goes on showing wrongly, "" = nothing.
 func (c *Client) RecordRelease(ctx context.Context, r RollOut, cause string) (warning string) {
 	ctx, cancel := context.WithTimeout(ctx, recordTime)
 	defer cancel()
@@ -178,7 +178,7 @@ func (c *Client) findOrCreate(ctx context.Context, app string, since time.Time) 
 }
 
 // choose says which release shows a secret that was set at since: one that is there, or one to be made from base. It refuses where a new
-// release would stand in the way of somebody's deployment: the newest release is what the next one starts from, and the newest complete
+// release would stand in the way of a user's deployment: the newest release is what the next one starts from, and the newest complete
 // one is what the app is taken to run. Those two have to be the same thing, so that the new release can be both and change neither.
 func choose(releases []release, since time.Time) (found *release, base release, refusal string) {
 	slices.SortFunc(releases, func(a, b release) int { return cmp.Compare(b.Version, a.Version) })
@@ -218,7 +218,7 @@ func (r release) sameAs(other release) bool {
 func parsed(raw json.RawMessage) (value any) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
-	_ = d.Decode(&value) // what can not be read is nil
+	_ = d.Decode(&value) // a definition that cannot be read is nil
 	return value
 }
 
@@ -247,7 +247,7 @@ func (c *Client) nameRelease(ctx context.Context, app string, machines []machine
 	return nil
 }
 
-// nameOn writes the release on one Machine, under its lease: somebody's deployment that comes in between would be given the wrong name.
+// nameOn writes the release on one Machine, under its lease: a user's deployment that comes in between would be given the wrong name.
 func (c *Client) nameOn(ctx context.Context, app string, m machine, r release) error {
 	nonce, err := c.acquire(ctx, app, m.ID)
 	if err != nil {

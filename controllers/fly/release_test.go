@@ -46,7 +46,7 @@ func (api releaseAPI) deployedWorld(t *testing.T, machines ...flyemulator.NewMac
 	return w, r
 }
 
-// deployedWorld is an app that was deployed an hour ago, with a roll-out that is done.
+// deployedWorld is an app that was deployed an hour ago, with a completed rollout.
 func deployedWorld(t *testing.T, machines ...flyemulator.NewMachine) (*world, RollOut) {
 	t.Helper()
 	w := newWorld(t, machines...)
@@ -131,7 +131,7 @@ func testARollOutThatIsDoneIsRecorded(t *testing.T, api releaseAPI) {
 	require.False(t, slices.ContainsFunc(w.Requests(), func(q flyemulator.Request) bool { return q.Machine != "" }), "and no Machine is touched")
 }
 
-// Whatever a config has that this program does not know, and each number as it is spelt, is there after the release as it was before.
+// Every field of a config that this program does not know, and each number as it is spelt, is there after the release as it was before.
 func TestAReleaseLeavesTheRestOfAConfigAlone(t *testing.T) {
 	w, r := deployedWorld(t, flyemulator.NewMachine{Config: json.RawMessage(`{"zeta":{"unknown":1.50,"n":18446744073709551617},"image":"i:1","auto_destroy":false,
 		"restart":{"policy":"on-failure","max_retries":0},"env":{"A":"<&>"},"empty":{},"services":[{"autostop":"a new way","checks":[]}],
@@ -236,7 +236,7 @@ func testAReleaseWhoseMakerDied(t *testing.T, api releaseAPI) {
 	}
 }
 
-// One that was never completed, because its maker died and its revision was replaced, keeps nobody from making the next.
+// One that was never completed, because its maker died and its revision was replaced, does not keep the operator from making the next.
 func TestAReleaseLeftBehindIsNotInTheWay(t *testing.T) {
 	w, r := deployedWorld(t, started)
 	_, _, err := w.findRelease(t.Context(), r)
@@ -291,7 +291,7 @@ func TestAMachineThatWasReplacedMeanwhileIsNotNamed(t *testing.T) {
 	require.Equal(t, []string{"9"}, w.named())
 }
 
-// Whatever becomes of the calls, the roll-out is as done as it was, and nobody is told what was sent.
+// Whatever becomes of the calls, the rollout stays completed, and no message repeats what was sent.
 func TestARecordThatFailsSaysSoAndHarmsNothing(t *testing.T) {
 	leak := `{"errors":[{"message":"` + testToken + " " + testValue + ` {request}","extensions":{"code":"` + testValue + `","variables":{"v":{request}}}}]}`
 	faults := []flyemulator.Fault{
@@ -343,7 +343,7 @@ func TestReleasesThatRESTDoesNotHaveAreMadeByGraphQL(t *testing.T) {
 	}
 }
 
-// What REST refuses, GraphQL is not asked for. After an answer that is lost it lists, and makes none.
+// GraphQL is not asked for what REST refuses. After a lost answer the operator lists releases, and makes none.
 func TestWhatRESTRefusesIsNotAskedOfGraphQL(t *testing.T) {
 	secret := testToken + " " + testValue
 	for _, test := range []struct {

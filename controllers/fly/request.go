@@ -98,7 +98,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, *failure.
 		}
 	}
 	if failed != nil {
-		_ = response.Body.Close() // what is wrong is known
+		_ = response.Body.Close() // the error is known
 		return nil, failed
 	}
 	return response, nil

@@ -13,10 +13,10 @@ import (
 // passTime bounds a pass; it stays below leaseTime, so that an update is never sent under a lease that has run out.
 const passTime = 50 * time.Second
 
-// Probe says, before anything is committed, whether a roll-out could begin: the Machines can be listed, agree with Fly's own
+// Probe says, before anything is committed, whether a rollout could begin: the Machines can be listed, agree with Fly's own
 // count, are not leased by others, and their hosts can be reached. Else the failure is Wait, with LeaseHeld, HostUnreachable
 // or Unexpected (a list shorter than the count), or that of the call. Progress has Total, OnNextStart (those that do not run)
-// Warnings and Hidden. The Machines that it finds unwell do not halt the roll-out that follows.
+// Warnings and Hidden. The Machines that it finds unwell do not halt the rollout that follows.
 func (c *Client) Probe(ctx context.Context, app App, variable string) (Progress, error) {
 	machines, short, err := c.machines(ctx, app, variable)
 	if err != nil {
@@ -45,7 +45,7 @@ func (c *Client) Probe(ctx context.Context, app App, variable string) (Progress,
 // maxUnwell bounds the baseline. A Machine beyond it counts as well: if it still is unwell after its update, that halts the rollout.
 const maxUnwell = 100
 
-// noteUnwell keeps the baseline of a roll-out: which Machines are unwell before the new value is in force.
+// noteUnwell keeps the baseline of a rollout: which Machines are unwell before the new value is in force.
 func (c *Client) noteUnwell(app string, machines []machine) {
 	unwellNow := map[string]bool{}
 	for _, m := range machines {
@@ -58,9 +58,9 @@ func (c *Client) noteUnwell(app string, machines []machine) {
 	c.unwell[app] = unwellNow
 }
 
-// Advance makes one pass of a roll-out: it looks at every Machine and moves those that may move now. The first Machine of an app moves
+// Advance makes one pass of a rollout: it looks at every Machine and moves those that may move now. The first Machine of an app moves
 // alone, and so does the first of each process group; then up to a third of a group at once. A pass takes up to a minute where Fly is
-// slow, and waits for no Machine; call it again until the Progress is Done. What is only busy is in Progress.Waiting; an error means
+// slow, and waits for no Machine; call it again until the Progress is Done. Progress.Waiting has what is only busy; an error means
 // that a step could not be made, and no Machine is harmed by it.
 func (c *Client) Advance(ctx context.Context, r RollOut) (Progress, error) {
 	ctx, cancel := context.WithTimeout(ctx, passTime)
@@ -123,7 +123,7 @@ func (c *Client) carryOut(ctx context.Context, r RollOut, next []move, p *Progre
 	return nil
 }
 
-// begin waits for room to change a Machine; false = ctx has ended first. What it begins, end ends.
+// begin waits for room to change a Machine; false = ctx has ended first. Each begin needs an end.
 func (c *Client) begin(ctx context.Context) bool {
 	select {
 	case c.changes <- struct{}{}:

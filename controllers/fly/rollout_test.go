@@ -38,7 +38,7 @@ func TestTheFirstMovesAloneAndThenAThirdOfEachGroup(t *testing.T) {
 	for pass, want := range []map[string]int{
 		{"app": 1, "worker": 0}, {"app": 3, "worker": 1}, {"app": 5, "worker": 3}, {"app": 6, "worker": 5}, {"app": 6, "worker": 6},
 	} {
-		for range 2 { // the second comes before the Machines are known to be well, and moves nobody
+		for range 2 { // the second comes before the Machines are known to be well, and moves none
 			p, err := w.Advance(t.Context(), r)
 			require.NoError(t, err)
 			require.False(t, p.Done())
@@ -83,7 +83,7 @@ func TestADeployInTheMiddleIsKeptAndMovedToo(t *testing.T) {
 	}
 }
 
-// Whoever lets his own deploy move the Machines is told how far it has come, and no Machine is touched.
+// A user whose own deploy moves the Machines is told how far it has come, and no Machine is touched.
 func TestDeployedGoesByInstances(t *testing.T) {
 	w := newWorld(t, started, started, stopped)
 	app, err := w.App(t.Context(), testApp)
@@ -123,7 +123,7 @@ func TestDeployedDoesNotBelieveAnEmptyList(t *testing.T) {
 	require.False(t, p.Done())
 }
 
-// deploy replaces a Machine's config as somebody else would.
+// deploy replaces a Machine's config as another client would.
 func (w *world) deploy(id, config string) {
 	w.t.Helper()
 	nonce, err := w.acquire(w.t.Context(), testApp, id)

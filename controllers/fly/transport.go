@@ -62,7 +62,7 @@ const (
 // affinity keeps one cookie per app and no other: Fly's affinity cookie, with which a read after a write reaches the same host.
 type affinity struct{ http.CookieJar }
 
-// SetCookies keeps the cookie for all of the app that u speaks of, whatever domain or path it asks for.
+// SetCookies keeps the cookie for all of the app that u is about, whatever domain or path it asks for.
 func (a *affinity) SetCookies(u *url.URL, cookies []*http.Cookie) {
 	rest, ofApp := strings.CutPrefix(u.Path, appsPath)
 	app, _, _ := strings.Cut(rest, "/")

@@ -28,7 +28,7 @@ type App struct {
 
 // Secret is Fly's answer to a secret that was set.
 type Secret struct {
-	// Digest is opaque. A later difference means that somebody else has set the secret.
+	// Digest is opaque. A later difference means that another client has set the secret.
 	Digest string
 	// Version is the app's secrets version from which a Machine has the value. It exceeds 2^53.
 	Version uint64
@@ -45,7 +45,7 @@ type RollOut struct {
 	SecretVersion uint64
 }
 
-// Progress says how far a roll-out has come. Total counts the Machines that belong to it.
+// Progress says how far a rollout has come. Total counts the Machines that belong to it.
 type Progress struct {
 	Total int
 	// Updated Machines have started with the revision and are well (or were unwell before it already).
@@ -56,7 +56,7 @@ type Progress struct {
 	Failed int
 	// Waiting says in one sentence what the next step waits for; "" = nothing.
 	Waiting string
-	// Reason is LeaseHeld or HostUnreachable where the next step waits for somebody outside; "" = it takes its time, no more.
+	// Reason is LeaseHeld or HostUnreachable where the next step waits for another client or a host; "" = it takes its time, no more.
 	Reason failure.Reason
 	// Halted names the Machine that keeps the others from being touched, and why; "" = not halted. It ends when the Machine heals.
 	Halted string

@@ -62,7 +62,7 @@ func (w *world) fault(f flyemulator.Fault) {
 	require.NoError(w.t, err)
 }
 
-// set writes a new value and returns the roll-out that follows from it.
+// set writes a new value and returns the rollout that follows from it.
 func (w *world) set(revision int64) RollOut {
 	w.t.Helper()
 	secret, err := w.SetSecret(w.t.Context(), testApp, "DATABASE_URL", fmt.Sprintf("value %d", revision))
@@ -97,7 +97,7 @@ func (w *world) awaitRest() {
 	}, 10*time.Second, time.Millisecond)
 }
 
-// run makes passes until the roll-out is done or halted.
+// run makes passes until the rollout is done or halted.
 func (w *world) run(r RollOut) Progress {
 	w.t.Helper()
 	for range 20 {
@@ -119,7 +119,7 @@ func (w *world) state() []flyemulator.MachineState {
 	return app.Machines
 }
 
-// start starts a Machine as somebody else would.
+// start starts a Machine as another client would.
 func (w *world) start(id string) {
 	w.t.Helper()
 	w.awaitStopped(id)

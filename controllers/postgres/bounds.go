@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// What a server may send. A server that is hostile, or a tenant whose objects and settings decide what is sent, could otherwise fill the
+// The bounds of a server's answers. A server that is hostile, or a tenant whose objects and settings decide what is sent, could otherwise fill the
 // memory of this program: the driver itself bounds nothing.
 const (
 	// callBytes bounds what is received while a connection of the pool is in use once. A thousand tenants are about 2 MB.
@@ -158,11 +158,11 @@ func (s *statusReader) Read(p []byte) (int, error) {
 		}
 		s.have = 0
 		length := int(binary.BigEndian.Uint32(s.header[1:]))
-		s.body = max(length-4, 0) // what is shorter is refused by the driver
+		s.body = max(length-4, 0) // the driver refuses a shorter one
 		switch {
 		case s.header[0] == 'S':
 			s.statuses += length
-		case s.header[0] == 'R' && length == 8 && s.accepted != nil: // AuthenticationOk: what else is as short asks for what the driver does not give
+		case s.header[0] == 'R' && length == 8 && s.accepted != nil: // AuthenticationOk: every other message as short asks for a method that the driver lacks
 			s.accepted()
 		}
 	}

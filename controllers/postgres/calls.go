@@ -58,7 +58,7 @@ func (s *Server) survey(ctx context.Context) (Survey, error) {
 }
 
 // TryManagement does to the management table what a rotation does, on one of its rows, and undoes it. It answers in one sentence why that is refused,
-// and what mends it; "" = it is not, or the table has no row that no other session has locked.
+// and how to fix it; "" = it is not, or the table has no row that no other session has locked.
 func (s *Server) TryManagement(ctx context.Context) (problem string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -117,7 +117,7 @@ func (s *Server) Adopt(ctx context.Context, a Adoption) (Claim, error) {
 
 // OpenRotation records the intent to rotate, before anything changes. It returns the open row that exists already, and begins one again that was
 // discarded where none is newer.
-// Retry/Superseded: nobody has adopted the tenant. Stall/OwnershipConflict: somebody else has.
+// Retry/Superseded: no object has adopted the tenant. Stall/OwnershipConflict: another object has.
 func (s *Server) OpenRotation(ctx context.Context, o Opening) (Rotation, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -146,7 +146,7 @@ func (s *Server) Rolled(ctx context.Context, tenantID, uid string, revision int6
 	return s.exec(ctx, tenantID, uid, "select tenant_credentials.rolled($1::text::uuid, $2, $3)", revision)
 }
 
-// Retire closes the login that the consumers of a rolled rotation have left. It answers whether that is done, and whatever sessions of it
+// Retire closes the login that the consumers of a rolled rotation have left. It answers whether that is done, and the sessions of it that
 // are to be ended are; until then it is called again, and Complete needs it. Retry/Superseded: the row is not rolled.
 func (s *Server) Retire(ctx context.Context, tenantID, uid string, revision int64, r Retirement) (bool, error) {
 	return s.ask(ctx, tenantID, uid, "select tenant_credentials.retire($1::text::uuid, $2, $3, make_interval(secs => $4), $5, $6)",
@@ -154,7 +154,7 @@ func (s *Server) Retire(ctx context.Context, tenantID, uid string, revision int6
 }
 
 // Complete marks a committed or rolled rotation as completed, and raises the claim's generation to the row's. Twice is the same as once.
-// Retry/Superseded: the row is neither committed, rolled nor completed, no login with its password has succeeded, or a former login or session
+// Retry/Superseded: the row is neither committed, rolled nor completed, no login with its password has succeeded, or a previous login or session
 // that it owes an end is left.
 func (s *Server) Complete(ctx context.Context, tenantID, uid string, revision int64) error {
 	return s.exec(ctx, tenantID, uid, "select tenant_credentials.complete($1::text::uuid, $2, $3)", revision)
@@ -173,7 +173,7 @@ func (s *Server) Discard(ctx context.Context, tenantID, uid string, revision int
 	return s.exec(ctx, tenantID, uid, "select tenant_credentials.discard($1::text::uuid, $2, $3)", revision)
 }
 
-// ask calls a function that answers yes or no. What the function waits for of the tenant's own is ended.
+// ask calls a function that answers yes or no. Sessions of the tenant's own that the function waits for are ended.
 func (s *Server) ask(ctx context.Context, tenantID, uid, sql string, arguments ...any) (yes bool, err error) {
 	err = s.unblocked(ctx, tenantID, uid, func(ctx context.Context, connection *pgxpool.Conn) error {
 		return connection.QueryRow(ctx, sql, append([]any{tenantID, uid}, arguments...)...).Scan(&yes)

@@ -56,7 +56,7 @@ func TestOwnAdoptionAgainChangesNothing(t *testing.T) {
 		before := f.observe(id)
 		a := adoptionOf(id, "uid")
 		a.Name = "renamed"
-		f.exec("alter role " + role + " createdb") // what the guard says now is no matter
+		f.exec("alter role " + role + " createdb") // the guard's verdict does not matter now
 		claim, err := f.server.Adopt(t.Context(), a)
 		require.NoError(t, err)
 		require.Equal(t, *before.Claim, claim)

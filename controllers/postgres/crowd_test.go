@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is asked of a tenant is asked of its own logins: however many roles the server has, no function runs once for each of them.
+// A question about a tenant reads its own logins: however many roles the server has, no function runs once for each of them.
 func TestACrowdOfRolesIsNotAskedFor(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		const crowd = 40

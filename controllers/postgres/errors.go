@@ -45,7 +45,7 @@ var verdicts = map[string]verdict{
 	"TC024": {failure.Retry, failure.Rejected, ""},          // code on the management table left a cursor
 	"TC025": {failure.Retry, failure.PermissionDenied, ""},  // not a statement of the operator's own
 	"TC026": {failure.Retry, failure.Rejected, ""},          // a revision that cannot be
-	"TC021": {failure.Stall, failure.RoleNotAllowed, ""},    // installation: the operator's login can not be used
+	"TC021": {failure.Stall, failure.RoleNotAllowed, ""},    // installation: the operator's login cannot be used
 	"TC028": {failure.Stall, failure.Rejected, ""},          // installation: the management table, or a newer ledger, is in its way
 	"08":    {failure.Retry, failure.ConnectionFailed, "PostgreSQL answered, and could not reach the server of a foreign table."},
 	"08P01": {failure.Retry, failure.ConnectionFailed, "A pooler before PostgreSQL (PgBouncer answers so) refused the operator's login or its settings."},

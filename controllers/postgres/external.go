@@ -7,8 +7,8 @@ import (
 )
 
 // SetExternalAccess makes the tenant's role a member of the group tenant_credentials_external, or no longer one, and has the ledger note it. Twice is the
-// same as once. A role that the tenant had before is no member afterwards. What has ended is unswept: SweepExternalAccess. To enable, the role has to pass
-// the guard; an end is kept from by nothing but Stall/RoleNotAllowed, where another role has granted the membership. Stall/OwnershipConflict:
+// same as once. A role that the tenant had before is no member afterwards. An ended membership is unswept: SweepExternalAccess. To enable, the role has to pass
+// the guard; only Stall/RoleNotAllowed prevents an end, where another role has granted the membership. Stall/OwnershipConflict:
 // another object holds the tenant. Wait/LedgerOutdated: the server has no such group.
 func (s *Server) SetExternalAccess(ctx context.Context, tenantID, uid string, enabled bool) (ExternalAccess, error) {
 	return s.externalAccess(ctx, tenantID, uid, "select tenant_credentials.set_external_access($1::text::uuid, $2, $3)", enabled)

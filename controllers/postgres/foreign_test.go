@@ -107,7 +107,7 @@ var betweenCommits = map[string]struct {
 	"the answer does not come, and the operator is gone": {func(w *foreign, p faultproxy.Passage) { w.ours.Close(); <-p.GivenUp() }, failure.OutcomeUnknown, failure.Unknown},
 }
 
-// The other server commits first. What was written there stands where the transaction here is rolled back, and the next attempt replaces it.
+// The other server commits first. The hash there stays where the transaction here is rolled back, and the next attempt replaces it.
 func TestTheOtherServerCommitsFirst(t *testing.T) {
 	for name, what := range betweenCommits {
 		t.Run(name, func(t *testing.T) {

@@ -131,7 +131,7 @@ func FuzzURL(f *testing.F) {
 	})
 }
 
-// Whatever a server sends, and in whatever pieces it arrives: all of it goes through up to the bound on ParameterStatus, and nothing after it.
+// Everything that a server sends, in any pieces, goes through up to the bound on ParameterStatus, and nothing after it.
 func FuzzStatusReader(f *testing.F) {
 	f.Add([]byte("abc"), uint16(3), 3, byte('S'))
 	f.Add([]byte{'S', 0, 0, 0, 4}, uint16(0), 60000, byte('S'))

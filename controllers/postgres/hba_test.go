@@ -196,7 +196,7 @@ func (r *recorder) String() string {
 	return r.written.String()
 }
 
-// relay carries a connection to the server; what the client sends is recorded before it goes on.
+// relay carries a connection to the server; it records the client's bytes before they go on.
 func (r *recorder) relay(client net.Conn, address string) {
 	defer func() { _ = client.Close() }()
 	server, err := net.Dial("tcp", address)

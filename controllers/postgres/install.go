@@ -71,7 +71,7 @@ func install(ctx context.Context, tx *sql.Tx, i Installation) (step string, err 
 	return "trying the management table", err
 }
 
-// migrate runs the migrations that are missing. goose's Provider commits each of them by itself; its Store keeps the account in the one transaction.
+// migrate runs the migrations that are missing. goose's Provider commits each of them on its own; its Store keeps the account in the one transaction.
 func migrate(ctx context.Context, tx *sql.Tx) error {
 	store, err := database.NewStore(database.DialectPostgres, versionTable)
 	if err != nil {

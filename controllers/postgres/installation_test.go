@@ -191,7 +191,7 @@ func TestAFailedInstallationLeavesNothing(t *testing.T) {
 	})
 }
 
-// What a failed upgrade leaves is the ledger as it was; one that succeeds goes on from the version that there is.
+// A failed upgrade leaves the ledger as it was; one that succeeds goes on from the present version.
 func TestUpgrade(t *testing.T) {
 	onEachSite(t, func(t *testing.T, s *site) {
 		require.NoError(t, Install(t.Context(), s.url("platform"), installation()))

@@ -24,7 +24,7 @@ const loginTimeout = 5 * time.Second
 type Login struct {
 	// TenantID and UID are the tenant's and its holder's, so that a failure can name the tenant's settings; "" = it names none.
 	TenantID, UID string
-	// Name is who logs in: Role, or its second login.
+	// Name is the login: Role, or its second login.
 	Name, Role string
 	// Database is the tenant's.
 	Database, Password string
@@ -35,8 +35,8 @@ type Login struct {
 // Retry/VerificationFailed: the server, or a pooler before it, answered and refused, the session acts as another role, or the tenant's
 // settings make the server send too much. Retry/ConnectionFailed: it could not be asked, which proves nothing.
 //
-// The session is the tenant's: whatever it looks up by a name that is not qualified may be the tenant's own, and so are its settings. So
-// nothing but a keyword is asked of it, and what it sends is bounded.
+// The session is the tenant's: any object that it looks up by an unqualified name may be the tenant's own, and so are its settings. So
+// nothing but a keyword is asked of it, and its answers are bounded.
 func (s *Server) VerifyLogin(ctx context.Context, l Login) error {
 	var a attempt
 	err := a.logIn(ctx, s.pool.Config().ConnConfig.Config.Copy(), l)
@@ -108,7 +108,7 @@ func (a *attempt) dial(dial pgconn.DialFunc) pgconn.DialFunc {
 	}
 }
 
-// frontend is one that notices when the server accepts the password: what it refuses after that is not the password.
+// frontend is one that notices when the server accepts the password: a later refusal is not of the password.
 func (a *attempt) frontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
 	return pgproto3.NewFrontend(&statusReader{r: r, accepted: func() { a.accepted.Store(true) }}, w)
 }

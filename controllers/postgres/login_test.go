@@ -23,7 +23,7 @@ func newLogin(t *testing.T, f *fixture) Login {
 	return Login{Name: role, Role: role, Database: database, Password: password.Reveal()}
 }
 
-// What the server refuses is refused, whatever SQLSTATE it says so with; only a login that it had let in, and then had no connection left for,
+// A refusal of the server is a refusal, with any SQLSTATE; only a login that it had let in, and then had no connection left for,
 // counts as one that works.
 func TestVerifyLogin(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {

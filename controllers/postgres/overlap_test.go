@@ -57,7 +57,7 @@ func (f *fixture) overlap(id string) (Rotation, credential.Secret) {
 	return issued, password
 }
 
-// finish retires the former login and completes the rotation.
+// finish retires the previous login and completes the rotation.
 func (f *fixture) finish(id string, revision int64) {
 	f.t.Helper()
 	require.NoError(f.t, f.server.Rolled(f.t.Context(), id, "uid", revision))
@@ -242,7 +242,7 @@ func TestRetireWaitsForSessionsWithinItsGrace(t *testing.T) {
 	})
 }
 
-// Whose consumers can not be seen to have moved keeps its former login for the whole grace, and its sessions.
+// A tenant whose consumers cannot be seen to have moved keeps its previous login for the whole grace, and its sessions.
 func TestRetireWaitsForTheWholeGrace(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, _ := f.overlapping()
@@ -266,7 +266,7 @@ func (r Rotation) retireNow(f *fixture, id string) error {
 	return err
 }
 
-// While consumers are being moved, the login that the others still use can not be issued.
+// While consumers are being moved, the login that the others still use cannot be issued.
 func TestNothingIsIssuedDuringARollOut(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, role := f.overlapping()
@@ -337,7 +337,7 @@ func TestTerminatedSessionsAreThoseOfBeforeTheRetirement(t *testing.T) {
 	})
 }
 
-// Whoever is logged in as the former login can change its settings; that keeps it neither from being closed nor from being ended.
+// A session of the previous login can change the login's settings; that keeps neither the login open nor the session.
 func TestSettingsOfTheFormerLoginDoNotKeepItOpen(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, role := f.overlapping()
@@ -394,7 +394,7 @@ func TestOperatorCanNotPrepareOrCarryOver(t *testing.T) {
 	})
 }
 
-// Every login that a rotation has given a password to is the tenant's, whatever it is called: renamed with its role, it is reported while it can
+// Every login that a rotation has given a password to is the tenant's, under any name: renamed with its role, it is reported while it can
 // be used, no rotation is completed before it is closed, and after a compromise it is closed first.
 func TestLoginsAreKnownByTheLedgerAndNotByName(t *testing.T) {
 	for name, rotate := range map[string]func(t *testing.T, f *fixture, id string){

@@ -104,7 +104,7 @@ func TestGatewayMayAskWhoOwnsAndNothingElse(t *testing.T) {
 	})
 }
 
-// What code on the management table puts off until COMMIT runs with the rights of the endpoint's login, and can change nothing by then.
+// Code that the management table defers until COMMIT runs with the rights of the endpoint's login, and can change nothing by then.
 func TestOwnerIsEndsWhatATransactionMayChange(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, _ := f.newTenant()

@@ -63,8 +63,8 @@ func everySetting() string {
 	return names
 }
 
-// The operator's own sessions may go through PgBouncer as it is installed, and where it ignores their settings: whatever the settings of the
-// login are, a tenant is rotated, and a session of the tenant's that is in the way is ended.
+// The operator's own sessions may go through PgBouncer as it is installed, and where it ignores their settings: with any settings of the
+// login a tenant is rotated, and a session of the tenant's that is in the way is ended.
 func TestOperatorThroughPgBouncer(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		f.exec("alter role " + f.operator + " set transform_null_equals = on")

@@ -248,7 +248,7 @@ func (m *machine) discard(r *rapid.T) {
 	}
 }
 
-// jumble is what no caller does: the SQL functions in any order within one transaction, errors ignored. What comes of it is only
+// jumble does what no caller does: the SQL functions in any order within one transaction, errors ignored. Its outcome is only
 // held against the transition table, and then taken over into the model.
 func (m *machine) jumble(r *rapid.T) {
 	ctx := m.f.t.Context()

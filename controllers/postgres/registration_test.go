@@ -12,7 +12,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
-// A role has one password, whatever database a ledger is in: a second ledger with the same roles is refused, and so is a copy of the first one.
+// A role has one password for all databases: a second ledger with the same roles is refused, and so is a copy of the first one.
 func TestOneLedgerHasARole(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		second := f.beside(t, "")

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Script writes what Install does as a script for psql, for a DBA who wants to read it first.
+// Script writes what Install does as a script for psql, for a DBA to read first.
 func Script(w io.Writer, i Installation) error {
 	all, err := listMigrations()
 	if err != nil {

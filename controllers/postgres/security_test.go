@@ -151,7 +151,7 @@ func TestTriggerOnTheManagementTableGetsNoRights(t *testing.T) {
 					  return new;
 					end $$`, strings.ReplaceAll(trick.body, "ATTACKER", attacker)))
 				f.exec("create or replace trigger fire before update on management.tenants for each row execute function evil.fire()")
-				for range 2 { // what the first time changed, the second time could use
+				for range 2 { // the second time could use the first one's changes
 					_ = f.rotateOnce(id)
 				}
 				require.True(t, one[bool](f, "select is_called from evil.runs"), "the trigger has run")

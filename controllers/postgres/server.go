@@ -22,7 +22,7 @@ const (
 	defaultMaxConnections = 16
 	connectTimeout        = 5 * time.Second
 	// callTimeout bounds one call, its wait for a connection included. A server that is cut off by the network does not refuse, it is
-	// silent; then statementTimeout, which the server keeps, helps nobody.
+	// silent; then statementTimeout, which the server keeps, does not help.
 	callTimeout = 15 * time.Second
 	// A statement waits for a lock for 3 s at most (the SQL function begin_change), so 10 s is never reached in health.
 	statementTimeout = "10s"
@@ -52,7 +52,7 @@ type Server struct {
 	pooled atomic.Bool
 }
 
-// Connect prepares a pool; it dials nothing yet. A URL that can not be used is Stall/AuthenticationFailed, and is not repeated in
+// Connect prepares a pool; it dials nothing yet. A URL that cannot be used is Stall/AuthenticationFailed, and is not repeated in
 // the error.
 func Connect(ctx context.Context, c Config) (*Server, error) {
 	roots, err := network.Roots(c.CA)
@@ -102,8 +102,8 @@ func secure(config *pgx.ConnConfig) {
 	config.ValidateConnect = requirePrimary
 }
 
-// session are the settings of the operator's own sessions. What is sent when a session begins goes before what ALTER ROLE, ALTER DATABASE
-// and the server's configuration say, so that none of those changes what the operator's statements mean, keeps its sessions from working, or
+// session are the settings of the operator's own sessions. Settings that are sent when a session begins override those of ALTER ROLE, ALTER DATABASE
+// and the server's configuration, so that none of those changes what the operator's statements mean, keeps its sessions from working, or
 // has the server write a verifier into its log.
 var session = map[string]string{
 	"application_name":                    applicationName,

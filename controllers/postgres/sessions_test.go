@@ -94,7 +94,7 @@ func (c *heldConnection) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// A login that has begun before the rotation succeeds after it: the server has read the former verifier by then.
+// A login that has begun before the rotation succeeds after it: the server has read the previous verifier by then.
 func TestALoginUnderWayIsEndedToo(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, role := f.adoptedTenant()

@@ -13,8 +13,8 @@ import (
 	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
-// tableShapes are management tables that keep a rotation from its work: how they come about, and what is said of them. The statement that it ends
-// with mends it.
+// tableShapes are management tables that keep a rotation from its work: how they come about, and the message about them. The statement at its end
+// fixes the table.
 var tableShapes = map[string]struct {
 	made  string
 	says  string
@@ -90,8 +90,8 @@ var tableShapes = map[string]struct {
 	},
 }
 
-// What stands in the way is said before a rotation meets it: at installation, by the environment's look, or by trying one row; and once it is mended as
-// it is said, a tenant is rotated.
+// An obstacle is reported before a rotation meets it: at installation, by the environment's look, or by trying one row; and once it is fixed as
+// reported, a tenant is rotated.
 func TestTheManagementTableIsTriedBeforeItIsTrusted(t *testing.T) {
 	for name, shape := range tableShapes {
 		t.Run(name, func(t *testing.T) {

@@ -26,7 +26,7 @@ const (
 type Transaction interface {
 	// Tenant is what was read under the lock.
 	Tenant() Tenant
-	// Issue gives the idle one of the tenant's two logins a verifier, before anybody is to use it. In a transaction of its own; again where an
+	// Issue gives the idle one of the tenant's two logins a verifier, before any consumer uses it. In a transaction of its own; again where an
 	// attempt was not committed. Stall/RoleNotAllowed names what the second login lacks. Retry/Superseded: the revision is neither open nor
 	// issued, or a committed rotation is moving the consumers.
 	Issue(ctx context.Context, revision int64, verifier string) (Issued, error)
@@ -183,7 +183,7 @@ func (t *transaction) Commit(ctx context.Context, w FlyWrite) error {
 func rollback(ctx context.Context, tx pgx.Tx) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	_ = tx.Rollback(ctx) // where it can not be sent, the connection is closed, and the server rolls back by itself
+	_ = tx.Rollback(ctx) // where it cannot be sent, the connection is closed, and the server rolls back automatically
 }
 
 // discard closes a connection in which code of others may have run: a setting, a cursor or a lock of its may be left.

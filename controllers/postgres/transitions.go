@@ -11,16 +11,16 @@ import (
 // The states of a rotation.
 const (
 	StateOpen       = "open"       // begun: an intent, nothing has changed
-	StateIssued     = "issued"     // the idle login of the pair has the new password, and nobody uses it yet
-	StateStaged     = "staged"     // inside the transaction only: role and hash are changed, and the row can not be committed so
+	StateIssued     = "issued"     // the idle login of the pair has the new password, and no consumer uses it yet
+	StateStaged     = "staged"     // inside the transaction only: role and hash are changed, and the row cannot be committed so
 	StateCommitted  = "committed"  // role, hash and ledger changed together; from here only forward
-	StateRolled     = "rolled"     // every consumer has the new value, and the former login is still open
+	StateRolled     = "rolled"     // every consumer has the new value, and the previous login is still open
 	StateCompleted  = "completed"  // every consumer has the new value
 	StateSuperseded = "superseded" // a newer rotation was committed before this one was completed
 	StateDiscarded  = "discarded"  // given up before it was committed
 )
 
-// stateNone is what a row comes from that is only now inserted.
+// stateNone is the state before a row is inserted.
 const stateNone = ""
 
 // transition is one step that a rotation may take. The trigger on the ledger allows these and no others.
@@ -49,8 +49,8 @@ var transitions = []transition{
 	{StateDiscarded, StateOpen, "open", "What was given up is begun again, where no newer rotation was begun: revisions count rotations, not attempts."},
 }
 
-// Allowed says whether a rotation may go from one state to another; "" is before it is there. It is what the trigger on the ledger goes
-// by, for whoever stands in for it.
+// Allowed says whether a rotation may go from one state to another; "" is before it is there. The trigger on the ledger goes by the same
+// table; this is for stand-ins of the ledger.
 func Allowed(from, to string) bool {
 	return slices.ContainsFunc(transitions, func(t transition) bool { return t.from == from && t.to == to })
 }

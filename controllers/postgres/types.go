@@ -6,7 +6,7 @@ import "time"
 const LedgerVersion int64 = 9
 
 // Settings name the platform's own table and how the names of a tenant are derived. They are fixed when the ledger is installed,
-// so that a stolen operator login can not point the functions at other tables or roles. An empty column means: no override.
+// so that a stolen operator login cannot point the functions at other tables or roles. An empty column means: no override.
 type Settings struct {
 	// Schema and Table are the management table, in the database that the ledger is in.
 	Schema, Table string
@@ -44,7 +44,7 @@ type Survey struct {
 	OtherLedger string
 	// Exposures are settings of the server, such as "pg_stat_statements.track = all", that have it keep the verifiers of rotations.
 	Exposures []string
-	// Problem is what in the management table keeps every rotation from it, in one sentence with the statement that mends it; "" = nothing that
+	// Problem is the fault of the management table that stops every rotation, in one sentence with the statement that fixes it; "" = nothing that
 	// the server's catalogs show.
 	Problem string
 	// ExternalProblem is why membership in the group of external access lets no tenant in, or keeps none out, in sentences that end with what fixes
@@ -66,13 +66,13 @@ type Tenant struct {
 	// tenant cannot log in, whatever its password is; "" = it can.
 	RoleViolation, LoginViolation string
 	// Login is the one whose password was delivered last: Role, or its second login. FormerLogin is the other one of the pair while it can log
-	// in; "" = it can not, or there is none.
+	// in; "" = it cannot, or there is none.
 	Login, FormerLogin string
-	// SecondViolation says why the role has no second login that a rotation could use, with the SQL that mends it; "" = it has one.
+	// SecondViolation says why the role has no second login that a rotation could use, with the SQL that fixes it; "" = it has one.
 	SecondViolation string
 	// VerifierDigest and HashDigest are the hex SHA-256 of Login's pg_authid.rolpassword and of the stored hash; "" = none, or not a tenant's.
 	VerifierDigest, HashDigest string
-	// Claim is nil while nobody has adopted the tenant.
+	// Claim is nil while no object has adopted the tenant.
 	Claim *Claim
 	// Open is the rotation that was begun and has not been committed; nil = none.
 	Open *Rotation
@@ -93,7 +93,7 @@ type Tenant struct {
 	ranCode bool
 }
 
-// ExternalAccess is what is so of a tenant's access from outside. It is zero where the tenant has never had any.
+// ExternalAccess is the state of a tenant's access from outside. It is zero where the tenant has never had any.
 type ExternalAccess struct {
 	// Member says that pg_hba.conf takes the tenant's role for a member of the group.
 	Member bool
@@ -102,7 +102,7 @@ type ExternalAccess struct {
 	Unended bool
 	// Unswept says that sessions from outside, or logins in progress, may be left of a membership that has ended: SweepExternalAccess.
 	Unswept bool
-	// Noted says that the ledger knows of an access, at whatever time.
+	// Noted says that the ledger knows of an access, at any time.
 	Noted bool
 }
 
@@ -131,14 +131,14 @@ type Rotation struct {
 	// Cause is why it was due. Reason, RequestedBy and RequestID are those of spec.rotationRequest, "" = none. StatedManager is the field manager
 	// that the writer of the spec stated: a claim that nothing checks.
 	Cause, Reason, RequestedBy, RequestID, StatedManager string
-	// Login is whose password it is; "" = not decided yet.
+	// Login is the login whose password it is; "" = not decided yet.
 	Login string
 	// VerifierDigest, HashDigest and DeliveryDigest are hex SHA-256 of what the rotation wrote; "" = not yet.
 	VerifierDigest, HashDigest, DeliveryDigest string
 	// FlyApp and FlyDigest name the secret that was set at Fly; FlyVersion is its secrets version, 0 = none.
 	FlyApp, FlyDigest string
 	FlyVersion        uint64
-	// FlyInstances are those of the app's Machines that had the former value; nil = the operator moves the Machines itself.
+	// FlyInstances are those of the app's Machines that had the previous value; nil = the operator moves the Machines itself.
 	FlyInstances []string
 	// OpenedAt is the server's time at which the rotation was begun.
 	OpenedAt time.Time
@@ -146,7 +146,7 @@ type Rotation struct {
 	CommittedAt, RolledAt, CompletedAt time.Time
 	// SessionPolicy is one of the Sessions constants.
 	SessionPolicy string
-	// SessionsEndedAt is when no session of before the rotation was left, nor a login that could become one; zero until then.
+	// SessionsEndedAt is when no session from before the rotation was left, nor a login that could become one; zero until then.
 	SessionsEndedAt time.Time
 	// ClosedAt is since when no login of the tenant can log in, after a compromise; of an open rotation it is so still. QuietAt is when
 	// neither a session was left, nor a login in progress. Zero where neither has happened.
@@ -157,21 +157,21 @@ type Rotation struct {
 	Made bool
 }
 
-// What becomes of sessions that were opened with a former password.
+// The policies for sessions that were opened with a previous password.
 const (
 	SessionsKept        = "Keep"
 	SessionsTerminated  = "Terminate"   // ended once the consumers have moved
 	SessionsCompromised = "Compromised" // ended before the new password was set
 )
 
-// Staging is what a rotation changes in Postgres.
+// Staging is what a rotation changes in PostgreSQL.
 type Staging struct {
 	Revision int64
 	// Verifier is the login's new SCRAM-SHA-256 verifier, or the one that was issued, and the stored hash.
 	Verifier string
 	// DeliveryDigest is the hex SHA-256 of where the password goes; "" = none.
 	DeliveryDigest string
-	// SessionPolicy is one of the Sessions constants; "" = SessionsKept. What a rotation that is superseded owed is owed by its successor.
+	// SessionPolicy is one of the Sessions constants; "" = SessionsKept. A successor owes the ends that a superseded rotation owed.
 	SessionPolicy string
 	// LoginChecked says that a login with Verifier's password has succeeded already.
 	LoginChecked bool
@@ -207,7 +207,7 @@ type FlyWrite struct {
 	App     string
 	Version uint64
 	Digest  string
-	// Instances are those of the app's Machines that have the former value, where a deploy of the user's is to replace them; nil = the
+	// Instances are those of the app's Machines that have the previous value, where a deploy of the user's is to replace them; nil = the
 	// operator moves the Machines itself.
 	Instances []string
 }
