@@ -21,7 +21,7 @@ import (
 	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
-// customers are those of one platform: an issuer of their tokens, and a database that says who owns what.
+// customers are those of one platform: an issuer of their tokens, and a database that names each tenant's owner.
 type customers struct {
 	t      testing.TB
 	issuer *issuer.Issuer

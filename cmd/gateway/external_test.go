@@ -59,7 +59,7 @@ func TestExternalAccessThatIsNotOffered(t *testing.T) {
 	}
 }
 
-// What there is no address for is not asked for: it would come as a surprise once there is one.
+// Without an external address no access is asked for: it would come as a surprise once there is one.
 func TestExternalAccessWithoutAnAddress(t *testing.T) {
 	environment(t, "inward")
 	var e v1alpha1.TenantEnvironment

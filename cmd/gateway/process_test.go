@@ -61,7 +61,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 	require.Error(t, err)
 }
 
-// What /metrics and the log say of calls names neither a token nor, in metrics, a tenant.
+// /metrics and the log name no token and, in metrics, no tenant.
 func TestMetricsAndAccessLog(t *testing.T) {
 	address := freeAddress(t)
 	g := newGateway(t, func(o *options) { o.metricsAddress = address })
@@ -196,7 +196,7 @@ func TestFaultsOfTheAPIServer(t *testing.T) {
 		for _, status := range []int{0, http.StatusInternalServerError, http.StatusForbidden} {
 			between.on(test.method, test.part, status)
 			x, token := x, token
-			switch test.part { // what is kept of an earlier answer is not asked again
+			switch test.part { // a kept answer is not asked for again
 			case "/tokenreviews":
 				token = accountToken(t, "tenants", "staff", "tenant-credential-gateway")
 			case "/subjectaccessreviews":

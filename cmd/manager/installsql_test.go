@@ -13,7 +13,7 @@ metadata:
   name: sandbox
 `
 
-// A ledger is for one environment: whoever gives several, or none, is told, and nothing is installed.
+// A ledger is for one environment: install-sql refuses several, or none, and installs nothing.
 func TestTheEnvironmentOfALedgerIsOne(t *testing.T) {
 	for name, test := range map[string]struct{ manifest, says string }{
 		"one":                       {sandbox, ""},

@@ -41,7 +41,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Run the controllers only while this process holds the lease, so that several replicas can stand by.")
 }
 
-// stopPeriod is how long a stop waits for the passes under way: a little more than the longest transaction.
+// stopPeriod is how long a stop waits for the passes in progress: a little more than the longest transaction.
 const stopPeriod = 40 * time.Second
 
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=tcred-system,resources=leases,verbs=get;create;update;patch
@@ -49,7 +49,7 @@ const stopPeriod = 40 * time.Second
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 
-// run serves until ctx ends or the lease is lost, and returns when no transaction is under way any more.
+// run serves until ctx ends or the lease is lost, and returns when no transaction is in progress any more.
 func run(ctx context.Context, o options) error {
 	if o.namespace == "" {
 		return errors.New("write --namespace, the operator's own namespace, or set POD_NAMESPACE")
@@ -141,7 +141,7 @@ func lookup(connections *tenantenvironment.Connections, doubted chan<- event.Gen
 			Doubt: func() {
 				select {
 				case doubted <- event.GenericEvent{Object: &v1alpha1.TenantEnvironment{ObjectMeta: metav1.ObjectMeta{Name: name}}}:
-				default: // it is being emptied; whoever still doubts then says so again
+				default: // it is being emptied; a tenant that still doubts then says so again
 				}
 			},
 		}

@@ -139,7 +139,7 @@ type usageError struct{ text string }
 
 func (e *usageError) Error() string { return e.text }
 
-// timeOver: what was asked for was accepted and is not done yet.
+// timeOver: the endpoint has accepted the request, and it is not done yet.
 type timeOver struct{ error }
 
 func (e *timeOver) Unwrap() error { return e.error }

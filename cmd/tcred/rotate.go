@@ -49,7 +49,7 @@ With --save, "psql service=NAME" connects from then on: the URL's parts go into 
 	flags := cmd.Flags()
 	flags.StringVar(&r.reason, "reason", "", "why, in one line, for people; it is kept with the rotation")
 	flags.BoolVar(&r.compromised, "compromised", false, "a third party may know the password: also end the sessions that were opened with it")
-	// The default is completed: before that, a Machine may still hold the previous password, and so would whatever is read out of it.
+	// The default is completed: before that, a Machine may still hold the previous password, and so would a URL that is read out of it.
 	flags.StringVar(&r.until, "until", "completed", "committed: the new password is in force; completed: every Machine runs with it, too")
 	flags.BoolVar(&r.noWait, "no-wait", false, "end as soon as the endpoint has accepted the rotation")
 	flags.StringVar(&r.key, "idempotency-key", "", "the key of an earlier call whose outcome is not known, to find it out")

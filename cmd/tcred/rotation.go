@@ -11,7 +11,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/cmd/tcred/endpoint"
 )
 
-// rotationCommand is `tcred rotation`: what rotate-credentials does after its call. It goes on after a time that was over, and reads or saves
+// rotationCommand is `tcred rotation`: the part of rotate-credentials after its call. It goes on after a timeout, and reads or saves
 // present credentials without rotating them.
 func (p *program) rotationCommand() *cobra.Command {
 	d := &delivery{program: p}

@@ -72,8 +72,8 @@ func (d definition) apart() []string {
 	return found
 }
 
-// tightened lists what the second schema refuses, drops or fills in otherwise than the first one, with the path of each. What it does not know to be
-// looser is listed.
+// tightened lists what the second schema refuses, drops or fills in otherwise than the first one, with the path of each. A change that it does not
+// know to be looser is listed.
 func tightened(path string, before, after schema) []string {
 	var found []string
 	say := func(format string, arguments ...any) {

@@ -26,7 +26,7 @@ const (
 	mostAttempts = 10
 )
 
-// queues has, for every object that calls want to write to, those that wait for it. What waits is decided in one go, on one read and with one write: a
+// queues has, for every object that calls want to write to, those that wait for it. Waiting calls are decided in one go, on one read and with one write: a
 // hundred calls that arrive together would else fight over the object, and make the API server retry each of them.
 type queues struct {
 	mu      sync.Mutex
@@ -98,7 +98,7 @@ func (e *Endpoint) work(ctx context.Context, key reference) {
 	}
 }
 
-// decideAll decides calls and wakes them, whatever happens: a panic ends no more than these calls.
+// decideAll decides calls and wakes them, also after a panic, which ends no more than these calls.
 func (e *Endpoint) decideAll(ctx context.Context, key reference, calls []*call) {
 	defer func() {
 		cause := recover()

@@ -42,7 +42,7 @@ func describe(c *v1alpha1.TenantCredential, p progress, caller identity.Caller) 
 	return answer
 }
 
-// asker is who asked. The names of the platform's staff and services are not for customers.
+// asker is the requester. The names of the platform's staff and services are not for customers.
 func asker(name string, caller identity.Caller) *string {
 	if caller.Kind == identity.Customer && name != caller.Name() {
 		return nil

@@ -33,7 +33,7 @@ type ask struct {
 	known   int64
 }
 
-// newAsk reads the call's parameters; what openapi.yaml says of them has been checked.
+// newAsk reads the call's parameters, which have been checked against openapi.yaml.
 func newAsk(caller identity.Caller, request openapi.RotateCredentialsRequestObject) (ask, error) {
 	a := ask{caller: caller, id: rand.Text()}
 	if body := request.Body; body != nil {
@@ -85,7 +85,7 @@ const (
 	longestWait = 25 * time.Second
 )
 
-// parsePrefer reads Prefer (RFC 7240): how long the call waits, and what of the header was done. What it does not know it leaves out, as the RFC says.
+// parsePrefer reads Prefer (RFC 7240): how long the call waits, and the honoured part of the header. It leaves unknown preferences out, as the RFC says.
 func parsePrefer(prefer string) (wait time.Duration, applied string) {
 	wait = usualWait
 	waits := false

@@ -18,7 +18,7 @@ type Changes struct {
 	waiting map[client.ObjectKey]map[chan struct{}]bool
 }
 
-// Watch feeds it from a cache. What it wakes finds the change in the cache.
+// Watch feeds it from a cache. A call that it wakes finds the change in the cache.
 func Watch(ctx context.Context, source cache.Cache) (*Changes, error) {
 	informer, err := source.GetInformer(ctx, &v1alpha1.TenantCredential{}, cache.BlockUntilSynced(false))
 	if err != nil {

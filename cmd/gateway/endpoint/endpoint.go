@@ -1,5 +1,5 @@
-// Package endpoint does what the calls ask for. A call is a straight line: authorise, resolve, decide, act, wait, answer. What is decided is decided in
-// pure functions, on an object that was read live.
+// Package endpoint does what the calls ask for. A call is a straight line: authorise, resolve, decide, act, wait, answer. Pure functions decide,
+// on an object that was read live.
 package endpoint
 
 import (

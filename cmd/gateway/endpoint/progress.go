@@ -100,7 +100,8 @@ func rotations(c *v1alpha1.TenantCredential) []*v1alpha1.RotationStatus {
 	return all
 }
 
-// stalled is what the object stands still at, nil where it does not, or where the operator has not seen that generation yet. What a rotation heals is none.
+// stalled is the condition at which the object stands still, nil where it does not, or where the operator has not seen that generation yet. It can
+// be one that a rotation heals: see healed.
 func stalled(c *v1alpha1.TenantCredential, generation int64) *metav1.Condition {
 	condition := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.StalledCondition)
 	if condition == nil || condition.Status != metav1.ConditionTrue || c.Status.ObservedGeneration < generation {

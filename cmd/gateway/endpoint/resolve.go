@@ -55,8 +55,8 @@ func (e *Endpoint) find(ctx context.Context, tenantID, verb string) (*v1alpha1.T
 	}
 }
 
-// candidates are the tenant's objects that the operator has accepted. An editor of a namespace can name a stranger's tenant there: what the
-// operator has not looked at, or has refused, proves nothing. The operator alone writes status.
+// candidates are the tenant's objects that the operator has accepted. An editor of a namespace can name a stranger's tenant there: an object that
+// the operator has not looked at, or has refused, proves nothing. The operator alone writes status.
 func (e *Endpoint) candidates(ctx context.Context, tenantID string) ([]v1alpha1.TenantCredential, error) {
 	var list v1alpha1.TenantCredentialList
 	if err := e.Cached.List(ctx, &list, client.MatchingFields{TenantIndex: tenantID}, client.UnsafeDisableDeepCopy); err != nil {
@@ -83,7 +83,7 @@ func accepted(c *v1alpha1.TenantCredential) bool {
 	}
 }
 
-// owned are the candidates in whose environment the customer owns the tenant. Every environment is asked, whatever the candidates are.
+// owned are the candidates in whose environment the customer owns the tenant. Every environment is asked, regardless of the candidates.
 func (e *Endpoint) owned(ctx context.Context, candidates []v1alpha1.TenantCredential, tenantID, subject string) ([]v1alpha1.TenantCredential, error) {
 	answer := e.Owners.Ask(ctx, tenantID, subject)
 	owns := slices.Contains(slices.Collect(maps.Values(answer.Owned)), true)
@@ -139,7 +139,7 @@ func (e *Endpoint) may(ctx context.Context, subject user.Info, verb string, key 
 	return decision == authorizer.DecisionAllow, nil
 }
 
-// unavailable is the answer to a failure of the API server. What failed is for the platform's log and not for callers.
+// unavailable is the answer to a failure of the API server. The cause is for the platform's log and not for callers.
 func unavailable(ctx context.Context, err error) error {
 	ctrllog.FromContext(ctx).Error(err, "the API server did not do what the endpoint asked")
 	return problem.Unavailable("The platform's API server does not answer now. Nothing was done.")

@@ -9,7 +9,7 @@ import (
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 )
 
-// NewAuthorizer asks the API server what a subject of the cluster may do. What it says is kept for ttl.
+// NewAuthorizer asks the API server what a subject of the cluster may do. Its answer is kept for ttl.
 func NewAuthorizer(client authorizationclient.AuthorizationV1Interface, ttl time.Duration) (authorizer.Authorizer, error) {
 	return authorizerfactory.DelegatingAuthorizerConfig{
 		SubjectAccessReviewClient: client,

@@ -1,4 +1,4 @@
-// Package identity says who a caller is: a subject of the cluster, by TokenReview, or a customer, by OpenID Connect.
+// Package identity establishes the caller: a subject of the cluster, by TokenReview, or a customer, by OpenID Connect.
 package identity
 
 import (

@@ -122,7 +122,7 @@ func (l listening) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// of is the issuer that a token claims to be from, nil for none of them. The claim is not verified: it says who is asked.
+// of is the issuer that a token claims to be from, nil for none of them. The claim is not verified: it says which issuer is asked.
 func (issuers Issuers) of(token string) *trustedIssuer {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 || len(issuers) == 0 {

@@ -25,7 +25,7 @@ type TokenReviewer struct {
 	cached   authenticator.Token
 }
 
-// NewTokenReviewer accepts tokens for one audience. What the API server says is kept for ttl, a refusal as well.
+// NewTokenReviewer accepts tokens for one audience. The API server's answer is kept for ttl, a refusal as well.
 func NewTokenReviewer(client authenticationclient.TokenReviewInterface, audience string, ttl time.Duration) *TokenReviewer {
 	r := &TokenReviewer{audience: audience}
 	r.cached = cache.New(authenticator.TokenFunc(func(ctx context.Context, token string) (*authenticator.Response, bool, error) {

@@ -1,4 +1,4 @@
-// Package ownership asks the environments' databases who owns a tenant, by logins that may ask this and nothing else.
+// Package ownership asks the environments' databases for a tenant's owner, by logins that may ask this and nothing else.
 package ownership
 
 import (
@@ -25,7 +25,7 @@ const (
 	timeout = 3 * time.Second
 	// connections to one environment's server.
 	connections = 4
-	// parallel questions to one server, the waiting ones included: what comes beyond is refused, and not queued until it is too late.
+	// parallel questions to one server, the waiting ones included: a further question is refused, and not queued until it is too late.
 	longestQueue = 512
 )
 
@@ -37,7 +37,7 @@ type Logins struct {
 	pools map[string]*pool
 }
 
-// pool is the connections by one file's content. It is closed by the file's next content; a question under way is answered before.
+// pool is the connections by one file's content. It is closed by the file's next content; a question in progress is answered before.
 type pool struct {
 	address     string
 	connections *pgxpool.Pool
@@ -141,7 +141,7 @@ func (l *Logins) pool(ctx context.Context, environment string) (*pool, error) {
 		if p.address == address {
 			return p, nil
 		}
-		go p.connections.Close() // waits for the questions under way
+		go p.connections.Close() // waits for the questions in progress
 		delete(l.pools, environment)
 	}
 	config, err := configuration(address)

@@ -27,7 +27,7 @@ func TrustProxies(networks string) (Addresses, error) {
 	return a, nil
 }
 
-// of is the last address that is not a trusted proxy's: what stands before it in X-Forwarded-For may be the client's own invention.
+// of is the last address that is not a trusted proxy's: those before it in X-Forwarded-For may be the client's own invention.
 func (a Addresses) of(request *http.Request) netip.Addr {
 	connection, err := netip.ParseAddrPort(request.RemoteAddr)
 	if err != nil {

@@ -54,7 +54,7 @@ func (g guard) protect(route *routers.Route, next http.Handler) http.Handler {
 	})
 }
 
-// authenticate says who calls.
+// authenticate establishes the caller.
 func (g guard) authenticate(ctx context.Context, request *http.Request, record *record) (identity.Caller, *problem.Problem) {
 	token, refusal := bearer(request.Header)
 	if refusal != nil {
@@ -116,7 +116,7 @@ func (g guard) check(w http.ResponseWriter, request *http.Request, route *router
 	if preferences := request.Header.Values("Prefer"); len(preferences) > 1 { // one list, however many lines (RFC 7240)
 		request.Header.Set("Prefer", strings.Join(preferences, ", "))
 	}
-	if len(body) > 0 && !json.Valid(body) { // what follows the first document would be left out
+	if len(body) > 0 && !json.Valid(body) { // data after the first document would be left out
 		return problem.New(http.StatusBadRequest, openapi.InvalidRequest, "The body is not one JSON document. Nothing was done.")
 	}
 	return validate(request, route)

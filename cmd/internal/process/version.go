@@ -1,4 +1,4 @@
-// Package process has what the project's programs do as processes, whatever they are for.
+// Package process has what all of the project's programs do as processes.
 package process
 
 import (

@@ -67,7 +67,7 @@ func TestThrough(t *testing.T) {
 	require.False(t, parsed(t, whole).SameLogin(parsed(t, strings.Replace(whole, "tenant_1", "tenant_1_b", 1))))
 }
 
-// What is read here is what another author's reader finds in the URL, and nothing of the password is in the masked one.
+// This reader and another author's find the same in the URL, and nothing of the password is in the masked one.
 func FuzzParse(f *testing.F) {
 	f.Add(whole, "s3cret")
 	f.Add("postgres://u:p@[::1]/d?a=b", "a:/?#[]@!$&'()*+,;= %")
@@ -88,7 +88,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		config, err := pgconn.ParseConfig(c.URL().Reveal() + "?sslmode=disable")
-		if err != nil { // what neither can connect to, such as port 0
+		if err != nil { // addresses that neither can connect to, such as port 0
 			return
 		}
 		require.Equal(t, [4]string{c.Host, c.Database, c.User, password}, [4]string{config.Host, config.Database, config.User, config.Password})

@@ -18,7 +18,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/cmd/gateway/client"
 )
 
-// Options say where the endpoint is, and who asks.
+// Options name the endpoint and the caller.
 type Options struct {
 	// Server is the endpoint's URL, such as https://credentials.example.com.
 	Server string

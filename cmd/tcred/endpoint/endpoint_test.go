@@ -160,7 +160,7 @@ func TestAPrefixOfTheServersURLIsKept(t *testing.T) {
 	require.Equal(t, "https://example.com/prefix/api/v1/tenants/"+tenant+"/rotations/7", c.rotation(tenant, 7).String())
 }
 
-// Whatever a stranger answers, nothing panics, and what is said of it is one printable line, bounded, without the token.
+// No answer of a stranger causes a panic, and the message about it is one printable line, bounded, without the token.
 func FuzzAnswer(f *testing.F) {
 	f.Add(200, "application/json", []byte(`{"status":"rotated","revision":1,"internal_database_url":"x"}`))
 	f.Add(409, "application/problem+json", []byte(`{"error":{"code":"stalled","message":"a\nb\u001b[31m"}}`))

@@ -141,7 +141,7 @@ func TestNamesFromTheEndpointAreNoCommands(t *testing.T) {
 	}
 }
 
-// What a stranger who answers in Fly's place could do.
+// The attacks of a stranger that answers in Fly's place.
 func TestAnswersThatAreNotOfFly(t *testing.T) {
 	const list = `[{"id":"a1","state":"started","instance_id":"01"}]`
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") }))

@@ -162,7 +162,7 @@ func restIs(content, written, before []byte) bool {
 	return rest == string(before) || rest == string(before)+"\n" || rest == string(before)+"\n\n"
 }
 
-// The rest of the file stays as it is, whatever it is, and a reader of another author finds what was written.
+// The rest of any file stays as it is, and another author's reader finds what was written.
 func TestTheRestOfTheServiceFileStays(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		before := anyFile(t, `[a-z]{1,5}=[a-z ]{0,5}`)
