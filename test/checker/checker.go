@@ -8,19 +8,19 @@ import (
 	"slices"
 )
 
-// Config says where to look. What is empty among LogFiles, ManagerLog, ManagerDir, EtcdDir and MetricsURL is not searched for passwords.
+// Config says where to look. An empty LogFiles, ManagerLog, ManagerDir, EtcdDir or MetricsURL is not searched for passwords.
 type Config struct {
 	// Environments are those of the TenantEnvironments to look at.
 	Environments []Environment
 	// Kubectl is the program; "" = kubectl in PATH.
 	Kubectl string
-	// Kubeconfig is the path of its configuration; "" = what kubectl finds by itself.
+	// Kubeconfig is the path of its configuration; "" = kubectl's default.
 	Kubeconfig string
 	// FlyAdminURL is the address of the Fly emulator's admin API.
 	FlyAdminURL string
 	// LogFiles are the logs of every program that takes part, but the manager's.
 	LogFiles []string
-	// AuditLog is the API server's; "" = there is none. What is written into a Secret that somebody has asked for stands in it.
+	// AuditLog is the API server's; "" = there is none. It has the content of every Secret that a tenant has asked for.
 	AuditLog string
 	// GatewayLog is the gateway's, GatewayMetricsURL where it shows its metrics, to MetricsToken. No token of CallerTokens may stand in either, nor
 	// in the manager's log.
@@ -89,7 +89,7 @@ func (v Violation) String() string {
 
 // Check returns what is wrong, ordered by tenant; empty = all is well. since may be nil: then nothing is said about the number of
 // rotations. due has for each tenant (by ID) the number of rotations that had to be completed since then; a tenant that is not in
-// it had none due. What can not be looked at is a violation too.
+// it had none due. An item that cannot be looked at is a violation too.
 func Check(ctx context.Context, config Config, since *Snapshot, due map[string]int) []Violation {
 	return check(ctx, config, func(w *world) []Violation {
 		if since == nil {
@@ -99,8 +99,8 @@ func Check(ctx context.Context, config Config, since *Snapshot, due map[string]i
 	})
 }
 
-// CheckServed is Check for a time in which generations were raised at will: one rotation may have done what several raises asked for, and
-// one that somebody else's write at Fly undid was made again. raised has for each tenant (by ID) how often its generation was raised since
+// CheckServed is Check for a time in which generations were raised at will: one rotation may answer several raises, and
+// one that another client's write at Fly undid was made again. raised has for each tenant (by ID) how often its generation was raised since
 // then; a tenant that is not in it was let alone.
 func CheckServed(ctx context.Context, config Config, since *Snapshot, raised map[string]int) []Violation {
 	return check(ctx, config, func(w *world) []Violation { return since.served(ctx, w, raised) })

@@ -151,7 +151,7 @@ func TestNotReadyForAReason(t *testing.T) {
 	require.Empty(t, f.check(nil, nil))
 }
 
-// A place that can not be searched is not passed over.
+// A place that cannot be searched is not passed over.
 func TestCanNotLook(t *testing.T) {
 	tests := map[string]struct {
 		do   func(*fixture)
@@ -190,7 +190,7 @@ func third(f *fixture) {
 	f.objects[0] = f.object("acme", acme, acmeUID, 3)
 }
 
-// What was due since a snapshot, and what was done.
+// The rotations due since a snapshot, and those done.
 func TestDue(t *testing.T) {
 	tests := []struct {
 		name string

@@ -138,9 +138,9 @@ type auditEvent struct {
 
 // written gathers the passwords that were written into Secrets which a TenantCredential asks for, or has asked for: the audit log knows
 // also those of objects and rotations that are gone. They may stand in these Secrets, and so in etcd, and in the audit log's lines about
-// Secrets. Of who never asked for a Secret there is none.
+// Secrets. A tenant that never asked for a Secret has none.
 func (w *world) written(h *hoard) {
-	asked := map[string]string{} // by the Secret, who: a tenant's ID
+	asked := map[string]string{} // by the Secret: a tenant's ID
 	for _, o := range w.objects {
 		if o.Spec.Delivery.ConnectionSecret != nil {
 			asked[o.Metadata.Namespace+"/"+o.Spec.Delivery.ConnectionSecret.Name] = o.Spec.TenantID
@@ -166,7 +166,7 @@ func (w *world) written(h *hoard) {
 	}
 }
 
-// take takes up the password of a Secret of the operator's making, if somebody has asked for that Secret.
+// take takes up the password of a Secret of the operator's making, if a tenant has asked for that Secret.
 func (w *world) take(h *hoard, asked map[string]string, s kubernetesSecret) {
 	name := s.name()
 	id, is := asked[name]
@@ -206,7 +206,7 @@ func auditWritten(line []byte) (s kubernetesSecret, is bool) {
 	return s, err == nil && (event.Verb == "create" || event.Verb == "update")
 }
 
-// audit searches the API server's audit log line by line: what was written into a Secret may stand in lines about Secrets, and nowhere else.
+// audit searches the API server's audit log line by line: content that was written into a Secret may stand in lines about Secrets, and nowhere else.
 func (h *hoard) audit(path string) {
 	inSecrets := union(h.own, h.written)
 	err := eachLine(path, func(line []byte) {
@@ -247,8 +247,8 @@ func eachLine(path string, do func(line []byte)) error {
 	}
 }
 
-// searchSecrets returns what stands in the Secrets that the operator did not make: whoever made them meant to. In one that it made there is
-// nothing but what its owner, who has asked for it, is to have.
+// searchSecrets returns the content of the Secrets that the operator did not make: their makers meant it to stand there. One that the operator made has
+// nothing but the content that its owner has asked for.
 func (h *hoard) searchSecrets(w *world) map[int]bool {
 	usersOwn := map[int]bool{}
 	for _, s := range w.secrets {
@@ -266,7 +266,7 @@ func (h *hoard) searchSecrets(w *world) map[int]bool {
 }
 
 // meantFor are the passwords that may stand in a Secret of the operator's making. One that its owner does not ask for any more stays, with a
-// former password.
+// previous password.
 func (h *hoard) meantFor(w *world, s kubernetesSecret) map[int]bool {
 	meant := map[int]bool{}
 	for _, t := range w.tenants {

@@ -77,7 +77,7 @@ func TestConnectionSecretBroken(t *testing.T) {
 	}
 }
 
-// What the audit log has of Secrets is no finding where it was written into one that a tenant has asked for, whether or not both are still
+// Secrets' content in the audit log is no finding where it was written into one that a tenant has asked for, whether or not both are still
 // there; and it is one everywhere else.
 func TestAuditLog(t *testing.T) {
 	const owner = `"ownerReferences":[{"apiVersion":"credentials.systemprompt.io/v1alpha1","uid":"u"}]`

@@ -13,11 +13,11 @@
 //   - exactly the rotations that were due since a Snapshot have a completed row, and where none was due nothing was changed.
 //
 // And that no password that was ever generated and sent to Fly, taken or not, in force or not, stands anywhere but in the app's secret, and,
-// if its tenant asks for that, in the tenant's connection Secret (so that it is in etcd's files, and in what the audit log has of Secrets): in
+// if its tenant asks for that, in the tenant's connection Secret (so that it is in etcd's files, and in the audit log's lines about Secrets): in
 // a log, the manager's crash output or a file that it left, an object of the cluster, the API server's audit log, etcd's files, a metric,
 // the emulator's list of requests, a file or a table of PostgreSQL or a statement that it remembers; raw, encoded or dumped. Nor does a
-// verifier in force stand outside of PostgreSQL's files, or a login or token of the operator's own in what the operator writes. Of a
+// verifier in force stand outside of PostgreSQL's files, or a login or token of the operator's own in the operator's output. Of a
 // password that was thrown away before it was sent, only its looks are known: nothing in the logs looks like it.
 //
-// The system has to be at rest while it is checked: what is read at different moments is compared.
+// The system has to be at rest while it is checked: the checker compares data that it reads at different moments.
 package checker

@@ -33,7 +33,7 @@ type change struct {
 	Value   *string `json:"value"`
 }
 
-// arrival is a value that somebody meant to set, whatever became of the request.
+// arrival is a value that a client meant to set, with any outcome of the request.
 type arrival struct {
 	App   string `json:"app"`
 	Name  string `json:"name"`
@@ -94,7 +94,7 @@ func getJSON(ctx context.Context, address string, into any) error {
 // login is what a DATABASE_URL says.
 type login struct{ user, password, database, address string }
 
-// parseURL reads a DATABASE_URL. Its error is not repeated to anybody: it would contain the value.
+// parseURL reads a DATABASE_URL. Its error is not repeated: it would contain the value.
 func parseURL(value string) (login, bool) {
 	u, err := url.Parse(value)
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || u.User == nil {

@@ -41,7 +41,7 @@ func credentialsAgree(_ *world, t *tenant) []string {
 	return wrong
 }
 
-// ledgerIsClosed asserts that nothing is under way and that the rows are a history that can have been.
+// ledgerIsClosed asserts that nothing is in progress and that the rows are a history that can have been.
 func ledgerIsClosed(_ *world, t *tenant) []string {
 	var wrong []string
 	var former *rotation // the last completed one
@@ -70,7 +70,7 @@ func ledgerIsClosed(_ *world, t *tenant) []string {
 	return wrong
 }
 
-// repeats says that a raised generation cannot have been the cause, because the former rotation had done it.
+// repeats says that a raised generation cannot have been the cause, because the previous rotation had done it.
 func (r *rotation) repeats(former *rotation) bool {
 	return r.cause == "GenerationRaised" && r.generation <= former.generation
 }

@@ -27,9 +27,9 @@ type hoard struct {
 	secrets   []string
 	known     map[string]int // where each stands in secrets
 	names     []Violation    // whose it is, and in Text what it is
-	own       map[int]bool   // logins and tokens of the operator's own: whoever gave them to it has them elsewhere, too
+	own       map[int]bool   // logins and tokens of the operator's own: the platform that gave them to it has them elsewhere, too
 	verifiers map[int]bool   // PostgreSQL is their home
-	written   map[int]bool   // passwords that were written into Secrets which somebody asked for
+	written   map[int]bool   // passwords that were written into Secrets which a tenant asked for
 	found     []Violation
 }
 
@@ -129,7 +129,7 @@ func (w *world) operatorsOwn(s kubernetesSecret) []string {
 }
 
 // generated are the values that an app's secrets ever had, without the first of each, which the platform had set before the operator
-// came. The operator never learns that one; whoever set it may have written it anywhere. What the ledger knows is never left out.
+// came. The operator never learns that one; the platform may have written it anywhere. Passwords that the ledger knows are never left out.
 func (w *world) generated(name string) []change {
 	delivered := map[string]bool{}
 	for _, t := range w.tenants {
@@ -221,7 +221,7 @@ func (h *hoard) folder(folder, what string, allowed map[int]bool, left func(path
 // passwordLike is what looks like a password of the operator's making. A longer word, or a piece of base64, does not.
 var passwordLike = regexp.MustCompile(`(?:^|[^A-Za-z0-9+/=_-])([A-Za-z0-9]{32})(?:$|[^A-Za-z0-9+/=_-])`)
 
-// lookalikes searches a log for passwords that nobody knows, because they were thrown away before they were sent anywhere.
+// lookalikes searches a log for passwords that the checker does not know, because they were thrown away before they were sent anywhere.
 func (h *hoard) lookalikes(path string) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -23,7 +23,7 @@ type tenant struct {
 	roleExists          bool
 	verifier            string // pg_authid.rolpassword of the login in use
 	open                string // a login that is not in use, and could be; "" = none
-	hash                string // what the management table stores
+	hash                string // the hash in the management table
 
 	claim     *claim
 	rotations []rotation  // by revision
@@ -150,7 +150,7 @@ func readServer(ctx context.Context, e Environment) ([]*tenant, error) {
 	return ordered, nil
 }
 
-// derive sets what belongs to the tenant: what an override column says, or else prefix and the first eight digits of the ID.
+// derive sets the tenant's names: an override column's value, or else prefix and the first eight digits of the ID.
 func (t *tenant) derive(role, database, app *string) {
 	name := func(override *string, prefix string) string {
 		if override != nil && *override != "" {

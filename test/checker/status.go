@@ -24,7 +24,7 @@ func statusAgrees(w *world, t *tenant) []string {
 	return wrong
 }
 
-// contract is what holds for every status, whatever the tenant's state.
+// contract is what holds for every status, in any state of the tenant.
 func (o *object) contract() []string {
 	var wrong []string
 	if o.Status.ObservedGeneration != o.Metadata.Generation {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// What a Machine booted with has to be asked of its main process: whether a command of exec gets the same environment is not
-// established, and is one of the findings. So the main process leaves the hash of each variable in a directory, which carries the ID of the
+// Only a Machine's main process knows the values that it booted with: it is not established that a command of exec gets the same environment;
+// that is one of the findings. So the main process leaves the hash of each variable in a directory, which carries the ID of the
 // boot, because files may outlive it, and a command of exec reads it.
 const bootDirectory = "/conformance-$(cat /proc/sys/kernel/random/boot_id)"
 

@@ -48,7 +48,7 @@ type client struct {
 	http                *http.Client
 	clock               clock
 	limits              map[string]*rate.Limiter
-	hidden              []string // what no message may show: the token, and every value of a secret
+	hidden              []string // hidden in every message: the token, and every value of a secret
 	refused             []string // the Retry-After of every 429
 	emulated            bool     // the API says that it is the emulator
 }
@@ -196,7 +196,7 @@ func (c *client) recognize(in *http.Response) {
 	}
 }
 
-// redact takes whatever is hidden out of a message.
+// redact takes every hidden text out of a message.
 func (c *client) redact(text string) string {
 	for _, value := range c.hidden {
 		if value != "" {

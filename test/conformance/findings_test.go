@@ -68,7 +68,7 @@ func TestFindingsTellTheSwitchesApart(t *testing.T) {
 	}
 }
 
-// answeredBy asks the target. An answer that nobody expects, on the way to the finding, is the finding; it fails no test.
+// answeredBy asks the target. An unexpected answer, on the way to the finding, is the finding; it fails no test.
 func (q question) answeredBy(t *testing.T, g *target) (found string) {
 	t.Helper()
 	a := &asking{T: t}
@@ -84,7 +84,7 @@ func (q question) answeredBy(t *testing.T, g *target) (found string) {
 	return q.ask(fixtureOn(a, g))
 }
 
-// asking is a test that notes what fails it instead of failing, until the question has been answered. What is cleaned up afterwards fails
+// asking is a test that notes its failure instead of failing, until the question has been answered. The cleanup afterwards fails
 // as in any test: a Machine that is left costs money.
 type asking struct {
 	*testing.T
@@ -133,7 +133,7 @@ func report() error {
 	return os.WriteFile(path, append(content, '\n'), 0o644)
 }
 
-// retryAfter is the one finding that nobody asks for: a 429 happens, or it does not.
+// retryAfter is the one finding that no test asks for: a 429 happens, or it does not.
 func retryAfter() finding {
 	f := finding{"does a 429 carry Retry-After?", notEstablished + "no 429 happened", yes(flyemulator.DefaultSwitches().RetryAfter), "retry_after"}
 	if len(fly.refused) > 0 {

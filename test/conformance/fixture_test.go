@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// fixture is one test's view of the target. What it sets and creates, it removes.
+// fixture is one test's view of the target. It removes everything that it sets and creates.
 type fixture struct {
 	testing.TB
 	*target

@@ -62,7 +62,7 @@ func (v view) last(kind, status string) (found event, exists bool) {
 // metadata is that of the Machine's config.
 func (v view) metadata() map[string]string {
 	var config struct{ Metadata map[string]string }
-	_ = json.Unmarshal(v.Config, &config) // what can not be read is not there
+	_ = json.Unmarshal(v.Config, &config) // a field that cannot be read counts as absent
 	return config.Metadata
 }
 

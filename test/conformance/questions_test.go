@@ -22,7 +22,7 @@ type question struct {
 
 type switches = flyemulator.Switches
 
-// The first half: what becomes of secrets.
+// The first half: the fate of secrets.
 var questionsOfSecrets = []question{
 	{
 		"does a stop and a start bring a new secret?", "stop_start_refreshes_env",
@@ -56,7 +56,7 @@ var questionsOfSecrets = []question{
 	},
 }
 
-// The second half: what becomes of Machines.
+// The second half: the fate of Machines.
 var questionsOfMachines = []question{
 	{
 		"does a Machine stay cordoned across an update?", "update_keeps_cordon",
@@ -253,7 +253,7 @@ func askLeaseAfterUpdate(f *fixture) string {
 	m.updated("started", m.get().Config, nil)
 	a := f.try(request{method: "GET", path: m.path + "/lease"})
 	if a.status == 404 {
-		m.nonce = "" // whoever sends it now may be refused
+		m.nonce = "" // a client that sends it now may be refused
 	}
 	return yes(a.ok())
 }
@@ -283,7 +283,7 @@ func askZero(f *fixture) string {
 	return yes(read.Restart.MaxRetries != nil && *read.Restart.MaxRetries == 0)
 }
 
-// askStopEvent looks for an end of the main process that the operator would take for one that nobody asked for.
+// askStopEvent looks for an end of the main process that the operator would take for one that no client asked for.
 func askStopEvent(f *fixture) string {
 	m := f.create(f.config(nil), nil)
 	m.stop()

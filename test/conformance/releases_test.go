@@ -10,7 +10,7 @@ import (
 	flyapi "github.com/superfly/fly-go"
 )
 
-// The names of the release on a Machine are written in this way: they must cost nobody a restart, under a lease of one's own.
+// The names of the release on a Machine are written in this way: they must cost no Machine a restart, under a lease of one's own.
 func TestMetadataIsSetWithoutARestart(t *testing.T) {
 	f := newFixture(t)
 	m := f.create(f.config(members{"restart": members{"policy": "on-failure", "max_retries": 0}}), nil)
@@ -38,7 +38,7 @@ func without(t *testing.T, object json.RawMessage, member string) string {
 	return string(text)
 }
 
-// What the operator takes for granted of releases. None of it can cost more than the display: a rotation does not depend on releases.
+// The operator's assumptions about releases. None of them can cost more than the display: a rotation does not depend on releases.
 var questionsOfReleases = []question{
 	{
 		"may the token make a release?", "", always("yes"), nil,
@@ -86,7 +86,7 @@ func (f *fixture) graphQL(text string, variables members, data any) {
 	}
 }
 
-// What the releases of the suite deploy: nothing that ever runs.
+// The definition that the releases of the suite deploy: it never runs.
 func (f *fixture) definition() members {
 	return members{"app": f.app, "primary_region": "fra", "kill_timeout": 0, "env": members{"CONFORMANCE": "<&>"}}
 }

@@ -16,7 +16,7 @@ import (
 	flyemulator "github.com/systempromptio/tenant-credential-operator/test/fly"
 )
 
-// These tests are about the suite itself: what has to hold before it may be let loose on somebody's app.
+// These tests are about the suite itself: the conditions for running it on a user's app.
 
 // answers is a target whose API answers with f, and whose clock notes what it is asked to sleep.
 func answers(t *testing.T, f http.HandlerFunc) (g *target, slept *time.Duration) {

@@ -99,7 +99,7 @@ func emulate(change func(*flyemulator.Switches)) (*target, error) {
 	}}, err
 }
 
-// mayUse refuses an app that is in use: whoever names one by mistake must not lose a Machine or get a secret.
+// mayUse refuses an app that is in use: a user who names one by mistake must not lose a Machine or get a secret.
 func (g *target) mayUse(ctx context.Context) error {
 	ids, counted, err := g.machines(ctx)
 	if err != nil {

@@ -1,5 +1,5 @@
 // Command demo does the main job on a running playground and proves what happened: it adopts the sample tenants, rotates some of them
-// with kubectl apply, and looks at Postgres, at Fly and into the Machines whether it is so. The independent checker has the last word.
+// with kubectl apply, and looks at PostgreSQL, at Fly and into the Machines whether it is so. The independent checker has the last word.
 //
 // With the argument overlap it makes two tenants of its own, rotates both at the same time, one with each strategy, and counts how many
 // logins of their apps fail.
@@ -56,7 +56,7 @@ func run(ctx context.Context) error {
 	return report(ctx, d.steps())
 }
 
-// report does the steps one after another, until one of them can not be done.
+// report does the steps one after another, until one of them cannot be done.
 func report(ctx context.Context, steps []step) error {
 	began := time.Now()
 	for _, s := range steps {

@@ -33,7 +33,7 @@ func runOverlap(ctx context.Context) error {
 	err = report(ctx, d.steps())
 	d.watch.stop()
 	if err != nil { // else they are stopped already
-		_, _ = d.each(context.WithoutCancel(ctx), (*side).stopMachines) // so that nobody goes on logging in
+		_, _ = d.each(context.WithoutCancel(ctx), (*side).stopMachines) // so that no app goes on logging in
 	}
 	return err
 }

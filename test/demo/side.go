@@ -112,7 +112,7 @@ func (s *side) ask(ctx context.Context, generation int64) error {
 	return apply(ctx, manifest(s.name, generation, "rotation: {strategy: "+s.strategy+"}"))
 }
 
-// prove looks at what is so when a rotation is completed, and says who can log in now.
+// prove looks at the state when a rotation is completed, and says which login works now.
 func (s *side) prove(ctx context.Context) (string, error) {
 	former := s.view.url
 	if err := s.view.seeFly(ctx); err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/test/jsonhttp"
 )
 
-// view is a tenant as Postgres and Fly have it. The URLs stay in memory: nothing prints them.
+// view is a tenant as PostgreSQL and Fly have it. The URLs stay in memory: nothing prints them.
 type view struct {
 	app            string
 	hash, verifier string

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// lookEvery is how often the watch looks; what the timeline shows is no finer.
+	// lookEvery is how often the watch looks; the timeline is no finer.
 	lookEvery = 250 * time.Millisecond
 	// calmLimit is how long it may take until every Machine has logged in as often as is waited for.
 	calmLimit = 2 * time.Minute

@@ -20,8 +20,8 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
 )
 
-// TestLoad measures, and asserts nothing of how long things take: what one gateway refuses per second before the slowest hundredth takes longer than
-// 50 ms, and what a flood of bad tokens does to the rotations of others. make bench runs it; bin/endpoint.json has the figures.
+// TestLoad measures, and asserts no durations: how many calls one gateway refuses per second before the slowest hundredth takes longer than
+// 50 ms, and the effect of a flood of bad tokens on the rotations of others. make bench runs it; bin/endpoint.json has the figures.
 func TestLoad(t *testing.T) {
 	if os.Getenv("ENDPOINT_LOAD") == "" {
 		t.Skip("make bench runs it")
@@ -77,7 +77,7 @@ func newCallers(t *testing.T, url, token string) []caller {
 	return callers
 }
 
-// hold calls at a rate whatever the answers take, as strangers do.
+// hold calls at a rate, however long the answers take, as strangers do.
 func hold(callers []caller, code, rate int) figure {
 	var mu sync.Mutex
 	var took []float64

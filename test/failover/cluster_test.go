@@ -10,9 +10,9 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
-// etcd is restored to what it was some time ago: specs and statuses are older than the ledger, a deleted object is back, a young one is gone.
-// The ledger and Fly know what was done since, so nothing is done again.
-func TestEtcdRestored(t *testing.T) { // not parallel: it takes the cluster from everybody
+// etcd is restored to its state of some time ago: specs and statuses are older than the ledger, a deleted object is back, a young one is gone.
+// The ledger and Fly know the rotations since, so none is done again.
+func TestEtcdRestored(t *testing.T) { // not parallel: it takes the cluster from every test
 	e := newEnvironment(t)
 	x, back := e.rotated(), e.rotated()
 	backup := t.TempDir()

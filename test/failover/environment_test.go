@@ -24,7 +24,7 @@ type environment struct {
 	server *pgserver.Server
 }
 
-// newEnvironment has an environment in which a failover may catch one rotation under way, and no more.
+// newEnvironment has an environment in which a failover may catch one rotation in progress, and no more.
 func newEnvironment(t *testing.T) *environment {
 	t.Helper()
 	named, server := platform.NewServer(t, "failover")
@@ -73,7 +73,7 @@ func obey(t *testing.T, message string) {
 	require.NoError(t, err, "%s", output)
 }
 
-// requireSound has the checker look at everything. What it says of other tests' tenants, which are in the middle of something, does not
+// requireSound has the checker look at everything. Its findings about other tests' tenants, which may be in the middle of a rotation, do not
 // count.
 func (e *environment) requireSound() {
 	e.t.Helper()
@@ -96,7 +96,7 @@ func ready(x platform.Tenant) (bool, string) {
 	return condition.Status == "True", condition.Reason
 }
 
-// eventually polls; what is waited for has no command of its own that waits.
+// eventually polls, for conditions without a command of their own that waits.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	require.Eventually(t, is, time.Minute, 200*time.Millisecond, what)

@@ -36,7 +36,7 @@ func TestPromotedStandbyThatLostCommits(t *testing.T) {
 	e.requireSound()
 }
 
-// The commits of an attempt are lost before any status spoke of them. What tells of the attempt is the finalizer, and at Fly a value that
+// The commits of an attempt are lost before any status spoke of them. Only the finalizer tells of the attempt, and at Fly a value that
 // the ledger does not know.
 func TestAttemptThatNoStatusKnew(t *testing.T) {
 	t.Parallel()
@@ -56,7 +56,7 @@ func TestAttemptThatNoStatusKnew(t *testing.T) {
 	e.requireSound()
 }
 
-// Somebody restores an hour-old backup. Whether it is there to stay only a person knows: nothing is rotated until he says so with the command
+// A DBA restores an hour-old backup. Only a person knows whether it is there to stay: nothing is rotated until the DBA says so with the command
 // that the condition names; and then every tenant that lost something is.
 func TestRestoredBackupWaitsForAcknowledgement(t *testing.T) {
 	t.Parallel()
@@ -107,7 +107,7 @@ func TestRestoredBackupWaitsForAcknowledgement(t *testing.T) {
 	e.requireSound()
 }
 
-// Only the management table is restored: role and Fly agree, and nobody is locked out. It is reported and not rotated for.
+// Only the management table is restored: role and Fly agree, and no tenant is locked out. It is reported and not rotated for.
 func TestManagementTableRestoredAlone(t *testing.T) {
 	t.Parallel()
 	e := newEnvironment(t)
@@ -128,7 +128,7 @@ func TestManagementTableRestoredAlone(t *testing.T) {
 	e.requireSound()
 }
 
-// A status that is lost is written anew from the ledger, in rest and in the middle of a roll-out, and nothing is rotated.
+// A status that is lost is written anew from the ledger, in rest and in the middle of a rollout, and nothing is rotated.
 func TestLostStatus(t *testing.T) {
 	t.Parallel()
 	e := newEnvironment(t)

@@ -35,8 +35,8 @@ func (c cell) exists() bool {
 	return c.fault.onWire != nil
 }
 
-// suspends: where the process dies after the attempt was begun, somebody suspends the object before it is back. What was begun is
-// finished all the same, as an app may be deployed with what Fly holds.
+// suspends: where the process dies after the attempt was begun, a user suspends the object before it is back. The attempt is
+// finished all the same, as an app may be deployed with the value at Fly.
 func (c cell) suspends() bool {
 	return c.fault.dies && (c.step.begun || strings.HasSuffix(c.step.name, "open") && c.fault.name == "process dies after it")
 }
@@ -121,7 +121,7 @@ func (c cell) recover(t *testing.T, l *lane, x platform.Tenant) {
 	}
 }
 
-// succeed makes the one that stood by the leader, once the former one has ended itself, as it has lost its lease.
+// succeed makes the one that stood by the leader, once the previous one has ended itself, as it has lost its lease.
 func (l *lane) succeed(t *testing.T) {
 	t.Helper()
 	l.leader.awaitEnd(t)
@@ -154,7 +154,7 @@ func (l *lane) patch(t *testing.T, x platform.Tenant, patch string) {
 	require.NoError(t, err)
 }
 
-// awaitReady waits until the object is ready for what is asked for. A lease at Fly that nobody holds any more runs out by itself, after
+// awaitReady waits until the object is ready for what is asked for. A lease at Fly whose holder is gone runs out after
 // 60 s; once the operator has said that it waits for it, lapse lets that time pass at Fly.
 func (l *lane) awaitReady(t *testing.T, x platform.Tenant, lapse bool) {
 	t.Helper()

@@ -105,7 +105,7 @@ type sample struct {
 	verifier string // of the login in use
 	agrees   bool   // with the ledger
 	hash     string // the digest of the stored hash, as the ledger has it
-	open     bool   // a rotation is under way, and not committed
+	open     bool   // a rotation is in progress, and not committed
 }
 
 func (s *site) sample(ctx context.Context, x platform.Tenant) (now sample, err error) {
@@ -171,7 +171,7 @@ func (s *site) requireBetween(ctx context.Context, x platform.Tenant) error {
 }
 
 // apart is credentials for a hash on another server. Role and ledger agree at every moment; the stored hash is the ledger's, unless a rotation
-// is under way: then it may be that one's. A server that is down has nothing to say.
+// is in progress: then it may be that one's. A server that is down has nothing to say.
 func (w *witness) apart(ctx context.Context) error {
 	known, looked := "", false
 	for ctx.Err() == nil {

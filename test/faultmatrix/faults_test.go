@@ -21,7 +21,7 @@ type fault struct {
 	deposes bool
 	// voids: where it happens to the COMMIT of the platform's own server, that one stands, and ours is rolled back.
 	voids bool
-	// onWire happens to a call, inServer to a place inside stage; nil = that can not be, and why says the reason.
+	// onWire happens to a call, inServer to a place inside stage; nil = that cannot be, and why says the reason.
 	onWire   func(*incident, faultproxy.Passage) error
 	inServer func(*incident, faultproxy.Passage) error
 	why      string
@@ -87,7 +87,7 @@ func depose(i *incident, p faultproxy.Passage) error {
 	return nil
 }
 
-// atGate has the server work on stage up to the gate and calls f there. It answers stage, if somebody still waits for it.
+// atGate has the server work on stage up to the gate and calls f there. It answers stage, if a caller still waits for it.
 func (i *incident) atGate(p faultproxy.Passage, f func(ctx context.Context, c *pgx.Conn) error) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), callerPatience)
 	defer cancel()
@@ -136,7 +136,7 @@ func hangInServer(i *incident, p faultproxy.Passage) error {
 	return i.atGate(p, func(context.Context, *pgx.Conn) error { return nil })
 }
 
-// dieInServer kills the manager while the server works for it; the server goes on, and finds nobody to answer.
+// dieInServer kills the manager while the server works for it; the server goes on, and finds no client to answer.
 func dieInServer(i *incident, p faultproxy.Passage) error {
 	return i.atGate(p, func(ctx context.Context, c *pgx.Conn) error {
 		i.lane.leader.kill()

@@ -53,7 +53,7 @@ func (l *lane) layGates(t *testing.T) {
 }
 
 // gate is a place inside stage. Closed, it holds the server there; then it is opened, or has the server refuse. Open also takes back
-// what refuse has done.
+// the changes of refuse.
 type gate interface {
 	close(ctx context.Context, c *pgx.Conn, x platform.Tenant) error
 	refuse(ctx context.Context, c *pgx.Conn, x platform.Tenant) error
@@ -129,6 +129,6 @@ func awaitHeld(ctx context.Context, c *pgx.Conn) error {
 		if err != nil || held {
 			return err
 		}
-		time.Sleep(20 * time.Millisecond) // nobody tells that a session waits
+		time.Sleep(20 * time.Millisecond) // no event tells that a session waits
 	}
 }

@@ -123,13 +123,13 @@ func (l *lane) awaitOther(former string, patience time.Duration) error {
 		if holder, err := l.lease(context.Background()); err == nil && holder != "" && holder != former {
 			return nil
 		}
-		time.Sleep(50 * time.Millisecond) // a lease tells nobody
+		time.Sleep(50 * time.Millisecond) // a lease sends no event
 	}
 	return errors.New("the other manager does not lead")
 }
 
-// awaitSuccessor returns when the new leader has come to the tenant: to its lock where the former one holds that, or else to the look
-// at it. Every call meanwhile is the new leader's, as the former one waits. One that does not come in time is not waited for.
+// awaitSuccessor returns when the new leader has come to the tenant: to its lock where the previous one holds that, or else to the look
+// at it. Every call meanwhile is the new leader's, as the previous one waits. One that does not come in time is not waited for.
 func (i *incident) awaitSuccessor() {
 	sign := "observe"
 	if i.step.locked {

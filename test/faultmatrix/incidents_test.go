@@ -71,8 +71,8 @@ const (
 )
 
 // lateWrite cuts the leader off while its Fly write is on its way, where it stays. The leader gives up, and its transaction is rolled
-// back; the new one rotates with a new password; and then the old value arrives at Fly. During the roll-out that is seen, and healed by
-// another rotation. After it nobody was to write to Fly any more: it is drift, which is reported, and healed when that is asked for.
+// back; the new one rotates with a new password; and then the old value arrives at Fly. During the rollout that is seen, and healed by
+// another rotation. After it no write to Fly was due any more: it is drift, which is reported, and healed on request.
 func lateWrite(t *testing.T, l *lane, when moment) {
 	tr := l.begin(t, false)
 	l.standby.start(t)
@@ -83,7 +83,7 @@ func lateWrite(t *testing.T, l *lane, when moment) {
 	tr.raise(t, func(call faultproxy.Call, former []faultproxy.Call) faultproxy.Fault {
 		switch {
 		case !i.mine(call):
-		case call.Name == "stage" && struck.Load(): // the new leader's: the former one has given its lock back
+		case call.Name == "stage" && struck.Load(): // the new leader's: the previous one has given its lock back
 			given.Store(true)
 		case call.Name == "set secret" && struck.CompareAndSwap(false, true):
 			return func(p faultproxy.Passage) {
@@ -141,7 +141,7 @@ func (l *lane) requireDrift(t *testing.T, x platform.Tenant, valid string) {
 	})
 }
 
-// lateStatus keeps the deposed leader's report of the roll-out on its way until the new one has reported that all is done. It must not
+// lateStatus keeps the deposed leader's report of the rollout on its way until the new one has reported that all is done. It must not
 // stand then.
 func lateStatus(t *testing.T, l *lane) {
 	tr := l.begin(t, false)

@@ -177,7 +177,7 @@ func (l *lane) abandon(t *testing.T, overlap bool) {
 
 const leaseName = "tenant-credential-operator"
 
-// lease returns who leads; "" = nobody does.
+// lease returns the leader; "" = none.
 func (l *lane) lease(ctx context.Context) (holder string, err error) {
 	lease, err := l.cluster.CoordinationV1().Leases(operatorNamespace).Get(ctx, leaseName, metav1.GetOptions{})
 	switch {
@@ -198,7 +198,7 @@ func (l *lane) holder(t *testing.T) string {
 	return holder
 }
 
-// deleteLease has nobody wait for the end of a lease of whom is known to be dead, or cut off.
+// deleteLease spares the wait for the end of a lease whose holder is known to be dead, or cut off.
 func (l *lane) deleteLease(t *testing.T) {
 	t.Helper()
 	err := l.cluster.CoordinationV1().Leases(operatorNamespace).Delete(context.Background(), leaseName, metav1.DeleteOptions{})
@@ -230,7 +230,7 @@ func (l *lane) newSeat(t *testing.T, name string) *seat {
 // within asks until it is so.
 func within(t *testing.T, patience time.Duration, what string, so func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !so(); time.Sleep(100 * time.Millisecond) { // nobody tells
+	for deadline := time.Now().Add(patience); !so(); time.Sleep(100 * time.Millisecond) { // no event tells
 		require.True(t, time.Now().Before(deadline), "%s: not within %s", what, patience)
 	}
 }

@@ -22,7 +22,7 @@ func cells() []cell {
 	return all
 }
 
-// everything is the name of whatever can be run.
+// everything has the name of each part that can be run.
 func everything() []string {
 	var names []string
 	for _, c := range cells() {
@@ -54,7 +54,7 @@ func run(t *testing.T, l *lane, name string) (passed bool) {
 }
 
 // slice is what a plain go test runs: each kind of fault once, and each at another of the calls that matter most: the lock, the hash
-// inside the transaction, the write to Fly, COMMIT and its answer, and the roll-out.
+// inside the transaction, the write to Fly, COMMIT and its answer, and the rollout.
 var slice = []string{
 	"lock: fails before it takes effect",
 	"COMMIT: takes effect, answer lost",

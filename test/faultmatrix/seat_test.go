@@ -30,7 +30,7 @@ type seat struct {
 	ended           chan struct{}
 }
 
-// start starts a manager, and returns when it leads, if nobody else does, or else stands by.
+// start starts a manager, and returns when it leads, if no other manager does, or else stands by.
 func (s *seat) start(t *testing.T) {
 	t.Helper()
 	s.launch(t)

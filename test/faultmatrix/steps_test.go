@@ -14,7 +14,7 @@ type step struct {
 	is func(call faultproxy.Call, former []faultproxy.Call) bool
 	// inside is where the server is held in the call; nil = the call itself is what the fault happens to.
 	inside gate
-	// begun: by this step the ledger has an open row, and the rotation is finished whatever becomes of the spec.
+	// begun: by this step the ledger has an open row, and the rotation is finished after any change of the spec.
 	begun bool
 	// compromised: the rotation closes the tenant's logins first; else it is an ordinary one.
 	compromised bool

@@ -37,7 +37,7 @@ func (r result) word() string {
 	}
 }
 
-// table has the steps down and the faults across, and below it the cells that can not be and the incidents that are no cell.
+// table has the steps down and the faults across, and below it the cells that cannot be and the incidents that are no cell.
 func table(results map[string]result) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "| %-18s |", "step")

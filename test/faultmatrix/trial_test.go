@@ -30,7 +30,7 @@ type trial struct {
 	overlap bool
 	refused bool      // logins of the app were, because the server was down
 	failed  int       // logins of the app, at any time before
-	thief   *pgx.Conn // a session that was opened with the former password; nil = there is none
+	thief   *pgx.Conn // a session that was opened with the previous password; nil = there is none
 	// void counts the hashes that the platform's own server stored and no rotation brought into force; more than one count = any of them.
 	void []int
 }
@@ -41,7 +41,7 @@ func (l *lane) begin(t *testing.T, overlap bool) *trial {
 	return l.beginAt(t, &site{config: l.config, abandon: func() { l.abandon(t, overlap) }}, l.use(t, overlap), overlap)
 }
 
-// beginAt remembers what is so, and watches from now on. Whatever fails, the lane is good for another trial afterwards.
+// beginAt records the state, and watches from now on. After any failure the lane is good for another trial.
 func (l *lane) beginAt(t *testing.T, at *site, x platform.Tenant, overlap bool) *trial {
 	t.Helper()
 	before, err := checker.Take(t.Context(), at.config)
@@ -84,7 +84,7 @@ func (tr *trial) raise(t *testing.T, choose func(faultproxy.Call, []faultproxy.C
 	tr.lane.patch(t, tr.tenant, fmt.Sprintf(`{"spec":{"rotationGeneration":%d,"suspend":false%s}}`, tr.next, tr.request))
 }
 
-// compromise has somebody else use the present password, and the rotation be asked for because of that.
+// compromise has an intruder use the present password, and the rotation be asked for because of that.
 func (tr *trial) compromise(t *testing.T) {
 	t.Helper()
 	var err error

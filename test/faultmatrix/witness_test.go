@@ -63,7 +63,7 @@ func (w *witness) note(err error) {
 	}
 }
 
-// credentials asserts that whatever is committed agrees at every moment: one statement sees one moment. So a rotation that was not
+// credentials asserts that all committed values agree at every moment: one statement sees one moment. So a rotation that was not
 // committed has changed nothing, or has closed the login after a compromise, and the ledger says that it has. And the password in force
 // was at Fly before it came into force: no other place ever has that password.
 func (w *witness) credentials(ctx context.Context) error {

@@ -40,7 +40,7 @@ func NewFly(target *url.URL, rules *Rules) *HTTP {
 	return p
 }
 
-// NewKubernetes starts a proxy for a kube-apiserver, which trust has the certificates of. Whoever uses it shows his own token.
+// NewKubernetes starts a proxy for a kube-apiserver, which trust has the certificates of. Each client shows its own token.
 func NewKubernetes(target *url.URL, trust *tls.Config, rules *Rules) *HTTP {
 	p := newHTTP(target, &http.Transport{TLSClientConfig: trust}, rules)
 	p.kubes = true
@@ -66,7 +66,7 @@ func (p *HTTP) Certificate() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.server.Certificate().Raw})
 }
 
-// Cut ends every request under way, but those that meet a fault, and answers none until Mend: a network that is gone.
+// Cut ends every request in progress, but those that meet a fault, and answers none until Mend: a network that is gone.
 func (p *HTTP) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -120,7 +120,7 @@ func readOne(r io.Reader, before int) (frame, error) {
 	return f, nil
 }
 
-// frames reads messages, the first one by itself, until the connection ends; then it says so. A frontend that says goodbye has ended.
+// frames reads messages, the first one separately, until the connection ends; then it says so. A frontend that says goodbye has ended.
 func frames(r io.Reader, done <-chan struct{}, ended func(), first readFrame) <-chan frame {
 	out := make(chan frame, 16)
 	go func() {
@@ -154,7 +154,7 @@ type session struct {
 
 	statements map[string]string // prepared ones, by name
 	about      string            // of the last call that was about something
-	call       []frame           // what has come of the next call
+	call       []frame           // the part of the next call that has come
 	executes   string            // the statement that it executes
 	answer     []byte            // of the call that meets a fault
 }
@@ -307,7 +307,7 @@ func (p *postgresPassage) Forward() error {
 			}
 		case f, more := <-s.fromClient:
 			if !more {
-				s.fromClient = nil // it is gone; what it asked for goes on
+				s.fromClient = nil // it is gone; its request goes on
 				continue
 			}
 			if _, err := s.toServer.Write(f.wire); err != nil {

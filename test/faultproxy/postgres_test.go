@@ -153,7 +153,7 @@ func TestPostgresLoginFails(t *testing.T) {
 	}
 }
 
-// What a client leaves behind when it dies ends with it.
+// The work that a client leaves behind when it dies ends with it.
 func TestPostgresDeadClientLeavesNoTransaction(t *testing.T) {
 	w := newWorld(t)
 	c := w.connect()

@@ -21,7 +21,7 @@ type Passage interface {
 	Forward() error
 	// Answer passes the answer on, which Forward has waited for.
 	Answer()
-	// Refuse answers that the server can not do it now. Nothing may have been forwarded.
+	// Refuse answers that the server cannot do it now. Nothing may have been forwarded.
 	Refuse()
 	// GivenUp is closed when the caller waits no longer.
 	GivenUp() <-chan struct{}
@@ -41,8 +41,8 @@ type Rules struct {
 // NewRules returns rules that let everything pass.
 func NewRules() *Rules { return &Rules{seen: make(chan struct{})} }
 
-// Set has every call from now on judged by choose, which gets the calls since this one was set; nil lets everything pass. What choose
-// returns happens to the call, nothing where it returns nil.
+// Set has every call from now on judged by choose, which gets the calls since this one was set; nil lets everything pass. The fault that choose
+// returns happens to the call, none where it returns nil.
 func (r *Rules) Set(choose func(call Call, former []Call) Fault) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 type app struct {
 	name         string
 	organization string
-	variable     string // what the tenant app takes its database URL from
+	variable     string // the variable that the tenant app takes its database URL from
 	vault        vault
 	machines     map[string]*machine // destroyed ones included
 	releases     []*release          // oldest first
@@ -42,7 +42,7 @@ func (e *Emulator) DeleteApp(name string) bool {
 		return false
 	}
 	for _, m := range a.machines {
-		m.epoch++ // whatever is under way for it finds that its time has passed
+		m.epoch++ // work in progress for it finds that its time has passed
 		e.endProcess(m)
 	}
 	delete(e.apps, name)

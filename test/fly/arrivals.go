@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Arrival is a value that a request meant to set, whatever became of the request: refused, cut off, lost. Whoever searches for values
+// Arrival is a value that a request meant to set, with any outcome of the request: refused, cut off, lost. A search for values
 // that must not stand elsewhere has to know these, too.
 type Arrival struct {
 	App   string `json:"app"`

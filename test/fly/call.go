@@ -173,7 +173,7 @@ func encode(body any) ([]byte, error) {
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client is gone: nobody is left to tell
+	_, _ = w.Write(body) // the client is gone: no caller is left to tell
 }
 
 func writeRefusal(w http.ResponseWriter, err error) {

@@ -65,7 +65,7 @@ func (e *Emulator) API() http.Handler { return http.HandlerFunc(e.serveAPI) }
 // Admin serves /admin/…, without authentication. Never listen for it on anything but the loopback interface.
 func (e *Emulator) Admin() http.Handler { return e.admin }
 
-// Close ends all tenant app processes and lets hanging requests go. The Emulator can not be used afterwards.
+// Close ends all tenant app processes and lets hanging requests go. The Emulator cannot be used afterwards.
 func (e *Emulator) Close() {
 	e.cancel()
 	e.mu.Lock()
@@ -88,7 +88,7 @@ func (e *Emulator) goWork(f func()) {
 	e.workers.Go(f)
 }
 
-// announce wakes everyone who waits for a change. The caller holds mu.
+// announce wakes all that wait for a change. The caller holds mu.
 func (e *Emulator) announce() {
 	close(e.changed)
 	e.changed = make(chan struct{})

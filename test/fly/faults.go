@@ -60,7 +60,7 @@ var (
 	}
 )
 
-// sameRoute compares two patterns, whatever their placeholders are called.
+// sameRoute compares two patterns, regardless of the names of their placeholders.
 func sameRoute(a, b string) bool {
 	return placeholder.ReplaceAllString(a, "{}") == placeholder.ReplaceAllString(b, "{}")
 }
@@ -159,7 +159,7 @@ func (e *Emulator) takeFault(t target) *activeFault {
 
 // suffer answers a request as the fault has it.
 func (e *Emulator) suffer(f *activeFault, w *recorder, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)) // until it is read, nobody notices that the client has gone
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)) // until it is read, net/http does not notice that the client has gone
 	if err != nil {
 		return
 	}
@@ -177,7 +177,7 @@ func (e *Emulator) suffer(f *activeFault, w *recorder, r *http.Request) {
 			answer = `{"error":"internal: injected fault"}`
 		}
 		w.WriteHeader(f.Status)
-		_, _ = io.WriteString(w, strings.ReplaceAll(answer, "{request}", asText(body))) // the client is gone: nobody is left to tell
+		_, _ = io.WriteString(w, strings.ReplaceAll(answer, "{request}", asText(body))) // the client is gone: no caller is left to tell
 	case FaultDelay:
 		e.apiMux.ServeHTTP(w, r)
 	case FaultResetBefore:
@@ -227,12 +227,12 @@ func cut(w http.ResponseWriter, reset bool) {
 		panic(http.ErrAbortHandler) // net/http's own way to end a connection without an answer
 	}
 	if tcp, isTCP := conn.(*net.TCPConn); isTCP && reset {
-		_ = tcp.SetLinger(0) // closing now sends RST; if it can not, the client still gets no answer
+		_ = tcp.SetLinger(0) // closing now sends RST; if it cannot, the client still gets no answer
 	}
 	_ = conn.Close() // already closed by the client is as good
 }
 
-// unheard takes an answer that nobody will get.
+// unheard takes an answer that no client will get.
 type unheard struct {
 	header http.Header
 	body   bytes.Buffer

@@ -145,7 +145,7 @@ func TestRateLimits(t *testing.T) {
 	f.call(200, "GET", appPath+"/secrets", "")
 }
 
-// An answer may repeat what was sent; and what was sent is remembered for the admin API, whatever befell it.
+// An answer may repeat what was sent; and the admin API remembers the request, with any fault of it.
 func TestArrivals(t *testing.T) {
 	f := newFixture(t)
 	f.arrange(200, "POST", "/admin/faults", `{`+setRoute+`,"status":422,"body":"{\"error\":{request}}"}`)

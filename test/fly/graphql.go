@@ -67,7 +67,7 @@ func appInQuery(body []byte) string {
 			Input         struct{ AppID string }
 		}
 	}
-	_ = json.Unmarshal(body, &in) // what can not be read names none
+	_ = json.Unmarshal(body, &in) // an unreadable body names none
 	return cmp.Or(in.Variables.AppName, in.Variables.Name, in.Variables.Input.AppID)
 }
 

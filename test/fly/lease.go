@@ -64,7 +64,7 @@ func (e *Emulator) getLease(c *call) (answer, error) {
 
 func leaseAnswer(data any) map[string]any { return map[string]any{"status": "success", "data": data} }
 
-// acquireLease takes the lease, or prolongs it for who sends its nonce.
+// acquireLease takes the lease, or prolongs it for a client that sends its nonce.
 func (e *Emulator) acquireLease(c *call) (answer, error) {
 	var in struct {
 		TTL         int    `json:"ttl"`
@@ -127,7 +127,7 @@ func (e *Emulator) viewWithLease(m *machine, ttl int) machineView {
 	return v
 }
 
-// HoldLease puts a lease of somebody else on a Machine, in place of any other. It reports whether the Machine exists.
+// HoldLease puts a lease of another client on a Machine, in place of any other. It reports whether the Machine exists.
 func (e *Emulator) HoldLease(appName, machineID, owner string, ttl time.Duration) bool {
 	return e.onMachine(appName, machineID, func(_ *app, m *machine) {
 		e.lend(m, owner+leaseOwnership)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// passingStates are those that a Machine leaves by itself.
+// passingStates are those that a Machine leaves on its own.
 var passingStates = map[string]bool{
 	stateCreated: true, stateStarting: true, stateStopping: true, stateSuspending: true, stateRestarting: true, stateReplacing: true,
 }

@@ -49,12 +49,12 @@ type machine struct {
 	cordoned           bool
 	createdAt, changed time.Time
 
-	env            map[string]string // what it booted with, or will start with
+	env            map[string]string // the values that it booted with, or will start with
 	secretsVersion uint64
 	lease          *lease
 
 	boot     Boot
-	epoch    int // rises with each change of course; what was begun under an earlier one must not act any more
+	epoch    int // rises with each change of course; work that was begun under an earlier one must not act any more
 	restarts int // since it was last started or updated
 	process  *process
 	ended    <-chan struct{} // closed once the previous process is gone; nil: there was none

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// counters are what a tenant app counts: its logins to Postgres.
+// counters are what a tenant app counts: its logins to PostgreSQL.
 type counters struct {
 	Logins    int64  `json:"logins"`
 	Failures  int64  `json:"failures"`
@@ -81,7 +81,7 @@ func (p *process) reap(stdout io.Reader) {
 	close(p.exited)
 }
 
-// end stops the app and reports what it had counted: what it says at its end or, if it has to be killed, shortly before.
+// end stops the app and reports its counts: those that it prints at its end or, if it has to be killed, shortly before.
 func (p *process) end() counters {
 	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()

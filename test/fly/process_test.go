@@ -13,7 +13,7 @@ import (
 	flyemulator "github.com/systempromptio/tenant-credential-operator/test/fly"
 )
 
-// gate is a Postgres server that does nothing but let logins in, or not.
+// gate is a PostgreSQL server that does nothing but let logins in, or not.
 type gate struct {
 	net.Listener
 	refuses atomic.Bool

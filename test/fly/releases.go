@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// release is one deployment as Fly keeps it: of which definition and image, and how far it has come. What the next deployment starts
-// from is the newest one.
+// release is one deployment as Fly keeps it: of which definition and image, and how far it has come. The next deployment starts
+// from the newest one.
 type release struct {
 	id         string
 	version    int
@@ -148,7 +148,7 @@ func graphQLRefusal(r *refusal) (answer, error) {
 	return graphQLError(r.message, codes[r.status])
 }
 
-// What Fly answers where it refuses a release. The statuses are not established, but for that of a release that has finished.
+// Fly's answers where it refuses a release. The statuses are not established, but for that of a release that has finished.
 var (
 	errMayNotRelease   = &refusal{status: http.StatusForbidden, message: "Not authorized to deploy this app."}
 	errInvalidRelease  = &refusal{status: http.StatusUnprocessableEntity, message: "the release has an invalid value"}
@@ -203,7 +203,7 @@ func (e *Emulator) findRelease(id string) (*app, *release) {
 	return nil, nil
 }
 
-// NewRelease is a deployment by somebody other than the client under test.
+// NewRelease is a deployment by another client than the one under test.
 type NewRelease struct {
 	Image      string          `json:"image"`
 	Status     string          `json:"status"`     // empty: complete

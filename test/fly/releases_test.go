@@ -74,7 +74,7 @@ func rolled(t *testing.T) (f *fixture, client *fly.Client, done fly.RollOut) {
 	_, err := f.AddMachine("acme", flyemulator.NewMachine{Config: json.RawMessage(`{"image":"i:1","metadata":{"by":"hand"}}`)})
 	require.NoError(t, err)
 	require.Equal(t, "Deployed", f.secretsList("DATABASE_URL"))
-	f.AdvanceClock(time.Hour - time.Minute) // every Machine looks older than a roll-out watches it
+	f.AdvanceClock(time.Hour - time.Minute) // every Machine looks older than a rollout watches it
 	f.PutToken(operatorToken, flyemulator.Token{Organization: "o"})
 	client, err = fly.Open(fly.Config{Token: operatorToken, URL: f.api.URL})
 	require.NoError(t, err)

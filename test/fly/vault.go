@@ -73,7 +73,7 @@ func (v *vault) at(version uint64) map[string]string {
 	return values
 }
 
-// digest is opaque: it can not be computed without the emulator's own key. The caller holds mu.
+// digest is opaque: it cannot be computed without the emulator's own key. The caller holds mu.
 func (e *Emulator) digest(a *app) func(string, uint64) string {
 	return func(value string, version uint64) string {
 		mac := hmac.New(sha256.New, e.digestKey)
@@ -91,7 +91,7 @@ func (e *Emulator) setSecrets(a *app, values map[string]*string) {
 	e.announce()
 }
 
-// PutSecret sets a secret of an app, or removes it if value is nil, as somebody other than the client under test would. It
+// PutSecret sets a secret of an app, or removes it if value is nil, as another client than the one under test would. It
 // reports whether the app exists.
 func (e *Emulator) PutSecret(appName, name string, value *string) bool {
 	e.mu.Lock()

@@ -41,7 +41,7 @@ func Run(m *testing.M) int { return run(m, judge) }
 func RunUnjudged(m *testing.M) int { return run(m, func() error { return nil }) }
 
 // judge calls the checker, which is found through PATH: env sets it. A manager that the last test has restarted has a minute to look at
-// everything; what is wrong for longer, or leaves a trace, is wrong.
+// everything; a finding that lasts longer, or leaves a trace, counts.
 func judge() error {
 	const patience = time.Minute
 	for begun := time.Now(); ; time.Sleep(time.Second) {

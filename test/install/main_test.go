@@ -1,5 +1,5 @@
 // Package install follows the pages that a new user follows: the README's installation and first rotation, docs/upgrade.md and docs/uninstall.md,
-// on an empty API server, with wrong inputs on the way. What a cluster has beside its API server is stood in for (standins_test.go).
+// on an empty API server, with wrong inputs on the way. Stand-ins replace what a cluster has beside its API server (standins_test.go).
 package install
 
 import (

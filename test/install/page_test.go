@@ -66,7 +66,7 @@ func (p *page) requireDone(t *testing.T) {
 
 var assignment = regexp.MustCompile(`(?m)^[A-Z]+=\S+$`)
 
-// typed runs commands in the checkout, as a reader does who pastes them into one shell after the other: variables that were set stay set. input is
+// typed runs commands in the checkout, like a reader who pastes them one after the other into a shell: variables that were set stay set. input is
 // typed where a command asks.
 func (s *site) typed(t *testing.T, commands, input string) string {
 	t.Helper()

@@ -30,7 +30,7 @@ func (s *site) removeOperatorFirst(t *testing.T) {
 	s.requireFinished(t, rotations, value)
 }
 
-// removeKindsFirst is refused, however often it is tried, by whatever command, with the operator and without it.
+// removeKindsFirst is refused at every try, by any command, with the operator and without it.
 func (s *site) removeKindsFirst(t *testing.T) {
 	refused := func() {
 		for _, command := range []string{"kubectl delete -k config/api", "kubectl delete -k config/api", "kubectl delete namespace tcred-system",

@@ -71,7 +71,7 @@ func (s *site) raise(t *testing.T, tenant string) {
 kubectl -n tenants-sandbox patch tcred `+tenant+` --type merge -p "{\"spec\":{\"rotationGeneration\":$((n + 1))}}"`, "")
 }
 
-// requireFinished waits for acme. What was committed is completed, and no password was made anew.
+// requireFinished waits for acme. The committed rotation is completed, and no password was made anew.
 func (s *site) requireFinished(t *testing.T, rotations, value string) {
 	t.Helper()
 	s.typed(t, "kubectl -n tenants-sandbox wait tcred acme --for=condition=Ready --timeout=2m", "")

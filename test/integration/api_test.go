@@ -52,7 +52,7 @@ func TestMalformedObjectsAreRefused(t *testing.T) {
 	}
 }
 
-// What names the tenant can not be changed, and the message says what to do instead.
+// The fields that name the tenant cannot be changed, and the message says what to do instead.
 func TestImmutableFields(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "stopped")
@@ -67,7 +67,7 @@ func TestImmutableFields(t *testing.T) {
 	require.Contains(t, output, "environmentRef can not be changed")
 }
 
-// Lowering the number does nothing, as after a Git revert, and whoever does it is told which number rotates.
+// Lowering the number does nothing, as after a Git revert, and the user is told which number rotates.
 func TestLoweredGenerationWarns(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "stopped")
@@ -83,8 +83,8 @@ func TestLoweredGenerationWarns(t *testing.T) {
 	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
 }
 
-// Nor does a number that is done already, to which a repository that lags behind raises it again. What is left as it was, or asks for something, is
-// not warned of.
+// Nor does a number that is done already, to which a repository that lags behind raises it again. There is no warning about an unchanged number, or
+// one that rotates.
 func TestGenerationThatIsDoneWarns(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "stopped")

@@ -50,7 +50,7 @@ func auditedAccess(t *testing.T, id string) []string {
 	return changes
 }
 
-// Whoever asks, and by whatever way, the manager's log has a line for each transition, and the ledger says the same.
+// For every requester and every way to ask, the manager's log has a line for each transition, and the ledger says the same.
 func TestAudit(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "started")

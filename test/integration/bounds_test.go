@@ -162,7 +162,7 @@ func fill(v reflect.Value) {
 	}
 }
 
-// What a namespace's editor and the management table's author can write makes a message long: the operator shows the beginning, and its event, and
+// Text that a namespace's editor and the management table's author can write makes a message long: the operator shows the beginning, and its event, and
 // goes on.
 func TestLongMessagesAreCut(t *testing.T) {
 	t.Parallel()
@@ -185,7 +185,7 @@ func TestLongMessagesAreCut(t *testing.T) {
 	x.WaitReady()
 }
 
-// A reference and a host belong to one writer: another one's replaces it whole, and no half of the former is left beside it.
+// A reference and a host belong to one writer: another one's replaces it whole, and no half of the previous one is left beside it.
 func TestReferencesAreReplacedWhole(t *testing.T) {
 	t.Parallel()
 	manifest := func(internal, login string) string {

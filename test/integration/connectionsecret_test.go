@@ -91,7 +91,7 @@ func TestAppAndConnectionSecret(t *testing.T) {
 	requireAccepted(t, x.URL())
 }
 
-// Without a delivery it is Fly's app, and nothing of that is written into the spec: the same manifest means the same, whatever was applied before.
+// Without a delivery it is Fly's app, and nothing of that is written into the spec: the same manifest means the same, regardless of earlier ones.
 func TestNoDeliveryIsFlyAndLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "stopped")
@@ -186,7 +186,7 @@ func TestLostOrEditedSecret(t *testing.T) {
 	requireOwner(t, x)
 }
 
-// requireOwner fails the test where the Secret belongs to a former object: it would go at any moment.
+// requireOwner fails the test where the Secret belongs to a previous object: it would go at any moment.
 func requireOwner(t *testing.T, x tenant) {
 	t.Helper()
 	uid := kubectl(t, "", "-n", "tenants-sandbox", "get", "tcred", x.Name, "-o", "jsonpath={.metadata.uid}")
@@ -278,7 +278,7 @@ func refuse(t *testing.T, x tenant, secret string) (lift func()) {
 	}
 }
 
-// The Secret goes with its object, and nothing waits for it: also an attempt that was under way is given up.
+// The Secret goes with its object, and nothing waits for it: also an attempt that was in progress is given up.
 func TestDeletionWithASecretAlone(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t)
@@ -301,8 +301,8 @@ func TestDeletionWithASecretAlone(t *testing.T) {
 	x.SQL("ALTER TABLE management.tenants DROP CONSTRAINT short_" + x.Short)
 }
 
-// Under Overlap the Secret has the other login, and the former one works on for what has not been rolled yet, although nobody has a session
-// of it: it is closed at the end of the grace period.
+// Under Overlap the Secret has the other login, and the previous one works on for pods that have not been restarted yet, although no session
+// of it is left: it is closed at the end of the grace period.
 func TestConnectionSecretUnderOverlap(t *testing.T) {
 	t.Parallel()
 	e := newEnvironment(t, "pods")

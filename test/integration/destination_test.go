@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What an app's URL has besides its login and its address cannot be read at Fly: before the first rotation it is said what will be written, and
-// what is asked for is in the URL then. Another form is another rotation.
+// The rest of an app's URL, besides its login and address, cannot be read at Fly: before the first rotation the object shows the URL to be written, and
+// the form that is asked for is in the URL then. Another form is another rotation.
 func TestTheFormOfTheURL(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "stopped")
@@ -41,7 +41,7 @@ func TestTheFormOfTheURL(t *testing.T) {
 	requireAccepted(t, x.URL())
 }
 
-// What could redirect an app, hold a password or mislead its driver is refused at the door, with what to write.
+// A parameter that could redirect an app, hold a password or mislead its driver is refused at the door, with what to write.
 func TestFormsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	for parameters, says := range map[string]string{
@@ -65,7 +65,7 @@ func address(t *testing.T, text string) string {
 	return u.Host
 }
 
-// A mistyped address of an environment meets one tenant. Once it is put right, that one gets a new password by itself, and the others are left
+// A mistyped address of an environment meets one tenant. Once it is fixed, that one gets a new password automatically, and the others are left
 // as they are; a change that works goes on to all of them.
 func TestAChangedAddressIsProvedByOneTenant(t *testing.T) {
 	long(t)

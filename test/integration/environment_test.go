@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An environment whose token is of another organization is not Ready, says how to mend that, and tells of both moments by an event. What is not
-// delivered to Fly is rotated all the same.
+// An environment whose token is of another organization is not Ready, says how to fix that, and reports both moments by an event. A tenant without
+// delivery to Fly is rotated all the same.
 func TestTokenOfAnotherOrganization(t *testing.T) {
 	t.Parallel()
 	e := newEnvironment(t, "organization")

@@ -95,7 +95,7 @@ func TestAnObjectWithoutADatabaseCanBeLetGo(t *testing.T) {
 	kubectl(t, "", "-n", "tenants-sandbox", "wait", "tcred", x.Name, "--for=delete", "--timeout=60s")
 }
 
-// What is half done when an environment can no longer be used is said as it was seen last, by the tenant and by the environment.
+// When an environment can no longer be used, the tenant and the environment report a half-done rotation as it was seen last.
 func TestAHalfDoneRotationIsNoUnchangedTenant(t *testing.T) {
 	t.Parallel()
 	e, server := platform.NewServer(t, "halfway")

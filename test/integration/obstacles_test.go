@@ -11,7 +11,7 @@ import (
 )
 
 // Each obstacle shows its own reason and a message with fact, consequence and command; nothing is changed by it; and the rotation
-// that was asked for happens by itself once the cause is gone.
+// that was asked for happens automatically once the cause is gone.
 func TestObstacles(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -66,7 +66,7 @@ func activeLogin(t *testing.T, x tenant) string {
 	return present.User.Username()
 }
 
-// requireOneLogin asserts that the app's login works, and that the other one can not log in and has no password.
+// requireOneLogin asserts that the app's login works, and that the other one cannot log in and has no password.
 func requireOneLogin(t *testing.T, x tenant) {
 	t.Helper()
 	requireAccepted(t, x.URL())
@@ -103,7 +103,7 @@ func owners(t *testing.T, x tenant) map[string]string {
 	return found
 }
 
-// Rotation after rotation the two logins take turns, nobody is refused, and what either makes belongs to the tenant's role.
+// Rotation after rotation the two logins take turns, no login is refused, and every object that either makes belongs to the tenant's role.
 func TestOverlap(t *testing.T) {
 	t.Parallel()
 	x := busyTenant(t, 2)
@@ -127,7 +127,7 @@ func TestOverlap(t *testing.T) {
 		owners(t, x))
 }
 
-// Another strategy changes nothing by itself; it is that of the next rotation. Back from Overlap the role itself is used again, without
+// Another strategy alone changes nothing; it is that of the next rotation. Back from Overlap the role itself is used again, without
 // a failed login.
 func TestChangedStrategy(t *testing.T) {
 	long(t)
@@ -160,7 +160,7 @@ func TestChangedStrategy(t *testing.T) {
 	require.Equal(t, map[string]int{"completed": 4}, x.Rows())
 }
 
-// Whoever raises the number again and again in the middle of a roll-out gets one more rotation, and nobody is refused.
+// Raising the number again and again in the middle of a rollout brings one more rotation, and no login is refused.
 func TestOverlapRaisedDuringARollOut(t *testing.T) {
 	t.Parallel()
 	x := busyTenant(t, 3)
@@ -218,7 +218,7 @@ func boot(t *testing.T, x tenant, how string) {
 	}
 }
 
-// While a roll-out is halted, the Machines that have not moved go on with the former login; the Machine repaired, it goes on by itself.
+// While a rollout is halted, the Machines that have not moved go on with the previous login; once the Machine is repaired, the rollout goes on automatically.
 func TestOverlapGoesOnAfterARepair(t *testing.T) {
 	long(t)
 	t.Parallel()
@@ -232,7 +232,7 @@ func TestOverlapGoesOnAfterARepair(t *testing.T) {
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
 }
 
-// A raised generation starts a halted roll-out anew, and the Machines that have not moved notice nothing of that either.
+// A raised generation starts a halted rollout anew, and the Machines that have not moved notice nothing of that either.
 func TestOverlapRaisedWhileHalted(t *testing.T) {
 	long(t)
 	t.Parallel()
@@ -240,7 +240,7 @@ func TestOverlapRaisedWhileHalted(t *testing.T) {
 	boot(t, x, "healthy")
 	x.Apply(overlap, "rotationGeneration: 2")
 	x.WaitReady()
-	x.StartMachine(crashed) // its restarts were used up, and who does not run is not started
+	x.StartMachine(crashed) // its restarts were used up, and a stopped Machine is not started
 	awaitLogins(t, x)
 	requireNoFailedLogin(t, x)
 	requireOneLogin(t, x)
@@ -249,7 +249,7 @@ func TestOverlapRaisedWhileHalted(t *testing.T) {
 
 var prepareStatement = regexp.MustCompile(`SELECT tenant_credentials\.prepare_overlap\('[a-z0-9_]+'\)`)
 
-// Without a second login nothing begins, and the status has the SQL that makes one; after that it begins by itself.
+// Without a second login nothing begins, and the status has the SQL that makes one; after that it begins automatically.
 func TestOverlapWithoutSecondLogin(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "stopped")
@@ -271,7 +271,7 @@ func TestOverlapWithoutSecondLogin(t *testing.T) {
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
 }
 
-// A login that somebody else has opened beside the one in use is shown, and the next rotation closes it, whatever its strategy.
+// A login that another client has opened beside the one in use is shown, and the next rotation closes it, with either strategy.
 func TestOpenedLoginIsShownAndClosed(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "stopped")
@@ -291,7 +291,7 @@ func TestOpenedLoginIsShownAndClosed(t *testing.T) {
 	require.Equal(t, map[string]int{"completed": 3}, x.Rows())
 }
 
-// retiring waits until only a session of the former login keeps the rotation from being completed.
+// retiring waits until only a session of the previous login keeps the rotation from being completed.
 func retiring(t *testing.T, x tenant) {
 	t.Helper()
 	require.Eventually(t, func() bool { return x.Get().Condition("Reconciling").Reason == "Retiring" }, patience, 100*time.Millisecond)
@@ -305,8 +305,8 @@ func unfinished(x tenant) map[string]int {
 	return rows
 }
 
-// Whoever is still logged in as the former login has the grace period: it is closed when he leaves or, if he does not, when that is over,
-// and then his session is ended.
+// A session of the previous login has the grace period: the login is closed when the session ends or, if it does not, when that period is over,
+// and then the session is ended.
 func TestOverlapGracePeriod(t *testing.T) {
 	t.Parallel()
 	e := newEnvironment(t, "grace")

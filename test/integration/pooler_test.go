@@ -64,7 +64,7 @@ func TestRotationsThroughPgBouncer(t *testing.T) {
 }
 
 // Where PgBouncer goes by a list with a previous verifier, the new password proves nothing, and no Machine is moved. Without the list the
-// operator goes on by itself.
+// operator goes on automatically.
 func TestPgBouncerWithAPreviousVerifier(t *testing.T) {
 	t.Parallel()
 	x, mend := pooledTenant(t, "session", func(x tenant) map[string]string {

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What Fly has refused for sure has changed nothing: nobody has to carry it on. Suspended meanwhile, it does not start again once the token is
-// repaired; and when it does, it is the first revision.
+// An attempt that Fly has refused for sure has changed nothing: the operator need not go on with it. Suspended meanwhile, it does not start again
+// once the token is repaired; and when it does, it is the first revision.
 func TestARefusedAttemptCanBeTakenBack(t *testing.T) {
 	t.Parallel()
 	for _, strategy := range []string{"InPlace", "Overlap"} {
@@ -105,7 +105,7 @@ func awaitWarning(t *testing.T, x tenant, warned bool) {
 	require.Eventually(t, func() bool { return strings.Contains(x.Get().Condition("Ready").Message, "Warning: ") == warned }, patience, 100*time.Millisecond)
 }
 
-// A login that expires soon is warned of, and it is noticed by itself when it has expired.
+// A login that expires soon is warned of, and the operator notices automatically when it has expired.
 func TestALoginThatExpires(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "stopped")

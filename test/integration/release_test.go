@@ -30,7 +30,7 @@ func deploymentOf(t *testing.T, x tenant) (d deployment) {
 	return d
 }
 
-// What fly secrets list goes by after a rotation: a release of what the app ran before, which every Machine names.
+// After a rotation fly secrets list goes by a release of what the app ran before, which every Machine names.
 func TestFlyShowsARotationAsDeployed(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t)
@@ -51,7 +51,7 @@ func TestFlyShowsARotationAsDeployed(t *testing.T) {
 	require.Equal(t, "Every Machine of app "+x.App()+" has revision 1", completion(t, x))
 }
 
-// A release that can not be made costs nobody a rotation, and the event says what fly goes on showing.
+// A release that cannot be made costs no tenant a rotation, and the event says what fly goes on showing.
 func TestARotationWithoutARelease(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "stopped")

@@ -81,7 +81,7 @@ func TestRenamedRoleWithTwoLogins(t *testing.T) {
 	x.SQL("ALTER ROLE " + x.Role() + " RENAME TO " + renamed)
 	override(x, "db_role", renamed)
 	x.Poke()
-	logins.awaitRotations(t, 2, followed(t)) // by itself: the app's URL names the role
+	logins.awaitRotations(t, 2, followed(t)) // automatically: the app's URL names the role
 	require.NotEqual(t, leaked, x.URL())
 	requireRefused(t, leaked)
 

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A request is done once, however often it is sent, and the status says who asked and why.
+// A request is done once, however often it is sent, and the status names the requester and the reason.
 func TestRequestRotatesOnce(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "started")
@@ -50,7 +50,7 @@ func TestRequestRotatesOnce(t *testing.T) {
 	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
 }
 
-// Who asks by a request gets the next slot of the environment, however many have waited for it before.
+// A tenant with a request gets the next slot of the environment, however many tenants have waited for it before.
 func TestARequestIsFirstInTheQueue(t *testing.T) {
 	t.Parallel()
 	narrow := newEnvironment(t, "narrow", "maxConcurrent: 1")
@@ -96,7 +96,7 @@ func committed(t *testing.T, x tenant) (at time.Time) {
 	return at
 }
 
-// Nobody writes another's name into the ledger, unless he may.
+// Only a user with the verb attribute writes another's name into the ledger.
 func TestRequestedByIsOnesOwnName(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "stopped")
@@ -153,7 +153,7 @@ func closedFirst(t *testing.T, x tenant) (is bool) {
 	return is
 }
 
-// After a compromise no session is left that was opened with the former password, before the new one is set, and that whatever Fly does.
+// After a compromise no session is left that was opened with the previous password, before the new one is set, and that whatever Fly does.
 func TestCompromisedEndsSessions(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "stopped")
@@ -177,7 +177,7 @@ func TestCompromisedEndsSessions(t *testing.T) {
 	require.True(t, owner(), "a session with the present password")
 }
 
-// Terminate ends what is left of former sessions once the Machines have moved, and not before.
+// Terminate ends the remaining earlier sessions once the Machines have moved, and not before.
 func TestTerminateEndsSessionsAfterTheRollOut(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "started")

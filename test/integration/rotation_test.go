@@ -55,7 +55,7 @@ func TestRaisedGenerationRotatesEverything(t *testing.T) {
 	require.Contains(t, managers, "tenant-credential-operator", "what the operator writes stands under its name")
 }
 
-// What was done for an object is not done again for its successor.
+// A rotation that was done for an object is not done again for its successor.
 func TestDeletedAndMadeAgainRotatesNothing(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "started")
@@ -92,7 +92,7 @@ func TestDeletedAndMadeAgainRotatesNothing(t *testing.T) {
 	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
 }
 
-// A deletion in the middle of a rotation waits until the tenant can not be locked out.
+// A deletion in the middle of a rotation waits until the tenant cannot be locked out.
 func TestDeletionFinishesTheRotation(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "started", "started")
@@ -122,7 +122,7 @@ func TestSuspend(t *testing.T) {
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
 }
 
-// What is asked for during a roll-out follows it at once, and until then nobody reads that all is done.
+// A rotation that is asked for during a rollout follows it at once, and until then no status says that all is done.
 func TestRaisedDuringARollOut(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "started")
@@ -134,10 +134,10 @@ func TestRaisedDuringARollOut(t *testing.T) {
 	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
 }
 
-// Another variable is another delivery: nobody has the password, so a new one is made.
+// Another variable is another delivery: the operator does not have the password, so a new one is made.
 func TestChangedVariableRotates(t *testing.T) {
 	t.Parallel()
-	x := newTenant(t, "stopped") // a started one, whose app reads DATABASE_URL, would rightly halt the roll-out
+	x := newTenant(t, "stopped") // a started one, whose app reads DATABASE_URL, would rightly halt the rollout
 	x.Apply("rotationGeneration: 1")
 	x.WaitReady()
 	x.Apply("rotationGeneration: 1", "delivery: {fly: {variable: PG_URL}}")
@@ -150,7 +150,7 @@ func TestChangedVariableRotates(t *testing.T) {
 	}
 	requireAccepted(t, values["PG_URL"])
 	requireRefused(t, values["DATABASE_URL"])
-	admin(t, http.MethodPut, "/admin/apps/"+x.App()+"/secrets/DATABASE_URL", `{"value":"`+values["PG_URL"]+`"}`, nil) // what the checker looks at
+	admin(t, http.MethodPut, "/admin/apps/"+x.App()+"/secrets/DATABASE_URL", `{"value":"`+values["PG_URL"]+`"}`, nil) // the part that the checker looks at
 }
 
 // An edited environment reaches its tenants at once: a namespace that is allowed now, and an address that the apps are told by a new
@@ -196,7 +196,7 @@ func TestLostAnswer(t *testing.T) {
 	require.Contains(t, x.Get().Condition("FlySecretSynced").Message, "do not deploy app "+x.App())
 	require.Equal(t, old, x.Look().Machines[0].Env["DATABASE_URL"], "a Machine was moved onto a value that never became valid")
 
-	// What Fly refuses from now on takes back nothing of what the attempt before has left there.
+	// A later refusal of Fly takes back nothing that the previous attempt has left there.
 	mend()
 	mend = x.Fault(`{"route":"POST /v1/apps/{app}/secrets","status":422,"count":-1}`)
 	x.WaitReason("Rejected")
@@ -213,7 +213,7 @@ func TestLostAnswer(t *testing.T) {
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
 }
 
-// A Machine that does not come up stops the roll-out before the others are touched; healed, it goes on by itself.
+// A Machine that does not come up stops the rollout before the others are touched; healed, it goes on automatically.
 func TestCrashingMachineHaltsTheRollOut(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "started", "started")
@@ -235,12 +235,12 @@ func TestCrashingMachineHaltsTheRollOut(t *testing.T) {
 	for _, machine := range x.Look().Machines {
 		admin(t, http.MethodPatch, "/admin/apps/"+x.App()+"/machines/"+machine.ID, `{"boot":"healthy"}`, nil)
 	}
-	x.Apply("rotationGeneration: 2") // a raised generation starts anew where the roll-out is halted
+	x.Apply("rotationGeneration: 2") // a raised generation starts anew where the rollout is halted
 	x.WaitReady()
 	require.Equal(t, map[string]int{"superseded": 1, "completed": 1}, x.Rows())
 }
 
-// The others go on as they were while the roll-out is halted, and once the Machine is repaired it goes on by itself.
+// The others go on as they were while the rollout is halted, and once the Machine is repaired it goes on automatically.
 func TestRepairedMachineLetsTheRollOutGoOn(t *testing.T) {
 	long(t)
 	t.Parallel()
@@ -274,7 +274,7 @@ func TestRepairedMachineLetsTheRollOutGoOn(t *testing.T) {
 	}
 }
 
-// The manager is stopped in the middle of a roll-out and goes on when it is back.
+// The manager is stopped in the middle of a rollout and goes on when it is back.
 func TestRestartGoesOn(t *testing.T) { // not parallel: the other tests need the manager
 	x := newTenant(t, "started", "started")
 	x.Apply("rotationGeneration: 1")

@@ -15,7 +15,7 @@ import (
 )
 
 // Staged: the value is at Fly, nothing is moved, both logins work; the user's own deploy moves the Machines, and the operator notices and
-// closes the former login.
+// closes the previous login.
 func TestStagedWaitsForTheUsersDeploy(t *testing.T) {
 	t.Parallel()
 	e := newEnvironment(t, "staged", `rotation: {overlapGracePeriod: "2s"}`)
@@ -58,7 +58,7 @@ func TestStagedWaitsForTheUsersDeploy(t *testing.T) {
 	}
 }
 
-// deploy replaces a Machine as fly deploy does, whatever it is.
+// deploy replaces a Machine as fly deploy does, with the config that it has.
 func deploy(t *testing.T, x tenant, id string) {
 	t.Helper()
 	address := os.Getenv("FLY_API_BASE_URL") + "/v1/apps/" + x.App() + "/machines/" + id

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A login that the server refuses, whatever for, keeps every Machine from being moved, and nothing says that it was verified. The app's open
-// sessions go on; once the cause is gone, a new password is set and proved by itself.
+// A login that the server refuses for any reason keeps every Machine from being moved, and no status calls it verified. The app's open
+// sessions go on; once the cause is gone, a new password is set and proved automatically.
 func TestALoginThatFailsMovesNoMachine(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "started", "stopped")

@@ -1,5 +1,5 @@
-// Package issuer is an OpenID Connect issuer for tests: discovery, keys, and tokens of every kind, the bad ones among them. It knows nothing of who
-// accepts them.
+// Package issuer is an OpenID Connect issuer for tests: discovery, keys, and tokens of every kind, the bad ones among them. It knows nothing of
+// their recipients.
 package issuer
 
 import (

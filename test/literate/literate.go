@@ -1,4 +1,4 @@
-// Package literate runs the commands of a page, as somebody does who follows it.
+// Package literate runs the commands of a page, like a reader who follows it.
 package literate
 
 import (

@@ -29,7 +29,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if harness.Short() { // what is left needs no playground
+	if harness.Short() { // the remaining tests need no playground
 		os.Exit(m.Run())
 	}
 	os.Exit(harness.Run(m))
@@ -44,7 +44,7 @@ type (
 	entry struct {
 		heading  string
 		provoke  string
-		heal     string // "" = it heals by itself, or there is nothing to heal
+		heal     string // "" = it heals automatically, or there is nothing to heal
 		expected []expectation
 		healed   string // the first object's condition after heal
 	}
@@ -56,7 +56,7 @@ type (
 
 const (
 	ready = "Ready=True"
-	// patience is how long a message may take: some backoffs, and the roll-out of a Machine.
+	// patience is how long a message may take: some backoffs, and the rollout of a Machine.
 	patience = 120 * time.Second
 )
 
@@ -78,7 +78,7 @@ func TestMessages(t *testing.T) { // not parallel: it breaks what the other test
 				refused(t, manual.prelude, e)
 				return
 			}
-			hurry := sync.OnceFunc(func() { setFlyClock(t, -20*time.Second) }) // every Machine looks older than a roll-out watches it
+			hurry := sync.OnceFunc(func() { setFlyClock(t, -20*time.Second) }) // every Machine looks older than a rollout watches it
 			if e.afterRollOut() {
 				hurry()
 			}
@@ -114,7 +114,7 @@ func refused(t *testing.T, prelude string, e entry) {
 	shell(t, prelude, e.heal, true)
 }
 
-// shell runs commands of the page in the root of the repository, as somebody does who follows it, and returns what they print.
+// shell runs commands of the page in the root of the repository, like a reader who follows it, and returns their output.
 func shell(t *testing.T, prelude, commands string, mustSucceed bool) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
@@ -211,7 +211,7 @@ func (o object) condition(kind string) condition {
 	return condition{}
 }
 
-// requireSampleTenantsReady waits until the playground is as it was: everybody Ready but umbrella, which has no app.
+// requireSampleTenantsReady waits until the playground is as it was: every tenant Ready but umbrella, which has no app.
 func requireSampleTenantsReady(t *testing.T) {
 	t.Helper()
 	samples := []string{"sandbox", "prod", "acme", "globex", "initech", "vandelay", "hooli", "soylent"}

@@ -273,7 +273,7 @@ func Admin(t *testing.T, method, path, body string, into any) {
 	require.NoError(t, AskAdmin(context.Background(), method, path, body, into), "%s %s", method, path)
 }
 
-// AskAdmin is Admin for whoever can not end the test.
+// AskAdmin is Admin for callers that cannot end the test.
 func AskAdmin(ctx context.Context, method, path, body string, into any) error {
 	return jsonhttp.Call(ctx, method, os.Getenv("FLY_EMULATOR_ADMIN_URL")+path, "", json.RawMessage(cmp.Or(body, "null")), into)
 }

@@ -44,8 +44,8 @@ func (s *supervisor) controls() http.Handler {
 	return mux
 }
 
-// mend starts what has ended since: a PostgreSQL server, the manager, the gateway. An end of the API server or of the emulator is not mended, as
-// it took with it what the rest relies on: the playground has to start anew.
+// mend restarts parts that have ended: a PostgreSQL server, the manager, the gateway. It does not restart the API server or the emulator, as
+// the state that the rest relies on ended with them: the playground has to start anew.
 func (s *supervisor) mend(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()

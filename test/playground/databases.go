@@ -24,8 +24,8 @@ type database struct {
 
 const operatorLogin = "tcred_operator"
 
-// talkative is a server that writes down whatever it can, so that a password which it was told would be found. Both modules come with
-// Debian's package and with npm's. What is left out is what writes down verifiers, as the README says: auto_explain.log_nested_statements
+// talkative is a server that writes down everything that it can, so that a password which it was told would be found. Both modules come with
+// Debian's package and with npm's. The settings that write down verifiers are left out, as the README says: auto_explain.log_nested_statements
 // and pg_stat_statements.track = all.
 var talkative = map[string]string{
 	"max_connections":                   "300",

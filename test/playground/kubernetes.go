@@ -46,7 +46,7 @@ type cluster struct {
 	kubectl string
 }
 
-// startCluster tries anew where a port was taken by somebody else between its choice and its use.
+// startCluster tries anew where another process took a port between its choice and its use.
 func startCluster(f files) (*cluster, error) {
 	for try := 1; ; try++ {
 		c, err := tryCluster(f)

@@ -49,7 +49,7 @@ func run(ctx context.Context, dir string, arguments []string) error {
 		return up(ctx, f)
 	case command == "down" && len(rest) == 0:
 		return down(f)
-	case command == "serve" && len(rest) == 0: // not for people: what `up` leaves running
+	case command == "serve" && len(rest) == 0: // not for people: the process that `up` leaves running
 		return serve(ctx, f)
 	case (command == "postgres-down" || command == "postgres-up") && len(rest) == 1:
 		return control(ctx, f, command+"/"+rest[0])

@@ -46,7 +46,7 @@ func (r record) databaseFolder(environment string) (string, error) {
 	if err := os.MkdirAll(r.Folder, 0o755); err != nil {
 		return "", err
 	}
-	return filepath.Join(r.Folder, environment), os.Chmod(r.Folder, 0o755) // whatever the umask is
+	return filepath.Join(r.Folder, environment), os.Chmod(r.Folder, 0o755) // with any umask
 }
 
 // left lists what still runs of what was started.
@@ -148,7 +148,7 @@ func end(these []process, patience time.Duration) {
 		p.signal(syscall.SIGTERM)
 	}
 	for deadline := time.Now().Add(patience); slices.ContainsFunc(these, process.alive) && time.Now().Before(deadline); {
-		time.Sleep(20 * time.Millisecond) // nobody tells when a process ends that is not a child
+		time.Sleep(20 * time.Millisecond) // no signal tells that a process ends that is not a child
 	}
 	for _, p := range these {
 		p.signal(syscall.SIGKILL)

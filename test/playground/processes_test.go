@@ -29,7 +29,7 @@ func TestRecordWithoutMarkFindsItsChildrenOnly(t *testing.T) {
 	require.Equal(t, []process{child}, record{Children: []process{child}}.left())
 }
 
-// A pid that was given out again belongs to somebody else.
+// A pid that was given out again belongs to another process.
 func TestReusedPidIsNotSignalled(t *testing.T) {
 	other := sleeper(t)
 	former := process{other.PID, "1"}

@@ -69,7 +69,7 @@ func serve(ctx context.Context, f files) error {
 	return server.Close()
 }
 
-// say tells whoever waits that a part runs, and after how long.
+// say prints that a part runs, and after how long.
 func (s *supervisor) say(part string) {
 	fmt.Printf("  %5.1f s  %s\n", time.Since(s.began).Seconds(), part)
 }
@@ -175,8 +175,8 @@ func (s *supervisor) start(name, log, folder string, environment []string, argum
 	return command, command.Start()
 }
 
-// startManager runs the manager as its Deployment would: with its service account's rights alone. It logs whatever it can, dumps whatever
-// it can when it crashes, and has a folder of its own for what it might leave behind.
+// startManager runs the manager as its Deployment would: with its service account's rights alone. It logs and, in a crash, dumps everything
+// that it can, and has a folder of its own for files that it might leave behind.
 func (s *supervisor) startManager(ctx context.Context) error {
 	kubeconfig, err := s.cluster.accountKubeconfig(ctx, operatorAccount, "manager")
 	if err != nil {

@@ -123,7 +123,7 @@ func (f files) watch(ctx context.Context, ended <-chan error) error {
 			kept := f.dir + "-log"
 			fmt.Print(strings.ReplaceAll(partial+string(rest), f.path("log"), kept))
 			return errors.Join(errors.New("it did not start; the reason is above"), reason, os.RemoveAll(kept), os.Rename(f.path("log"), kept), down(f))
-		case <-time.After(50 * time.Millisecond): // a file tells nobody that it grew
+		case <-time.After(50 * time.Millisecond): // a file sends no event when it grows
 		}
 	}
 }

@@ -1,5 +1,5 @@
 // Package pgserver starts a real PostgreSQL server for tests and for the playground. It listens on the loopback interface only
-// and ends with the process that started it. It is not made for data that anybody wants to keep: fsync is off.
+// and ends with the process that started it. It is not made for data that has to last: fsync is off.
 package pgserver
 
 import (

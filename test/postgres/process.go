@@ -17,7 +17,7 @@ import (
 // nobody is the account that the server runs as where the system has no user postgres.
 const nobody = 65534
 
-// account is who the server runs as. The zero account is the caller himself.
+// account is the one that the server runs as. The zero account is the caller's own.
 type account struct{ uid, gid uint32 }
 
 // serverAccount returns the caller, or, as PostgreSQL refuses to run as root, the system's user postgres.
@@ -61,7 +61,7 @@ func (a account) own(path string) error {
 	return nil
 }
 
-// reachable returns binaries, or where the account can not run them (a checkout under /root), a copy at target.
+// reachable returns binaries, or where the account cannot run them (a checkout under /root), a copy at target.
 func (a account) reachable(binaries, target string) (string, error) {
 	err := a.command(context.Background(), filepath.Join(binaries, "postgres"), "--version").Run()
 	if err == nil {

@@ -38,7 +38,7 @@ type tenant = platform.Tenant
 
 // page is one of the runbook.
 type page struct {
-	// arrange brings a tenant into the state that the page is for, while the operator runs. What it returns is done when the operator is
+	// arrange brings a tenant into the state that the page is for, while the operator runs. The function that it returns is called when the operator is
 	// gone.
 	arrange func(t *testing.T, x tenant) (then func(x tenant))
 	// completed is how many rotations are completed at the end. keeps: no new password was made.
@@ -104,7 +104,7 @@ var pages = map[string]page{
 }
 
 func TestByHand(t *testing.T) {
-	platform.Admin(t, http.MethodPost, "/admin/clock", `{"advance_ms":-20000}`, nil) // every Machine looks older than a roll-out watches it
+	platform.Admin(t, http.MethodPost, "/admin/clock", `{"advance_ms":-20000}`, nil) // every Machine looks older than a rollout watches it
 	manual := readManual(t)
 	fly := installFly(t)
 	cases := map[string]*trial{}
@@ -132,7 +132,7 @@ func TestByHand(t *testing.T) {
 	each("the operator is back", func(t *testing.T, c *trial) { c.requireLeftAlone(t) })
 }
 
-// killOperator kills it in whatever it does.
+// killOperator kills it at any point of its work.
 func killOperator(t *testing.T) {
 	t.Helper()
 	pid, err := strconv.Atoi(os.Getenv("MANAGER_PID"))
@@ -210,7 +210,7 @@ func installFly(t *testing.T) string {
 	return folder
 }
 
-// run runs commands of the page for a tenant, as somebody does who pastes them, and returns what is printed.
+// run runs commands of the page for a tenant, like a reader who pastes them, and returns the output.
 func run(t *testing.T, x tenant, fly, commands string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -13,7 +13,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
-// rotateByEndpoint rotates as the platform's callers do: by curl, which shows whatever is sent, and by tcred at a terminal. What they leave behind goes
+// rotateByEndpoint rotates as the platform's callers do: by curl, which shows all that is sent, and by tcred at a terminal. Their output goes
 // into files beside the logs, where the checker looks for passwords.
 func rotateByEndpoint(t *testing.T) {
 	t.Helper()

@@ -1,4 +1,4 @@
-// Package secrecy drives rotations that succeed and rotations that fail in every way, with everything writing down whatever it can, and
+// Package secrecy drives rotations that succeed and rotations that fail in every way, with every part writing down all that it can, and
 // then has the independent checker search all of it for every password.
 package secrecy
 
@@ -23,7 +23,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// What is started from here may write core files as large as it likes.
+	// Processes that are started from here may write core files of any size.
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_CORE, &limit); err == nil {
 		limit.Cur = limit.Max
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 type tenant = platform.Tenant
 
 func TestSecrecy(t *testing.T) {
-	platform.Admin(t, http.MethodPost, "/admin/clock", `{"advance_ms":-20000}`, nil) // every Machine looks older than a roll-out watches it
+	platform.Admin(t, http.MethodPost, "/admin/clock", `{"advance_ms":-20000}`, nil) // every Machine looks older than a rollout watches it
 	t.Run("rotations", func(t *testing.T) {
 		for name, provoke := range failures {
 			t.Run(name, func(t *testing.T) {
@@ -77,7 +77,7 @@ func rotate(t *testing.T, provoke func(t *testing.T, x tenant)) {
 	platform.RequireRefused(t, old)
 }
 
-// failures are the ways in which a rotation fails and is then made again, by what brings each about. Each returns when it was seen and mended.
+// failures are the ways in which a rotation fails and is then made again, by its cause. Each returns when it was seen and fixed.
 var failures = map[string]func(t *testing.T, x tenant){
 	"none": func(*testing.T, tenant) {},
 	"Fly refuses and repeats what it was sent": func(t *testing.T, x tenant) {
@@ -149,7 +149,7 @@ var failures = map[string]func(t *testing.T, x tenant){
 	},
 }
 
-// seen asks for the rotation, waits until the failure shows, and mends its cause.
+// seen asks for the rotation, waits until the failure shows, and fixes its cause.
 func seen(x tenant, reason string, mend func()) {
 	x.Apply("rotationGeneration: 1")
 	x.WaitReason(reason)

@@ -45,7 +45,7 @@ func (p *performance) perform(ctx context.Context) {
 	queues := make([]chan step, len(p.plan.tenants))
 	for i := range queues {
 		queues[i] = make(chan step, len(p.plan.lanes[laneTenants]))
-		group.Go(func() { // what concerns one object happens in the plan's order, and does not keep others waiting
+		group.Go(func() { // actions on one object happen in the plan's order, and do not keep others waiting
 			for s := range queues[i] {
 				p.carryOut(ctx, s)
 			}
@@ -159,14 +159,14 @@ func restartPostgres(s step) error {
 	return errors.Join(err, playground("postgres-up", environment))
 }
 
-// onObject is what somebody does with kubectl. The API server may be away: it is tried until it is back.
+// onObject does what a user does with kubectl. The API server may be away: it is tried until it is back.
 func (p *performance) onObject(ctx context.Context, s step) error {
 	switch s.do {
 	case doRaise:
 		return p.patch(ctx, s.tenant, fmt.Sprintf(`{"spec":{"rotationGeneration":%d}}`, s.number))
 	case doSuspend:
 		err := p.patch(ctx, s.tenant, fmt.Sprintf(`{"spec":{"suspend":true,"rotationGeneration":%d}}`, s.number))
-		time.Sleep(3 * time.Second) // as somebody who thinks again
+		time.Sleep(3 * time.Second) // like a user who thinks again
 		return errors.Join(err, p.patch(ctx, s.tenant, `{"spec":{"suspend":false}}`))
 	case doApply:
 		return p.patch(ctx, s.tenant, fmt.Sprintf(`{"spec":{"rotationGeneration":%d,"delivery":{"fly":{"variable":"DATABASE_URL"}}}}`, s.number))
@@ -196,7 +196,7 @@ func (p *performance) patch(ctx context.Context, tenant int, patch string) error
 	})
 }
 
-// recreate deletes an object and makes it again at the number that it had. The deletion waits for a rotation that is under way, and where a Machine
+// recreate deletes an object and makes it again at the number that it had. The deletion waits for a rotation that is in progress, and where a Machine
 // halts it, for the Machine's repair.
 func (p *performance) recreate(ctx context.Context, s step) error {
 	name, id := objectName(s.tenant), p.plan.tenants[s.tenant].id
@@ -242,7 +242,7 @@ func (p *performance) startMachines(ctx context.Context, x tenant) {
 	}
 }
 
-// onMachine is what somebody else does at Fly at the same time. That Fly refuses (a lease, a Machine that is on its way) is no error.
+// onMachine does what another client does at Fly at the same time. A refusal of Fly (a lease, a Machine that is on its way) is no error.
 func (p *performance) onMachine(ctx context.Context, s step) error {
 	x := p.plan.tenants[s.tenant]
 	if s.do == doAdd {
@@ -274,7 +274,7 @@ func (p *performance) onMachine(ctx context.Context, s step) error {
 	}
 	var refused *jsonhttp.StatusError
 	if errors.As(err, &refused) || (s.do != doDestroy && s.do != doLease) {
-		return nil // the faults at Fly befall everybody
+		return nil // the faults at Fly befall every tenant
 	}
 	return err
 }

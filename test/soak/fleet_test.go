@@ -101,7 +101,7 @@ func (s *system) resize(t *testing.T, concurrent, connections int) {
 	require.NoError(t, s.client.Patch(t.Context(), e, client.RawPatch(types.MergePatchType, []byte(patch))))
 }
 
-// hastenClock has each Machine that is made from now on look as if it had run for 20 s longer: a roll-out watches each for 10 s, and
+// hastenClock has each Machine that is made from now on look as if it had run for 20 s longer: a rollout watches each for 10 s, and
 // waiting for that proves nothing here.
 func (s *system) hastenClock(t *testing.T) {
 	t.Helper()

@@ -1,5 +1,5 @@
 // Package soak runs the whole system for minutes: under faults that a seed determines (make soak), through an outage of PostgreSQL with a
-// thousand tenants (make outage), and through the roll-out of many Machines at Fly's rates (make rollout). It does nothing unless it is
+// thousand tenants (make outage), and through the rollout of many Machines at Fly's rates (make rollout). It does nothing unless it is
 // asked: SOAK, OUTAGE or ROLLOUT is set.
 package soak
 
@@ -18,6 +18,6 @@ func TestMain(m *testing.M) {
 	if os.Getenv("SOAK") == "" && os.Getenv("OUTAGE") == "" && os.Getenv("ROLLOUT") == "" {
 		os.Exit(m.Run()) // every test skips itself
 	}
-	log.SetLogger(zap.New(zap.WriteTo(io.Discard))) // the client's own, which complains where nobody sets it
+	log.SetLogger(zap.New(zap.WriteTo(io.Discard))) // the client's own, which complains where the program sets none
 	os.Exit(harness.Run(m))
 }

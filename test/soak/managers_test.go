@@ -21,11 +21,11 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
 )
 
-// managers runs the operator as a Deployment would: what ends is started again. There is one that asks for the lease, and now and then a
+// managers runs the operator as a Deployment would: it restarts a manager that ends. There is one that asks for the lease, and now and then a
 // second one that does not.
 type managers struct {
 	system  *system
-	program string // a copy of its own, which nobody builds anew meanwhile
+	program string // a copy of its own, which no build replaces meanwhile
 	mark    string // in the environment of everything that the playground's end has to end
 
 	mu      sync.Mutex

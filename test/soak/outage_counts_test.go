@@ -38,12 +38,12 @@ func listen(t *testing.T) *dials {
 	return d
 }
 
-// note counts who introduces himself as the operator, and hangs up: the tenants' apps dial too.
+// note counts clients that introduce themselves as the operator, and hangs up: the tenants' apps dial too.
 func (d *dials) note(connection net.Conn) {
 	defer connection.Close()
 	startup := make([]byte, 1024)
 	_ = connection.SetReadDeadline(time.Now().Add(time.Second))
-	n, _ := connection.Read(startup) // whoever says nothing is nobody
+	n, _ := connection.Read(startup) // a client that says nothing does not count
 	if bytes.Contains(startup[:n], []byte(applicationName)) {
 		d.mu.Lock()
 		defer d.mu.Unlock()

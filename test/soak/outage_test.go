@@ -85,7 +85,7 @@ func TestOutage(t *testing.T) {
 	require.Empty(t, checker.CheckServed(t.Context(), s.config, s.before, raised))
 }
 
-// outageTenants have few Machines that run: a roll-out is not what this is about.
+// outageTenants have few Machines that run: a rollout is not what this is about.
 func outageTenants() []tenant {
 	random := rand.New(rand.NewPCG(1, 1))
 	var tenants []tenant
@@ -97,8 +97,8 @@ func outageTenants() []tenant {
 	return tenants
 }
 
-// outage takes the server away, raises every generation, and brings the server back after two minutes. Meanwhile somebody else listens at
-// its port, who counts how often the operator tries, and says nothing.
+// outage takes the server away, raises every generation, and brings the server back after two minutes. Meanwhile a listener at
+// its port counts how often the operator tries, and says nothing.
 func (f *outageFigures) outage(t *testing.T, s *system, tenants []tenant, writes *statusWrites) {
 	t.Helper()
 	require.NoError(t, s.adminCall(t.Context(), http.MethodPut, "/admin/switches", map[string]bool{"rate_limits": true, "retry_after": true}, nil))

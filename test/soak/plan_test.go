@@ -147,7 +147,7 @@ func newTenant(random *rand.Rand) tenant {
 	return t
 }
 
-// What is done to a tenant's object.
+// The actions on a tenant's object.
 const (
 	doRaise    = "raise"
 	doSuspend  = "suspend and raise"
@@ -181,7 +181,7 @@ func (p *plan) requestStep(random *rand.Rand) step {
 	return s
 }
 
-// What is done to a Machine.
+// The actions on a Machine.
 const (
 	doDestroy = "destroy a Machine"
 	doAdd     = "add a Machine"
@@ -197,7 +197,7 @@ func (p *plan) machineStep(random *rand.Rand) step {
 	return s
 }
 
-// What is done to a manager.
+// The actions on a manager.
 const (
 	doKill      = "kill the manager"
 	doKillLease = "kill the manager and remove its lease"
@@ -220,7 +220,7 @@ func secondStep(random *rand.Rand) step {
 	return step{tenant: -1, do: pick(random, []weighted[string]{{1, doSecond}, {1, doSecondEnd}}), lasts: between(random, 5*time.Second, 40*time.Second)}
 }
 
-// What is done to PostgreSQL and to the cluster.
+// The actions on PostgreSQL and on the cluster.
 const (
 	doRestart   = "restart PostgreSQL"
 	doCrash     = "crash PostgreSQL"
@@ -247,7 +247,7 @@ var routes = []weighted[string]{
 	{13, "*"},
 }
 
-// flyStep befalls some requests of everybody or, for longer, all of one app's.
+// flyStep befalls some requests of all tenants or, for longer, all of one app's.
 func (p *plan) flyStep(random *rand.Rand) step {
 	s := step{do: doFly, tenant: -1, route: pick(random, routes), number: 1 + random.Int64N(5), lasts: between(random, time.Second, 10*time.Second)}
 	s.mode = pick(random, []weighted[string]{

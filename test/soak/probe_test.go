@@ -114,7 +114,7 @@ func (p *probes) password(ctx context.Context, i int, connection *pgx.Conn) erro
 	return nil
 }
 
-// status asserts that an object which is Ready speaks the truth: its started Machines can log in. What does not fit is looked at again:
+// status asserts that an object which is Ready speaks the truth: its started Machines can log in. A mismatch is looked at again:
 // had the object changed meanwhile, it would prove nothing.
 func (p *probes) status(ctx context.Context, i int, _ *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)

@@ -8,7 +8,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 )
 
-// recovery measures how long after the end of a fault each rotation that was unfinished then is Ready. Faults follow each other: what is
+// recovery measures how long after the end of a fault each rotation that was unfinished then is Ready. Faults follow each other: a rotation that is
 // still unfinished at the end of another one keeps the first clock, and has a second one that begins anew.
 type recovery struct {
 	mu        sync.Mutex
@@ -31,7 +31,7 @@ func newRecovery(tenants int) *recovery {
 	return r
 }
 
-// see takes a version of an object. What is suspended, or gone, is not expected to become Ready.
+// see takes a version of an object. An object that is suspended, or gone, is not expected to become Ready.
 func (r *recovery) see(o *v1alpha1.TenantCredential, present bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -54,7 +54,7 @@ func (r *recovery) see(o *v1alpha1.TenantCredential, present bool) {
 	}
 }
 
-// rotating says that a rotation is asked for, or under way. An object that is not Ready because the server is away, with nothing to do, is
+// rotating says that a rotation is asked for, or in progress. An object that is not Ready because the server is away, with nothing to do, is
 // none of those that recover.
 func rotating(o *v1alpha1.TenantCredential) bool {
 	last := o.Status.LastRotation

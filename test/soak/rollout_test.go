@@ -85,7 +85,7 @@ func batches(machines int) int {
 	return 1 + (machines-1+third-1)/third
 }
 
-// rolloutBound is the least time that the roll-out of an app takes: each batch starts, and is watched. All apps move at the same time, as
+// rolloutBound is the least time that the rollout of an app takes: each batch starts, and is watched. All apps move at the same time, as
 // Fly's rates are per app and per Machine. A pass asks each thing of an app once, so that the rate allows one a second; to see a batch
 // through takes two passes (one moves it, one sees it well), which is less than it takes to start and to watch it.
 func rolloutBound(machines int) time.Duration {

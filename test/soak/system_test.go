@@ -46,7 +46,7 @@ func newSystem(t *testing.T) *system {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
 	require.NoError(t, err)
-	config.QPS = -1 // what a test asks for is not held back
+	config.QPS = -1 // a test's requests are not held back
 	scheme := runtime.NewScheme()
 	require.NoError(t, clientgoscheme.AddToScheme(scheme))
 	require.NoError(t, v1alpha1.AddToScheme(scheme))

@@ -65,7 +65,7 @@ func (h *history) last() sight {
 	return h.seen[len(h.seen)-1]
 }
 
-// early is a version that a pipeline takes for done while it is not: what its spec asks for, or, from a generation on, a revision, is not there.
+// early is a version that a pipeline takes for done while it is not: the rotation that its spec asks for, or, from a generation on, a revision, is not there.
 func (h *history) early(generation, revision int64) *unstructured.Unstructured {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if harness.Short() { // what is left needs no playground
+	if harness.Short() { // the remaining tests need no playground
 		os.Exit(m.Run())
 	}
 	flag.Parse()

@@ -187,7 +187,7 @@ func TestWhileAnotherTenantHasItsTurn(t *testing.T) {
 
 var whilePaused = map[string]scene{"Rotations are paused": {before: rotatedIn, then: asksAgain}}
 
-// PostgreSQL has lost what it knew of more tenants than a failover can have caught under way.
+// PostgreSQL has lost what it knew of more tenants than a failover can have caught in progress.
 func TestWhileRotationsArePaused(t *testing.T) {
 	harness.Long(t)
 	t.Parallel()

@@ -81,7 +81,7 @@ func (s *stage) applies(spec ...string) {
 	s.wait = begin(s.t, s.Tenant)
 }
 
-// require waits until the object shows the row, and asks kubectl about it. Whatever was shown since the object was made is looked at, too.
+// require waits until the object shows the row, and asks kubectl about it. Every version since the object was made is looked at, too.
 func (s *stage) require(expected row) {
 	s.t.Helper()
 	for deadline := time.Now().Add(patience); s.history.last().row != expected && time.Now().Before(deadline); {

@@ -246,7 +246,7 @@ var states = map[string]func(t *testing.T) *stage{
 	"Another client has changed the password, the hash or the value": func(t *testing.T) *stage {
 		s := rotated(t)
 		s.SQL("ALTER ROLE " + s.Role() + " PASSWORD 'changed'")
-		s.Poke() // by itself the operator looks twice an hour
+		s.Poke() // unprompted the operator looks twice an hour
 		s.applies("rotationGeneration: 1")
 		return s
 	},

@@ -12,7 +12,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
-// spec.suspend holds, whatever makes an object look as if it had begun something.
+// spec.suspend holds for an object that was made to look as if it had begun a rotation.
 func TestIntruderDoesNotPassOverSuspend(t *testing.T) {
 	enter(t)
 	for _, attack := range []struct {
@@ -84,7 +84,7 @@ func TestIntruderTakesOverAnotherClustersClaim(t *testing.T) {
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
 }
 
-// A Secret that the operator has not made for this object is neither written over nor deleted, whatever owner is written on it, and nothing
+// A Secret that the operator has not made for this object is neither written over nor deleted, with any owner written on it, and nothing
 // is rotated.
 func TestIntruderPointsTheOperatorAtAnotherSecret(t *testing.T) {
 	enter(t)

@@ -49,8 +49,8 @@ const (
 	finalizer = "credentials.systemprompt.io/finish-rotation"
 )
 
-// arena makes the attackers and their namespaces, once. The operator may write Secrets there: what keeps passwords out is not a missing
-// right. The roles are those that edit aggregates: no controller does that here.
+// arena makes the attackers and their namespaces, once. The operator may write Secrets there, so a missing right does not keep passwords
+// out. The roles are those that edit aggregates: no controller does that here.
 var arena = sync.OnceValue(func() error {
 	manifest := ""
 	for _, namespace := range []string{evil, unbound, other} {

@@ -9,7 +9,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/test/platform"
 )
 
-// In a namespace that may not have the tenant, an object gets its namespace's verdict and nothing else, whatever it says of itself: the
+// In a namespace that may not have the tenant, an object gets its namespace's verdict and nothing else, despite its own claims: the
 // tenant is as it was, no Secret appears, and the status tells nothing of the tenant.
 func TestIntruderInANamespaceThatMayNotHaveTheTenant(t *testing.T) {
 	enter(t)
@@ -188,7 +188,7 @@ func TestIntruderRacesTheHolderThatIsMadeAgain(t *testing.T) {
 	}
 }
 
-// Two namespaces that are both bound: who came first holds the tenant.
+// Two namespaces that are both bound: the first object holds the tenant.
 func TestIntruderInASecondBoundNamespace(t *testing.T) {
 	enter(t)
 	x := newTenant(t, "stopped")

@@ -10,7 +10,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
 )
 
-// What would give an editor of a namespace more rights is refused by the API server.
+// The API server refuses writes that would give an editor of a namespace more rights.
 func TestIntruderWritesWhatGivesRights(t *testing.T) {
 	enter(t)
 	x := newTenant(t, "stopped")

@@ -42,7 +42,7 @@ func (o object) patch(text string) {
 	kubectl(o.t, "", "--as="+o.as, "-n", o.namespace, "patch", "tcred", o.name, "--type=merge", "-p", text)
 }
 
-// A namespace that has lost its binding rotates nothing more, whatever its editors write.
+// A namespace that has lost its binding rotates nothing more, with any writes of its editors.
 func TestIntruderAfterTheBindingIsGone(t *testing.T) {
 	enter(t)
 	for name, edits := range map[string][]string{
@@ -92,7 +92,7 @@ func TestIntruderAfterTheBindingIsGone(t *testing.T) {
 	})
 }
 
-// What the ledger has begun is finished at Fly, so that the app is not locked out; then nothing more happens.
+// A rotation that the ledger has begun is finished at Fly, so that the app is not locked out; then nothing more happens.
 func TestIntruderIsUnboundDuringARotation(t *testing.T) {
 	enter(t)
 	t.Run("Machines are moved, and a raise meanwhile does nothing", func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
 )
 
-// No answer makes the client ask another host, whatever the request was.
+// No answer to any request makes the client ask another host.
 func TestIntruderRedirects(t *testing.T) {
 	t.Parallel()
 	elsewhere := newHostile(t, nil)

@@ -108,7 +108,7 @@ func TestIntruderCompressedAnswers(t *testing.T) {
 	})
 }
 
-// What is not asked for does not come from an honest proxy either.
+// An honest proxy does not send what is not asked for, either.
 func TestIntruderAsksForNoCompression(t *testing.T) {
 	t.Parallel()
 	h := newHostile(t, nil)
@@ -162,7 +162,7 @@ func TestIntruderLongAnswers(t *testing.T) {
 	})
 }
 
-// Whatever status comes with it, a body that repeats the secret or the token is not shown.
+// With any status, a body that repeats the secret or the token is not shown.
 func TestIntruderEchoes(t *testing.T) {
 	t.Parallel()
 	echo := func(status int) http.HandlerFunc {

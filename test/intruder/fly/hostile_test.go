@@ -111,7 +111,7 @@ func (h *hostile) asked() (lines []string) {
 	return lines
 }
 
-// call is one use of the client. What it returns is what a user can come to read.
+// call is one use of the client. A user can come to read what it returns.
 type call func(context.Context, *fly.Client) (any, error)
 
 var (
@@ -140,7 +140,7 @@ func open(t *testing.T, url string) *fly.Client {
 	return c
 }
 
-// requireHarmless says that a text can stand in a condition, whoever reads it in whatever terminal.
+// requireHarmless says that a text can stand in a condition, for any reader in any terminal.
 func requireHarmless(t *testing.T, text string) {
 	t.Helper()
 	require.NotContains(t, text, tokenPart)

@@ -65,7 +65,7 @@ func numbered(n int) (list string, one http.HandlerFunc) {
 	}
 }
 
-// What Fly sends costs a bounded amount of memory, also when all workers are sent it at once.
+// Fly's answers cost a bounded amount of memory, also when all workers are sent it at once.
 func TestIntruderMemory(t *testing.T) {
 	anyMachine := func(text string) func() string {
 		return func() string { return strings.Replace(text, `"id":"m"`, `"id":"`+rand.Text()+`"`, 1) }

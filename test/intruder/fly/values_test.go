@@ -133,7 +133,7 @@ func TestIntruderMachines(t *testing.T) {
 	})
 }
 
-// looks are answers that cannot be refused, as a Machine may look like that: what a user reads of them is short and plain, and nothing is
+// looks are answers that cannot be refused, as a Machine may look like that: a user reads a short and plain text about them, and nothing is
 // taken for good.
 func TestIntruderLooks(t *testing.T) {
 	t.Parallel()
@@ -260,7 +260,7 @@ func TestIntruderChangesMeanwhile(t *testing.T) {
 	}
 }
 
-// What GraphQL says may keep a release from being recorded. It costs a warning, and no Machine is touched.
+// GraphQL's answer may keep a release from being recorded. It costs a warning, and no Machine is touched.
 func TestIntruderReleases(t *testing.T) {
 	t.Parallel()
 	node := func(version, id, definition string) string {

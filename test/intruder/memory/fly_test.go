@@ -78,7 +78,7 @@ func bomb(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-// hostileFly is a proxy before the emulator, which attacks whoever asks for some apps.
+// hostileFly is a proxy before the emulator, which attacks every client that asks for some apps.
 type hostileFly struct {
 	environment platform.Environment // whose Fly it is
 

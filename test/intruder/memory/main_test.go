@@ -13,5 +13,5 @@ func TestMain(m *testing.M) {
 	if harness.Short() { // nothing is left to run
 		os.Exit(m.Run())
 	}
-	os.Exit(harness.RunUnjudged(m)) // what is attacked cannot be whole
+	os.Exit(harness.RunUnjudged(m)) // attacked tenants cannot be whole
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
 
-// What the attacks are measured against: without one, rotations and their login checks succeed.
+// The baseline of the attacks: without one, rotations and their login checks succeed.
 func TestIntruderBaseline(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, role := f.adoptedTenant()

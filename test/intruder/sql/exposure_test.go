@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A server that keeps verifiers in spite of what the functions set is named to the one who looks at the environment.
+// A server that keeps verifiers despite the functions' settings is named in the environment's status.
 func TestIntruderServerThatKeepsVerifiers(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		for _, exposure := range []struct{ setting, value, says string }{

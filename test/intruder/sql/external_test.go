@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A tenant, let in from outside or not, neither gives itself the group nor another role, nor reads who else has it been given.
+// A tenant, let in from outside or not, neither gives itself the group nor another role, nor reads which other roles have been given it.
 func TestIntruderTenantGivesItselfTheGroup(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, role := f.adoptedTenantHere()

@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 }
 
 // sharedServer starts one server per version for the whole package; each platform has a database and logins of its own. The server logs
-// whatever it can, so that a test can look for secrets in its log.
+// everything that it can, so that a test can look for secrets in its log.
 func sharedServer(t testing.TB, version string) *pgserver.Server {
 	t.Helper()
 	servers.Lock()
@@ -201,7 +201,7 @@ func (f *fixture) asRoot(statements ...string) {
 	}
 }
 
-// asRootIn runs SQL as the superuser, in a database; what fails is of no consequence.
+// asRootIn runs SQL as the superuser, in a database; failures are ignored.
 func (f *fixture) asRootIn(database, sql string) {
 	root, err := pgx.Connect(context.Background(), f.dbaURL(database))
 	if err != nil {
@@ -211,7 +211,7 @@ func (f *fixture) asRootIn(database, sql string) {
 	_, _ = root.Exec(context.Background(), sql)
 }
 
-// drop removes what the servers would otherwise carry to the end of the package; what an attack has made undroppable stays until then.
+// drop removes objects that the servers would otherwise carry to the end of the package; one that an attack has made undroppable stays until then.
 func (f *fixture) drop(objects ...string) {
 	root, err := pgx.Connect(context.Background(), f.pg.SuperuserURL())
 	if err != nil {

@@ -168,8 +168,8 @@ func (f *fixture) named(text, role string) string {
 	return strings.NewReplacer("<role>", role, "<database>", f.databaseOf(role)).Replace(text)
 }
 
-// verifyLogin is the operator's check of a login with the password that it has. It may not take more memory than a check in health does by much,
-// whatever is sent.
+// verifyLogin is the operator's check of a login with the password that it has. It may not take much more memory than a check in health does,
+// for any answer.
 func (f *fixture) verifyLogin(id, login, role string) error {
 	f.t.Helper()
 	l := postgres.Login{TenantID: id, UID: holder, Name: login, Role: role, Database: f.databaseOf(role), Password: f.passwords[login]}

@@ -49,7 +49,7 @@ var ofTheServer = []string{
 	"debug_print_parse", "debug_print_rewritten", "debug_print_plan", "log_parameter_max_length_on_error",
 }
 
-// Whatever is set for the operator's login, its database or the server: a tenant is rotated, and no verifier reaches the server's log.
+// With any settings of the operator's login, its database or the server, a tenant is rotated, and no verifier reaches the server's log.
 func TestIntruderSettingsOfTheOperatorsSessions(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		f.exec(`create schema evil;
@@ -116,7 +116,7 @@ func (f *fixture) requireRotation(id, role string) {
 	requireNoVerifier(f.t, log, verifier)
 }
 
-// What the ledger's functions answer decides what the operator does: an answer that was not asked for is no answer.
+// The operator acts on the answers of the ledger's functions: an answer that was not asked for is no answer.
 func TestIntruderAnswersOfAHostileLedger(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, _ := f.adoptedTenantHere()

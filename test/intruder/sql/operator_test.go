@@ -132,7 +132,7 @@ func TestIntruderRevisionsDoNotRunOut(t *testing.T) {
 	})
 }
 
-// Nothing is told of a role that is not a tenant's, and no password of it can be set, whatever the management table says.
+// Nothing is told of a role that is not a tenant's, and no password of it can be set, even if the management table names it.
 func TestIntruderRolesThatAreNotATenants(t *testing.T) {
 	onServersOfTheirOwn(t, func(t *testing.T, f *fixture) {
 		f.exec("create role tenant_gateway login password 'x'; grant usage on schema tenant_credentials to tenant_gateway; " +

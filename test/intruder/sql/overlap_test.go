@@ -13,8 +13,8 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
 
-// tenantSettings are what a session of the tenant writes into its own role, with {R} for the role, and whether the second login gets them; what it
-// does not get is named.
+// tenantSettings are what a session of the tenant writes into its own role, with {R} for the role, and whether the second login gets them; those that it
+// does not get are named.
 var tenantSettings = []struct {
 	name      string
 	sql       []string

@@ -26,7 +26,7 @@ const (
 	loot = "thief-password"
 )
 
-// thief has a session with the stolen password. It sets a password of its own over and over, and logs in anew with whatever it knows as soon as
+// thief has a session with the stolen password. It sets a password of its own over and over, and logs in anew with every password that it knows as soon as
 // it is thrown out.
 type thief struct {
 	f                       *fixture
@@ -69,7 +69,7 @@ func (th thief) enter(ctx context.Context) *pgx.Conn {
 	return nil
 }
 
-// After a compromise the thief is out, whatever its sessions do: of thirty in a tight loop none keeps a session, or a password that is good for
+// After a compromise the thief is out, despite its sessions: of thirty in a tight loop none keeps a session, or a password that is good for
 // anything. The same with two logins, whichever of them was stolen.
 func TestIntruderThiefIsOutAfterACompromise(t *testing.T) {
 	for _, stolen := range []struct {

@@ -136,7 +136,7 @@ func TestIntruderTriggerOnTheManagementTable(t *testing.T) {
 	})
 }
 
-// requireRefusedEverywhere asserts of whatever ran that all it tried was refused, and why where it ran with the operator's rights.
+// requireRefusedEverywhere asserts of all code that ran that every try of it was refused, and why where it ran with the operator's rights.
 func requireRefusedEverywhere(t *testing.T, log string) {
 	t.Helper()
 	for line := range strings.Lines(log) {

@@ -314,7 +314,7 @@ var afterLogin = []scripted{
 	}, failure.VerificationFailed, `Its sessions act as role "[2J[2J[2J[2J[2J[2J[2J[2J[2J", not as tenant.`, ""},
 }
 
-// Whatever a server sends: the login check ends, with a reason, and takes next to no memory.
+// For any bytes of a server the login check ends, with a reason, and takes next to no memory.
 func TestIntruderHostileServerAtTheLoginCheck(t *testing.T) {
 	for _, attack := range append(beforeLogin, afterReady(afterLogin)...) {
 		t.Run(attack.name, func(t *testing.T) {

@@ -72,7 +72,7 @@ func serve(listener net.Listener, handler http.Handler, failed chan<- error) (en
 	return func() { _ = server.Close() } // the process ends anyway
 }
 
-// announce prints the addresses, and writes them to the file in one step, so that whoever waits for it never reads half of it.
+// announce prints the addresses, and writes them to the file in one step, so that a process that waits for it never reads half of it.
 func announce(stateFile string, api, admin net.Addr) error {
 	text, err := json.Marshal(map[string]string{"api": "http://" + api.String(), "admin": "http://" + admin.String()})
 	if err != nil {

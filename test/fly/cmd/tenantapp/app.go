@@ -30,7 +30,7 @@ type status struct {
 	LastError string `json:"last_error"` // a SQLSTATE or a short class
 }
 
-// patience is how long a login may take. What the server refuses it refuses at once; on a busy machine a login that is let in takes seconds.
+// patience is how long a login may take. The server refuses a login at once; on a busy machine a login that is let in takes seconds.
 const patience = 20 * time.Second
 
 // login logs in once and counts it. It returns the class of the failure, or nothing. A login cut short by the end of ctx does not
@@ -85,7 +85,7 @@ func (a *app) tell(w io.Writer) {
 	a.mu.Lock()
 	now := a.status
 	a.mu.Unlock()
-	_ = json.NewEncoder(w).Encode(now) // whoever asked is gone: nobody is left to tell
+	_ = json.NewEncoder(w).Encode(now) // the caller is gone: no one is left to tell
 }
 
 func (a *app) routes() http.Handler {

@@ -1,4 +1,4 @@
-// Command tenantapp is what the Fly emulator runs on a Machine: an app that logs in to Postgres anew every second (or every
+// Command tenantapp is what the Fly emulator runs on a Machine: an app that logs in to PostgreSQL anew every second (or every
 // LOGIN_INTERVAL, for fleets) with the URL in its environment, and counts how that goes. It prints {"port":N} once and then answers on
 // 127.0.0.1:
 //
