@@ -13,7 +13,7 @@ end
 $$;
 -- +goose StatementEnd
 
--- What the DBA decided at installation. One row.
+-- The DBA's decisions at installation. One row.
 create table tenant_credentials.settings (
   singleton boolean primary key default true check (singleton),
   management_schema text not null,
@@ -32,7 +32,7 @@ create table tenant_credentials.settings (
   allowed_predefined_roles text[] not null default '{}'
 );
 
--- Who holds a tenant. A claim is made by the first adoption and never deleted.
+-- The holders of tenants. A claim is made by the first adoption and never deleted.
 create table tenant_credentials.claims (
   tenant_id uuid primary key,
   role text not null constraint claims_role_key unique,
@@ -71,28 +71,28 @@ create table tenant_credentials.rotations (
   generation bigint not null check (generation between 0 and 1000000),
   cause text not null check (tenant_credentials.printable(cause, 64)), -- why the rotation was due
   reason text not null check (tenant_credentials.printable(reason, 1024)), -- spec.rotationRequest.reason; '' = not given
-  -- spec.rotationRequest.requestedBy; '' = not given. The shipped admission policy lets only the caller's own username in, or what a caller
-  -- who holds the verb attribute vouches for.
+  -- spec.rotationRequest.requestedBy; '' = not given. The shipped admission policy lets only the caller's own username in, or a name that a
+  -- caller with the verb attribute vouches for.
   requested_by text not null check (tenant_credentials.printable(requested_by, 1024)),
   request_id text not null check (tenant_credentials.printable(request_id, 64)), -- spec.rotationRequest.id; '' = not given
   stated_manager text not null check (tenant_credentials.printable(stated_manager, 256)), -- the field manager that the caller states: a claim that nothing checks
   role text not null,
   login text,                     -- whose password it is: the role, or its second login (role || '_b'); null = not decided yet
-  login_oid oid,                  -- by which it is known whatever it is called later
+  login_oid oid,                  -- by which it is known under any later name
   verifier_digest bytea,          -- sha256 of pg_authid.rolpassword
   hash_digest bytea,              -- sha256 of the stored hash
   delivery_digest bytea check (octet_length(delivery_digest) = 32),
   fly_app text check (tenant_credentials.printable(fly_app, 63)),
   fly_secret_version numeric check (fly_secret_version between 1 and 18446744073709551615), -- Fly counts in unsigned 64 bits
   fly_secret_digest text check (tenant_credentials.printable(fly_secret_digest, 256)),
-  fly_instances text[] check (cardinality(fly_instances) <= 2000 and tenant_credentials.printable(array_to_string(fly_instances, ','), 131072)), -- those that ran, or lay stopped, with the former value, where a deploy of the user's is to replace them; else null
+  fly_instances text[] check (cardinality(fly_instances) <= 2000 and tenant_credentials.printable(array_to_string(fly_instances, ','), 131072)), -- those that ran, or lay stopped, with the previous value, where a deploy of the user's is to replace them; else null
   opened_at timestamptz not null,
   committed_at timestamptz,
-  rolled_at timestamptz,          -- every consumer has the new value, while the former login is still open
+  rolled_at timestamptz,          -- every consumer has the new value, while the previous login is still open
   completed_at timestamptz,
-  -- What becomes of sessions that were opened with a former password: they are kept; ended once the consumers have moved; or ended at once.
+  -- The fate of sessions that were opened with a previous password: they are kept; ended once the consumers have moved; or ended at once.
   session_policy text not null default 'Keep' check (session_policy in ('Keep', 'Terminate', 'Compromised')),
-  sessions_before timestamptz,    -- a session that began earlier is of before the rotation; not earlier than COMMIT
+  sessions_before timestamptz,    -- a session that began earlier is from before the rotation; not earlier than COMMIT
   sessions_ended_at timestamptz,  -- there is none of them any more, nor a login in progress that could become one
   -- After a compromise, before the new password is set: since when no login of the tenant can log in, how often that was made so, the virtual
   -- transactions of the logins that were in progress after the last time, and when neither a session nor one of those logins was left.
@@ -167,7 +167,7 @@ begin
 end
 $$;
 -- +goose StatementEnd
--- SECURITY DEFINER, because up to PostgreSQL 17 a deferred trigger runs as whoever commits, and he may not read the table.
+-- SECURITY DEFINER, because up to PostgreSQL 17 a deferred trigger runs as the role that commits, which may not read the table.
 create constraint trigger rotations_not_staged after insert or update on tenant_credentials.rotations
   deferrable initially deferred for each row when (new.state = 'staged')
   execute function tenant_credentials.refuse_staged();

@@ -1,15 +1,15 @@
 -- +goose Up
--- Every access to the management table, reads too. These functions belong to tenant_credentials_hash, because what the platform
--- put on its table (triggers, views, row security) runs with the rights of who uses it.
+-- Every access to the management table, reads too. These functions belong to tenant_credentials_hash, because code that the
+-- platform put on its table (triggers, views, row security) runs with the rights of the role that uses it.
 --
 -- Such code runs as the functions' owner and could ALTER them; so
 -- * each begins by checking that it still runs as that owner and not as its caller, with every name qualified, because
---   a changed search_path could otherwise bring in an operator of somebody else (its body can not be replaced: the owner has no
+--   a changed search_path could otherwise bring in a third party's operator (its body cannot be replaced: the owner has no
 --   CREATE on the schema);
 -- * each ends by setting search_path again, because a SET inside a trigger outlives the function that fired it, and would
 --   decide what the caller's names mean;
 -- * each refuses a cursor WITH HOLD: its query would run at COMMIT, with the rights of the operator's login.
--- What is deferred to COMMIT all the same meets a transaction that is read-only by then (function seal), and the connection is closed after it.
+-- Code that is deferred to COMMIT all the same meets a transaction that is read-only by then (function seal), and the connection is closed after it.
 set local role tenant_credentials_owner;
 
 -- +goose StatementBegin
@@ -78,7 +78,7 @@ begin
 end
 $$;
 
--- Why the management table refuses a hash, with the statement that mends it, from what PostgreSQL says of the error: its SQLSTATE, a constraint's
+-- Why the management table refuses a hash, with the statement that fixes it, from PostgreSQL's report of the error: its SQLSTATE, a constraint's
 -- name, and the functions that it went through. Never its DETAIL, which can print the row.
 create function tenant_credentials.refusal(refused text, violated text, context text) returns text
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
@@ -107,7 +107,7 @@ begin
 end
 $$;
 
--- What in the management table itself keeps the operator from its work, in one sentence with the statement that mends it; null = nothing that the
+-- The fault of the management table that keeps the operator from its work, in one sentence with the statement that fixes it; null = none that the
 -- catalogs show.
 create function tenant_credentials.management_problem() returns text
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
@@ -208,8 +208,8 @@ begin
 end
 $$;
 
--- Writes the hash and checks every deferred constraint of the transaction at once, still with this owner's rights. What the table
--- refuses is reported by SQLSTATE alone: the DETAIL of a violated CHECK prints the row, and with it the hash.
+-- Writes the hash and checks every deferred constraint of the transaction at once, still with this owner's rights. A refusal of
+-- the table is reported by SQLSTATE alone: the DETAIL of a violated CHECK prints the row, and with it the hash.
 create function tenant_credentials.write_managed(tenant uuid, verifier text) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare

@@ -27,7 +27,7 @@ begin
 end
 $$;
 
--- Why a role by itself is too powerful to be a tenant's; null = it is not. Ends with the SQL that mends it.
+-- Why a role's own attributes make it too powerful to be a tenant's; null = they do not. Ends with the SQL that fixes it.
 create function tenant_credentials.attribute_violation(candidate oid) returns text
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
@@ -69,8 +69,8 @@ begin
 end
 $$;
 
--- Why a tenant's role may not be a member, at whatever depth, of one of its groups; null = it may. All memberships count, also
--- those without INHERIT or SET: an ADMIN option is enough to give oneself the rest. The group of those who are let in from outside is a tenant's
+-- Why a tenant's role may not be a member, at any depth, of one of its groups; null = it may. All memberships count, also
+-- those without INHERIT or SET: an ADMIN option is enough to give oneself the rest. The group of roles that are let in from outside is a tenant's
 -- like any other, without the ADMIN option.
 create function tenant_credentials.membership_violation(candidate oid) returns text
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
@@ -145,7 +145,7 @@ begin
 end
 $$;
 
--- The second login of a tenant's role, for rotations with two: its name is the role's with _b. A role of that name may be somebody else's; it
+-- The second login of a tenant's role, for rotations with two: its name is the role's with _b. A role of that name may be another owner's; it
 -- is the tenant's if prepare_overlap has made it a member, or if a rotation has ever gone to it: a session of it can do away with its
 -- settings, and that must not keep it from being closed. null = there is none.
 create function tenant_credentials.second_login(role text) returns pg_authid
@@ -189,7 +189,7 @@ end
 $$;
 
 -- Every login that a tenant can have: its role, its second login, and those that a rotation of the tenant has ever given a
--- password to, whatever they are called now. One that another tenant has since is that one's.
+-- password to, under any present name. One that another tenant has since is that tenant's.
 create function tenant_credentials.logins(tenant uuid, role text) returns setof pg_authid
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
@@ -245,7 +245,7 @@ begin
 end
 $$;
 
--- The role guard: one sentence that says why the role is refused, with the SQL that mends it; null = allowed, or no such role.
+-- The role guard: one sentence that says why the role is refused, with the SQL that fixes it; null = allowed, or no such role.
 create function tenant_credentials.role_violation(candidate text) returns text
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
@@ -268,7 +268,7 @@ begin
 end
 $$;
 
--- Why the tenant could not log in, whatever its password is, with the SQL that mends it; null = it could.
+-- Why the tenant could not log in with any password, with the SQL that fixes it; null = it could.
 create function tenant_credentials.active_login_violation(candidate text, candidate_database text, active text) returns text
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
@@ -297,8 +297,8 @@ begin
 end
 $$;
 
--- Refuses a role that is missing, or that the guard does not allow. Without a login it is not asked whether it could log in: the one who asks
--- has closed it, and gives it a new password whatever keeps it from its database.
+-- Refuses a role that is missing, or that the guard does not allow. With without_login the guard does not ask whether it could log in: the caller
+-- has closed the login, and gives it a new password even if something else keeps it from its database.
 create function tenant_credentials.guard(candidate text, candidate_database text, active text, without_login boolean default false) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare

@@ -44,7 +44,7 @@ begin
 end
 $$;
 
--- The functions are for the operator's own statements. Whatever else runs with its login's rights (what code on the management table has
+-- The functions are for the operator's own statements. All other code that runs with its login's rights (code that the management table has
 -- put off until COMMIT) runs while no statement that names them does.
 create function tenant_credentials.own_statement() returns void
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
@@ -55,7 +55,7 @@ begin
 end
 $$;
 
--- Ends what a transaction may change: whatever runs at COMMIT runs with the rights of the operator's login, and could otherwise set that
+-- Makes the transaction read-only: code that runs at COMMIT runs with the rights of the operator's login, and could otherwise set that
 -- login's password. It cannot be undone (PostgreSQL documentation, SET TRANSACTION).
 create function tenant_credentials.seal() returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
@@ -73,7 +73,7 @@ begin
 end
 $$;
 
--- What the server knows of tenants, one row per ID and in its order. login is the one whose password was delivered last, and
+-- The server's knowledge of tenants, one row per ID and in its order. login is the one whose password was delivered last, and
 -- verifier_digest is that login's, told of a tenant's login alone; former_login is another one of the tenant's while it can log in; second_violation says
 -- why there could be no other; valid_until is when that login expires, null = never; ran_code, whether code of others may have run to answer this;
 -- external is what external_json says, null = the tenant has never been let in from outside.
@@ -158,7 +158,7 @@ begin
 end
 $$;
 
--- What the server says about itself. installed_on: the system identifier at the last installation; registered: the ledger was installed in this
+-- The server's facts about itself. installed_on: the system identifier at the last installation; registered: the ledger was installed in this
 -- database, and is no copy; other_ledger has its roles, too; external_problem: why membership in tenant_credentials_external lets no tenant in.
 create function tenant_credentials.survey()
 returns table (server_version text, system_identifier text, installed_on text, database text, started timestamptz, clock timestamptz, ledger_version bigint, settings jsonb,

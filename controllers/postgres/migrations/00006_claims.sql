@@ -2,8 +2,8 @@
 set local role tenant_credentials_owner;
 
 -- +goose StatementBegin
--- Every function that changes something begins with this. REPEATABLE READ would decide on rows that are no longer so; and what was
--- answered must survive a crash of the server, whatever its default is.
+-- Every function that changes something begins with this. REPEATABLE READ would decide on outdated rows; and a change that
+-- was answered must survive a crash of the server, with any default of synchronous_commit.
 create function tenant_credentials.begin_change() returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
@@ -121,7 +121,7 @@ begin
     select from rotations r where r.tenant_id = adopt.tenant and r.state in ('open', 'issued') and r.closed_at is not null));
   granted := row(adopt.tenant, present.role, present.database, present.fly_app, adopt.uid, adopt.cluster,
                  adopt.environment, adopt.namespace, adopt.name,
-                 coalesce(held.generation, 0), -- whoever holds the tenant, what is done stays done
+                 coalesce(held.generation, 0), -- a completed rotation stays done under any holder
                  present.verifier_digest, present.hash_digest, clock_timestamp());
   perform put_claim(granted, held.tenant_id is null);
   insert into adoptions (tenant_id, uid, cluster, environment, namespace, name, generation, previous_uid, previous_cluster, adopted_at)
@@ -132,7 +132,7 @@ begin
 end
 $$;
 
--- Locks the claim and answers with it. Who does not hold the tenant is refused.
+-- Locks the claim and answers with it. A caller that does not hold the tenant is refused.
 create function tenant_credentials.hold(tenant uuid, holder_uid text) returns tenant_credentials.claims
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare

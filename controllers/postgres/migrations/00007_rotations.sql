@@ -3,8 +3,8 @@ set local role tenant_credentials_owner;
 
 -- +goose StatementBegin
 -- Records the intent to rotate. It answers with the open row that exists already, and says whether this call has made it: an attempt that was
--- given up is begun again under its own revision, so that revisions count rotations. Who has not seen the newest rotation that is
--- committed decided on what is no longer so, and is refused: he would rotate once more for what is done. The new revision is above every
+-- given up is begun again under its own revision, so that revisions count rotations. A caller that has not seen the newest
+-- committed rotation decided on an outdated read, and is refused: it would rotate once more for a rotation that is done. The new revision is above every
 -- one that was ever seen, also above those that a failover has lost; above is bounded, because a revision at the end of its type could have no
 -- successor.
 create function tenant_credentials.open(tenant uuid, uid text, generation bigint, cause text, stated_manager text, after bigint,
@@ -175,7 +175,7 @@ begin
 end
 $$;
 
--- Gives the idle login of the pair a verifier, before anybody is to use it. While consumers are being moved from the one login to the
+-- Gives the idle login of the pair a verifier, before any consumer uses it. While consumers are being moved from the one login to the
 -- other, neither is idle.
 -- It answers with the login, and the names of the role's settings that it could not be given.
 create function tenant_credentials.issue(tenant uuid, uid text, revision bigint, verifier text, out login text, out left_out text[])
@@ -216,8 +216,8 @@ end
 $$;
 
 -- Changes the verifier and the stored hash; where the idle login was issued the password already, the hash alone. The row is staged: a
--- transaction that ends here can not be committed. Where a former rotation has sessions still to be ended, this one takes that over. After a
--- compromise the new password goes to the login in use, and only once close has found that nothing is left of before: a session of the tenant
+-- transaction that ends here cannot be committed. Where a previous rotation has sessions still to be ended, this one takes that over. After a
+-- compromise the new password goes to the login in use, and only once close has found no earlier session or login left: a session of the tenant
 -- can set a password of its own, at any moment. login_checked says that a login with the password has succeeded already.
 create function tenant_credentials.stage(tenant uuid, uid text, revision bigint, verifier text, delivery_digest bytea, session_policy text default 'Keep',
                                          login_checked boolean default false) returns void
@@ -290,7 +290,7 @@ begin
 end
 $$;
 
--- Every consumer has the new value, and with it the other login. From now on the former one has its grace.
+-- Every consumer has the new value, and with it the other login. From now on the previous one has its grace.
 create function tenant_credentials.rolled(tenant uuid, uid text, revision bigint) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
@@ -361,10 +361,10 @@ end
 $$;
 
 -- Ends the sessions that were opened with a password of before a committed rotation, where sweep says so, and answers whether there can
--- be none any more. What began before the first call is of before: the call comes after COMMIT. A login that was under way at that moment
+-- be none any more. A session that began before the first call is an earlier one: the call comes after COMMIT. A login that was in progress at that moment
 -- is seen only once it has succeeded, for which it has authentication_timeout; so the look that finds nothing has to come later than that
--- (with 5 s for what a session does between its login and its appearance in pg_stat_activity). While the former login is still open, all of
--- its sessions are of before, so nothing is noted until it has been closed.
+-- (with 5 s for what a session does between its login and its appearance in pg_stat_activity). While the previous login is still open, all of
+-- its sessions are earlier ones, so nothing is noted until it has been closed.
 create function tenant_credentials.end_sessions(tenant uuid, uid text, revision bigint, sweep boolean) returns boolean
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column

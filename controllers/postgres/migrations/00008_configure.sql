@@ -58,8 +58,8 @@ begin
 end
 $$;
 
--- For the DBA, once per tenant whose rotations are to overlap, and again whenever he changes settings of the role that only a superuser
--- can change: makes the second login, which is the role's in all but the password. It can not log in until a rotation says so.
+-- For the DBA, once per tenant whose rotations are to overlap, and again after each change of the role's settings that only a superuser
+-- can change: makes the second login, which is the role's in all but the password. It cannot log in until a rotation says so.
 create function tenant_credentials.prepare_overlap(role text) returns void
 language plpgsql set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
@@ -125,8 +125,8 @@ begin
 end
 $$;
 
--- For the DBA, at every installation: writes the settings and grants what follows from them. It runs with the caller's rights, who
--- has to be a superuser.
+-- For the DBA, at every installation: writes the settings and grants what follows from them. It runs with the rights of the caller,
+-- which has to be a superuser.
 create function tenant_credentials.configure(
   management_schema text, management_table text, column_id text, column_password_hash text,
   column_role text, column_database text, column_fly_app text,

@@ -1,11 +1,11 @@
 -- +goose Up
 -- Access from outside: membership in the group role tenant_credentials_external, which the rules of pg_hba.conf for connections from outside require.
--- pg_hba.conf counts indirect members, whatever INHERIT says, so a tenant's second login, which is a member of its role, is let in with it.
+-- pg_hba.conf counts indirect members, with or without INHERIT, so a tenant's second login, which is a member of its role, is let in with it.
 set local role tenant_credentials_owner;
 
 -- Every change of a tenant's access from outside. revoked says that a membership ended, or was found to have ended; sweeping, that a later transaction
 -- has seen that, so that no login which begins from then on can have been let in by it; swept, that no session from outside was left, nor a login in
--- progress that could become one. role_oid is by which the role is known whatever it is called later.
+-- progress that could become one. role_oid identifies the role under any later name.
 create table tenant_credentials.external_access (
   id bigint generated always as identity primary key,
   tenant_id uuid not null,
@@ -237,8 +237,8 @@ begin
 end
 $$;
 
--- Why pg_hba.conf does not make the group count, with what mends it; null = it does. An error in a line keeps the server from loading the file. A rule for
--- all roles that covers the addresses of the group's rule decides for it where it comes first, and where it comes later lets in who is not a member.
+-- Why pg_hba.conf does not make the group count, with the fix; null = it does. An error in a line keeps the server from loading the file. A rule for
+-- all roles that covers the addresses of the group's rule decides for it where it comes first, and where it comes later lets in roles that are no members.
 create function tenant_credentials.external_problem() returns text
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
