@@ -1,4 +1,4 @@
-# Whatever a command needs and a fresh Debian or Ubuntu lacks is installed or built here, once. `make help` lists the commands.
+# Programs that a command needs and a fresh Debian or Ubuntu lacks are installed or built here, once. `make help` lists the commands.
 
 SHELL := /bin/bash -o pipefail
 .DEFAULT_GOAL := help

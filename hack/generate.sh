@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes everything that is generated: deep copies, CRDs, RBAC, what the endpoint's OpenAPI document says, and what comes from the ledger's transition
+# Writes everything that is generated: deep copies, CRDs, RBAC, the Go code of the endpoint's OpenAPI document, and the files of the ledger's transition
 # table.
 set -eu
 cd "$(dirname "$0")/.."

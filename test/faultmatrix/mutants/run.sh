@@ -1,6 +1,6 @@
 #!/bin/bash
 # Breaks the protocol on purpose, one patch at a time in a copy of the tree, and shows which cells of the fault matrix fail. A mutant
-# that fails none is an error, but for those whose name begins with "guarded": they show what a second defence is good for.
+# that fails none is an error, but for those whose name begins with "guarded": they show the effect of a second defence.
 # usage: run.sh [PATCH…]; MUTANT_CELLS is a regular expression that says which cells to run
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
