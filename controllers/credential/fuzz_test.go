@@ -46,7 +46,7 @@ func FuzzDestinationURL(f *testing.F) {
 	})
 }
 
-// Whoever knows the password logs in against the verifier, and it does not hold the password.
+// A client with the password logs in against the verifier, which does not hold the password.
 func FuzzVerifier(f *testing.F) {
 	f.Add("abcdefgh", "abcdefgi")
 	f.Add("\u00ad\u2000 \uff21", "A")

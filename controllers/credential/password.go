@@ -62,7 +62,7 @@ func NewPassword() Secret {
 }
 
 // Verifier returns what PostgreSQL stores for the password, with a fresh salt: SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>
-// (PostgreSQL documentation, pg_authid). Whoever sends it to the server never sends the password.
+// (PostgreSQL documentation, pg_authid). A client that sends it to the server never sends the password.
 func Verifier(password Secret) (string, error) {
 	salt := make([]byte, saltLength)
 	_, _ = rand.Read(salt) // never fails (crypto/rand)

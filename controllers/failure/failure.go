@@ -68,7 +68,7 @@ func (r Reason) Unreachable() bool {
 	return false
 }
 
-// Error is a classed failure. Detail is one short sentence of fact that is safe to show to anyone who can read the object's
+// Error is a classed failure. Detail is one short sentence of fact that is safe to show to every reader of the object's
 // status: it never holds a statement, a request or response body, a URL with credentials, or a secret.
 type Error struct {
 	Class  Class

@@ -52,7 +52,7 @@ func (c *checks) UnmarshalJSON(array []byte) error {
 	*c = nil
 	_ = elements(array, func(value []byte) error {
 		var one check
-		_ = json.Unmarshal(value, &one) // what has an unexpected type counts as absent
+		_ = json.Unmarshal(value, &one) // a value of an unexpected type counts as absent
 		one = check{shown(one.Name), word(one.Status)}
 		if len(*c) == 0 {
 			*c = checks{one}
@@ -90,7 +90,7 @@ func (e *events) UnmarshalJSON(array []byte) error {
 	*e = nil
 	_ = elements(array, func(value []byte) error {
 		var one event
-		_ = json.Unmarshal(value, &one) // what has an unexpected type counts as absent
+		_ = json.Unmarshal(value, &one) // a value of an unexpected type counts as absent
 		if kind := one.kind(); kind != other {
 			e.keep(one, kind)
 		}

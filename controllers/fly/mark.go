@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// mark is the value under metadataKey: what the Machine was last moved to, and how it was found. It is written in the very
+// mark is the value under metadataKey: the revision that the Machine was last moved to, and how it was found. It is written in the very
 // update that brings the value, so Fly itself says which Machines have moved. The secrets version tells apart two lives of a ledger that
 // both had the revision. The Machine's own ID tells it from a clone of it, which carries the same metadata and may have started with an
 // older secret. Example: 7;secrets-version=9007199254740993;machine=3d8d9014b32e89;unhealthy-before

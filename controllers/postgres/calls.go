@@ -90,7 +90,7 @@ func (s *Server) Observe(ctx context.Context, tenantIDs []string) ([]Tenant, err
 	return tenants, err
 }
 
-// Adopt makes the claim on a tenant, or moves it. The holder's own adoption changes nothing. Stall/OwnershipConflict names who holds
+// Adopt makes the claim on a tenant, or moves it. The holder's own adoption changes nothing. Stall/OwnershipConflict names the holder of
 // the tenant, Stall/NameConflict the column that gives it another name; Wait/TenantNotFound, Wait/RoleNotFound, Stall/RoleNotAllowed.
 func (s *Server) Adopt(ctx context.Context, a Adoption) (Claim, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)

@@ -100,7 +100,7 @@ func FuzzPrintable(f *testing.F) {
 	})
 }
 
-// A URL never loses the verification of the server's certificate unless it says so itself, and what is wrong with it is said without the
+// A URL never loses the verification of the server's certificate unless it says so itself, and its fault is reported without the
 // password.
 func FuzzURL(f *testing.F) {
 	f.Add("postgres", "operator", "hunter2-hunter2", "db.example:5432", "platform", "")

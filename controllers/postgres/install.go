@@ -188,7 +188,7 @@ func (i Installation) arguments() []any {
 	}
 }
 
-// parseURL reads the DBA's URL without ever repeating it: it may hold a password. How a DBA authenticates is the DBA's own affair.
+// parseURL reads the DBA's URL without ever repeating it: it may hold a password. The DBA's authentication is the DBA's own affair.
 func parseURL(text string) (*pgx.ConnConfig, error) {
 	secured, err := withTLS(text, false)
 	if err != nil {

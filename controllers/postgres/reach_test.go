@@ -71,7 +71,7 @@ func TestInstallationOnAServerOfAPrivateAuthority(t *testing.T) {
 	reached(Install(t.Context(), u.String(), installation()))
 }
 
-// Why a server cannot be reached has a reason of its own, and names the address; nothing of the URL's user or password is repeated.
+// Each cause of an unreachable server has a reason of its own, and the message names the address; nothing of the URL's user or password is repeated.
 func TestServerThatCannotBeReached(t *testing.T) {
 	free, err := pgserver.FreePort()
 	require.NoError(t, err)

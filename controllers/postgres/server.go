@@ -138,7 +138,7 @@ var session = map[string]string{
 	"log_parameter_max_length_on_error": "0",
 }
 
-// requirePrimary refuses a standby, which may be behind: after a failover the old address may lead to one, and what it says would look like
+// requirePrimary refuses a standby, which may be behind: after a failover the old address may lead to one, and its answers would look like
 // lost rotations. The driver's own check calls a function by a name that is not qualified. A session that lacks one of its settings has been
 // begun by a pooler.
 func requirePrimary(ctx context.Context, connection *pgconn.PgConn) error {

@@ -275,7 +275,7 @@ func (r *relay) serve(client net.Conn, target string) {
 		buffer := make([]byte, 64*1024)
 		for {
 			n, err := server.Read(buffer)
-			if err != nil || lose.Load() { // the server has answered, and nobody hears it
+			if err != nil || lose.Load() { // the server has answered, and no client hears it
 				return
 			}
 			if _, err := client.Write(buffer[:n]); err != nil {

@@ -18,7 +18,7 @@ func TestHealthy(t *testing.T) {
 	require.NotContains(t, fmt.Sprintf("%v %+v %#v %s", snapshot, *snapshot, snapshot, snapshot), acmeSecond)
 }
 
-// Each way in which one part can be wrong, and what is said about it.
+// Each way in which one part can be wrong, and the finding about it.
 func TestBroken(t *testing.T) {
 	ready := func(o *object, status, reason string, more ...condition) {
 		o.Status.Conditions = append([]condition{{"Ready", status, reason}}, more...)

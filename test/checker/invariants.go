@@ -117,7 +117,7 @@ func flyAgrees(w *world, t *tenant) []string {
 	}
 	say(last.app != t.app, "revision %d was delivered to app %s, not to %s", last.revision, last.app, t.app)
 	say(last.digest != s.Digest, "the ledger's revision %d has digest %s of %s, and Fly has %s", last.revision, last.digest, variable, s.Digest)
-	// Of what was set by hand the version is not known: the fly command does not tell it.
+	// The version of a value that was set by hand is not known: the fly command does not tell it.
 	say(last.secretVersion != "" && last.secretVersion != s.Version, "the ledger's revision %d has version %s of %s, and Fly has %s", last.revision, last.secretVersion, variable, s.Version)
 	return wrong
 }

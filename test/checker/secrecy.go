@@ -21,7 +21,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// hoard is every secret that must not be found, and what to call it.
+// hoard is every secret that must not be found, and its name.
 type hoard struct {
 	finder    *finder
 	secrets   []string

@@ -45,7 +45,7 @@ const step = 5 * time.Second
 // capacity raises the rate until the slowest hundredth of the answers takes longer than 50 ms, and returns what it was before.
 func capacity(t *testing.T, callers []caller, code int) []figure {
 	t.Helper()
-	hold(callers, code, 100) // connections are made, and what is cached is
+	hold(callers, code, 100) // connections are made, and the caches are full
 	var figures []figure
 	for rate := 50; rate <= 20000; rate = rate * 3 / 2 {
 		f := hold(callers, code, rate)

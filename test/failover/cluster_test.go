@@ -58,7 +58,7 @@ func withoutCluster(t *testing.T, do func(etcd string)) {
 	control("manager-up")
 }
 
-// Somebody writes another server's URL into the login's Secret. That server has a ledger, too, and knows nothing of these tenants: it is not
+// A user writes another server's URL into the login's Secret. That server has a ledger, too, and knows nothing of these tenants: it is not
 // believed, and with the right URL all is as it was.
 func TestLoginLeadsToAnotherServer(t *testing.T) {
 	t.Parallel()

@@ -24,7 +24,7 @@ type witness struct {
 	lane   *lane
 	site   *site
 	tenant platform.Tenant
-	from   int64 // the object's generation that the rotation is asked for by: what was reported before that is no news
+	from   int64 // the object's generation that the rotation is asked for by: an earlier report is no news
 	stop   context.CancelFunc
 	done   sync.WaitGroup
 

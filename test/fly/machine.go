@@ -58,7 +58,7 @@ type machine struct {
 	restarts int // since it was last started or updated
 	process  *process
 	ended    <-chan struct{} // closed once the previous process is gone; nil: there was none
-	past     *counters       // what the processes before this one counted
+	past     *counters       // the counts of the processes before this one
 }
 
 type versionView struct {
@@ -94,7 +94,7 @@ func parseConfig(raw json.RawMessage) (config, error) {
 	return *parsed, nil
 }
 
-// defaultConfig is that of a Machine which the admin API creates without one: what a small app deployed by the CLI has.
+// defaultConfig is that of a Machine which the admin API creates without one: that of a small app deployed by the CLI.
 func defaultConfig(r *release) json.RawMessage {
 	return json.RawMessage(fmt.Sprintf(`{"image":%q,`+
 		`"env":{"PRIMARY_REGION":"fra"},`+

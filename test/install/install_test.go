@@ -241,7 +241,7 @@ func (s *site) rotateFirst(t *testing.T, p *page) {
 	require.Equal(t, "1 completed", s.rotations(t))
 }
 
-// installAgain types the page without a mistake. How long that takes stands in the README.
+// installAgain types the page without a mistake. The README has its duration.
 func (s *site) installAgain(t *testing.T) {
 	p := readInstallation(t)
 	s.typed(t, "rm -r install", "")

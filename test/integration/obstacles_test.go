@@ -155,7 +155,7 @@ func TestNameConflict(t *testing.T) {
 	own.SQL("DELETE FROM management.tenants WHERE id = '" + own.ID + "'")
 }
 
-// Whoever changes a password behind the operator's back is noticed, and a raised generation sets all of it right.
+// A password that another client changes behind the operator's back is noticed, and a raised generation sets all of it right.
 func TestDriftIsShownAndHealed(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "stopped")

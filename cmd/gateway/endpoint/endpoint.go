@@ -23,7 +23,7 @@ const FieldManager = "tenant-credential-gateway"
 // TenantIndex is the cache's index of TenantCredentials by their tenant.
 const TenantIndex = "spec.tenantID"
 
-// Owners says who owns a tenant.
+// Owners knows the owner of each tenant.
 type Owners interface {
 	Ask(ctx context.Context, tenantID, subject string) ownership.Answer
 }

@@ -126,7 +126,7 @@ func (g guard) check(w http.ResponseWriter, request *http.Request, route *router
 func read(w http.ResponseWriter, request *http.Request) ([]byte, *problem.Problem) {
 	control := http.NewResponseController(w)
 	if err := control.SetReadDeadline(time.Now().Add(bodyTimeout)); err == nil {
-		defer func() { _ = control.SetReadDeadline(time.Time{}) }() // what set it can lift it
+		defer func() { _ = control.SetReadDeadline(time.Time{}) }() // setting it has worked, so lifting it does
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, request.Body, longestBody))
 	switch {

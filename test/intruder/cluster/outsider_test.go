@@ -64,7 +64,7 @@ func TestIntruderInANamespaceThatMayNotHaveTheTenant(t *testing.T) {
 	}
 }
 
-// Whether there is such a tenant, or such a role, is nothing that an unbound object learns.
+// An unbound object does not learn whether there is such a tenant, or such a role.
 func TestIntruderLearnsNothing(t *testing.T) {
 	enter(t)
 	t.Run("whether the tenant exists", func(t *testing.T) {
