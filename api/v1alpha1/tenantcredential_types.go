@@ -212,7 +212,7 @@ type FlyDelivery struct {
 	// +optional
 	AcceptHidden bool `json:"acceptHidden,omitempty"`
 
-	// rolloutPolicy says who moves the app's Machines. Rolling: the operator does, one first and then a third at once. Staged: your next
+	// rolloutPolicy says how the app's Machines are moved. Rolling: the operator moves them, one first and then a third at once. Staged: your next
 	// deploy does (or fly secrets deploy), and the rotation is completed when every Machine has been replaced since the value was set; until
 	// then the previous login goes on working, and it is closed overlapGracePeriod later. Staged needs the strategy Overlap. A rotation
 	// because of a compromise, or because another client replaced the value at Fly, moves the Machines itself. Left out, it is Rolling.
@@ -220,7 +220,7 @@ type FlyDelivery struct {
 	RolloutPolicy RolloutPolicy `json:"rolloutPolicy,omitempty"`
 }
 
-// RolloutPolicy says who moves an app's Machines onto a new value.
+// RolloutPolicy says how an app's Machines are moved onto a new value.
 //
 // +kubebuilder:validation:Enum=Rolling;Staged
 type RolloutPolicy string
@@ -273,11 +273,11 @@ type TenantCredentialStatus struct {
 	// +optional
 	Failure *FailureStatus `json:"failure,omitempty"`
 
-	// postgres names what belongs to the tenant in PostgreSQL.
+	// postgres names the tenant's role and database in PostgreSQL.
 	// +optional
 	Postgres *PostgresStatus `json:"postgres,omitempty"`
 
-	// fly names what belongs to the tenant at Fly.io. Absent where nothing is delivered there.
+	// fly names the tenant's app and secret at Fly.io. Absent where nothing is delivered there.
 	// +optional
 	Fly *FlyStatus `json:"fly,omitempty"`
 }
@@ -292,7 +292,7 @@ type RotationStatus struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=64
 	Cause string `json:"cause"`
-	// reason is what the person wrote: spec.rotationRequest.reason, where a request was due.
+	// reason is that of the request, spec.rotationRequest.reason, where a request was due.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Reason string `json:"reason,omitempty"`
@@ -325,7 +325,7 @@ type FailureStatus struct {
 	RetryTime metav1.Time `json:"retryTime"`
 }
 
-// PostgresStatus names what belongs to the tenant in PostgreSQL.
+// PostgresStatus names the tenant's role and database in PostgreSQL.
 type PostgresStatus struct {
 	// role is the tenant's. Its password is rotated or, under Overlap, by turns its own and that of the second login beside it.
 	// +required
@@ -345,7 +345,7 @@ type PostgresStatus struct {
 	ExternalURL string `json:"externalURL,omitempty"`
 }
 
-// FlyStatus names what belongs to the tenant at Fly.io.
+// FlyStatus names the tenant's app and secret at Fly.io.
 type FlyStatus struct {
 	// appName of the tenant's app (fly secrets list -a <appName>).
 	// +required
@@ -406,11 +406,11 @@ type TenantCredential struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// spec is what you ask for.
+	// spec is the desired state.
 	// +required
 	Spec TenantCredentialSpec `json:"spec"`
 
-	// status is what is so.
+	// status is the observed state.
 	// +optional
 	// +kubebuilder:default={"observedGeneration":-1,"rotationGeneration":0,"revision":0,"conditions":{{"type":"Ready","status":"Unknown","reason":"Pending","message":"Waiting for controller","lastTransitionTime":"1970-01-01T00:00:00Z"}}}
 	Status TenantCredentialStatus `json:"status,omitzero"`
@@ -425,7 +425,7 @@ func (c *TenantCredential) AskedGeneration() int64 {
 }
 
 // FlyDelivery is spec.delivery.fly with its defaults. A spec without any delivery delivers to the tenant's Fly app; nil = nothing is delivered to
-// Fly. A field that is left out is resolved here and not by the API server, so that a manifest means the same whatever was applied before it.
+// Fly. A field that is left out is resolved here and not by the API server, so that a manifest means the same after any earlier one.
 func (c *TenantCredential) FlyDelivery() *FlyDelivery {
 	asked := c.Spec.Delivery.Fly
 	if asked == nil && c.Spec.Delivery.ConnectionSecret != nil {

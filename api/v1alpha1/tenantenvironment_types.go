@@ -455,7 +455,7 @@ type TenantEnvironmentStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=20
 	SystemIdentifier string `json:"systemIdentifier,omitempty"`
-	// database that the ledger is in. No two environments lead to the same one, by whatever addresses.
+	// database that the ledger is in. No two environments lead to the same one, by any addresses.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	Database string `json:"database,omitempty"`
@@ -478,11 +478,11 @@ type TenantEnvironment struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// spec is what you ask for.
+	// spec is the desired state.
 	// +required
 	Spec TenantEnvironmentSpec `json:"spec"`
 
-	// status is what is so.
+	// status is the observed state.
 	// +optional
 	// +kubebuilder:default={"observedGeneration":-1,"conditions":{{"type":"Ready","status":"Unknown","reason":"Pending","message":"Waiting for controller","lastTransitionTime":"1970-01-01T00:00:00Z"}}}
 	Status TenantEnvironmentStatus `json:"status,omitzero"`
