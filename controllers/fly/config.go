@@ -16,7 +16,7 @@ const metadataKey = "tenant_credential_revision"
 
 // settings are the parts of a Machine's config that decisions need, bounded. A member of an unexpected type counts as absent.
 type settings struct {
-	// group is the process group; Machines of before Fly's Apps V2 have none, or an older key.
+	// group is the process group; Machines from before Fly's Apps V2 have none, or an older key.
 	group string
 	// mark is what the Machine was last moved to.
 	mark mark

@@ -160,7 +160,7 @@ func (s *Server) Complete(ctx context.Context, tenantID, uid string, revision in
 	return s.exec(ctx, tenantID, uid, "select tenant_credentials.complete($1::text::uuid, $2, $3)", revision)
 }
 
-// EndSessions notes, at its first call, that every session that began before is of before the committed rotation, and with sweep ends
+// EndSessions notes, at its first call, that every session that began earlier is from before the committed rotation, and with sweep ends
 // those. It answers whether there can be none any more; until then it is called again. Complete needs that where the rotation's
 // SessionPolicy is not SessionsKept. Retry/Superseded: the row is neither committed nor rolled.
 func (s *Server) EndSessions(ctx context.Context, tenantID, uid string, revision int64, sweep bool) (bool, error) {

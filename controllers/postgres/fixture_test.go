@@ -220,7 +220,7 @@ func (f *fixture) rotate(id string, revision int64) credential.Secret {
 	return f.rotateEnding(id, revision, SessionsKept)
 }
 
-// closeLogins closes the tenant's logins until nothing is left of before.
+// closeLogins closes the tenant's logins until no earlier session or login is left.
 func (f *fixture) closeLogins(id string, revision int64) {
 	f.t.Helper()
 	require.Eventually(f.t, func() bool { return f.closeOnce(id, revision) }, 20*time.Second, 20*time.Millisecond)
@@ -235,7 +235,7 @@ func (f *fixture) closeOnce(id string, revision int64) (quiet bool) {
 	return quiet
 }
 
-// rotateEnding is rotate with another policy for the sessions of before.
+// rotateEnding is rotate with another policy for the earlier sessions.
 func (f *fixture) rotateEnding(id string, revision int64, policy string) credential.Secret {
 	f.t.Helper()
 	if policy == SessionsCompromised {

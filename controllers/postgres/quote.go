@@ -18,7 +18,7 @@ func Identifier(name string) string {
 	return pgx.Identifier{shown(name[:min(len(name), longest)])}.Sanitize()
 }
 
-// Literal is a value as SQL wants it; a backslash needs the E form, which means the same whatever the server's settings are.
+// Literal is a value as SQL wants it; a backslash needs the E form, which means the same with any settings of the server.
 func Literal(value string) string {
 	quoted := "'" + strings.ReplaceAll(value, "'", "''") + "'"
 	if strings.Contains(value, `\`) {

@@ -63,7 +63,7 @@ type Tenant struct {
 	// RoleExists says whether there is such a role.
 	RoleExists bool
 	// RoleViolation says why the guard refuses the role, with the SQL that fixes it; "" = allowed, or no such role. LoginViolation says why the
-	// tenant cannot log in, whatever its password is; "" = it can.
+	// tenant cannot log in with any password; "" = it can.
 	RoleViolation, LoginViolation string
 	// Login is the one whose password was delivered last: Role, or its second login. FormerLogin is the other one of the pair while it can log
 	// in; "" = it cannot, or there is none.

@@ -213,7 +213,7 @@ func (m *machine) start() {
 	m.wait("started", m.get().InstanceID)
 }
 
-// restart returns once there is a new start: the state alone may still be that of before.
+// restart returns once there is a new start: the state alone may still be the previous one.
 func (m *machine) restart() {
 	m.Helper()
 	before, _ := m.get().last("start", "started")

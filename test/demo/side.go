@@ -182,7 +182,7 @@ func (s *side) proveLogins(ctx context.Context) (string, error) {
 	return strings.Join(said, ", "), err
 }
 
-// proveTables makes a table as the app does, writes into those of before, and asserts that all belong to the tenant's role.
+// proveTables makes a table as the app does, writes into the earlier ones, and asserts that all belong to the tenant's role.
 func (s *side) proveTables(ctx context.Context) (string, error) {
 	app, err := pgx.Connect(ctx, s.view.url)
 	if err != nil {

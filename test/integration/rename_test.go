@@ -16,7 +16,7 @@ type issued struct {
 	urls map[string]bool
 }
 
-// usable says that a login of before can still be used, although no rotation is in progress and the object is Ready.
+// usable says that a previous login can still be used, although no rotation is in progress and the object is Ready.
 func (i issued) usable(o platform.Object) bool {
 	present, rows := i.x.URL(), i.x.Rows()
 	i.urls[present] = true

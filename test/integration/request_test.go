@@ -139,13 +139,13 @@ func session(t *testing.T, url string) (alive func() bool) {
 	}
 }
 
-// authenticationTimePasses has the rotation look as old as a login may last, once it has noted which sessions are of before.
+// authenticationTimePasses has the rotation look as old as a login may last, once it has noted the earlier sessions.
 func authenticationTimePasses(t *testing.T, x tenant) {
 	t.Helper()
 	x.SQL("UPDATE tenant_credentials.rotations SET sessions_before = sessions_before - interval '66 s' WHERE tenant_id = '" + x.ID + "' AND state IN ('committed', 'rolled')")
 }
 
-// closedFirst says that nothing of before was left when the tenant's newest rotation was committed.
+// closedFirst says that no earlier session or login was left when the tenant's newest rotation was committed.
 func closedFirst(t *testing.T, x tenant) (is bool) {
 	t.Helper()
 	require.NoError(t, x.Pool().QueryRow(context.Background(),
@@ -153,7 +153,7 @@ func closedFirst(t *testing.T, x tenant) (is bool) {
 	return is
 }
 
-// After a compromise no session is left that was opened with the previous password, before the new one is set, and that whatever Fly does.
+// After a compromise no session is left that was opened with the previous password, before the new one is set, with any answer of Fly.
 func TestCompromisedEndsSessions(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "stopped")

@@ -15,7 +15,7 @@ type target struct {
 	revision int64
 	// replaces is the revision that the request replaces.
 	replaces int64
-	// compromised: only a rotation that ended the sessions of before fulfils it, and requestID tells that.
+	// compromised: only a rotation that ended the earlier sessions fulfils it, and requestID tells that.
 	compromised bool
 	requestID   string
 	// generation of the object that has the request: an older status says nothing of it.

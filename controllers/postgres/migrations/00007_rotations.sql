@@ -360,7 +360,7 @@ begin
 end
 $$;
 
--- Ends the sessions that were opened with a password of before a committed rotation, where sweep says so, and answers whether there can
+-- Ends the sessions that were opened with a password from before a committed rotation, where sweep says so, and answers whether there can
 -- be none any more. A session that began before the first call is an earlier one: the call comes after COMMIT. A login that was in progress at that moment
 -- is seen only once it has succeeded, for which it has authentication_timeout; so the look that finds nothing has to come later than that
 -- (with 5 s for what a session does between its login and its appearance in pg_stat_activity). While the previous login is still open, all of

@@ -145,7 +145,7 @@ func throwOut(t *testing.T, f *fixture, overlaps int) {
 	t.Logf("closed for %v until the new password could be set; %d passwords set by the thieves, %d logins refused", closed.Round(time.Millisecond), counts.alters.Load(), counts.refused.Load())
 }
 
-// closeLogins closes the tenant's logins until nothing is left of before, as a pass does.
+// closeLogins closes the tenant's logins until no earlier session or login is left, as a pass does.
 func (f *fixture) closeLogins(id string, revision int64) {
 	f.t.Helper()
 	require.Eventually(f.t, func() bool { return f.closeOnce(id, revision) }, 2*time.Minute, 20*time.Millisecond)
