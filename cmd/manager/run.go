@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,6 +23,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/tenantenvironment"
+	"github.com/systempromptio/tenant-credential-operator/controllers/timing"
 )
 
 // options are the manager's flags.
@@ -40,9 +40,6 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8443", "Where /metrics is served, over TLS and to authorized clients alone; 0 turns it off.")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Run the controllers only while this process holds the lease, so that several replicas can stand by.")
 }
-
-// stopPeriod is how long a stop waits for the passes in progress: a little more than the longest transaction.
-const stopPeriod = 40 * time.Second
 
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=tcred-system,resources=leases,verbs=get;create;update;patch
 // +kubebuilder:rbac:groups="",namespace=tcred-system,resources=events,verbs=create;patch
@@ -81,7 +78,7 @@ func newManager(o options) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
-	stop := stopPeriod
+	stop := timing.Stop
 	return ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme,
 		// A pass that comes right after another one must see the status that the other one wrote: compared with an older one, its

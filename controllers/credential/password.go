@@ -28,6 +28,9 @@ const (
 // Secret is a value that prints as [redacted] through fmt, encoding/json and log/slog alike. The zero value is an empty secret.
 type Secret struct{ value string }
 
+// SecretOf makes a secret of a text that has just been read from where it is kept.
+func SecretOf(text string) Secret { return Secret{text} }
+
 // Reveal returns the value itself. Call it only where the value leaves the program for the place that it is made for.
 func (s Secret) Reveal() string { return s.value }
 

@@ -54,14 +54,14 @@ type attempt struct {
 
 // Open checks the token's shape and the URL; it does no I/O. A fault of either is failure Stall/AuthenticationFailed.
 func Open(config Config) (*Client, error) {
-	if problem := tokenProblem(config.Token); problem != "" {
+	if problem := tokenProblem(config.Token.Reveal()); problem != "" {
 		return nil, failure.New(failure.Stall, failure.AuthenticationFailed, "the Fly token "+problem)
 	}
 	base, err := baseURL(config.URL, config.Insecure)
 	if err != nil {
 		return nil, err
 	}
-	token := tokens.Parse(config.Token)
+	token := tokens.Parse(config.Token.Reveal())
 	requests, err := flaps.NewWithOptions(context.Background(), flaps.NewClientOpts{Tokens: token})
 	if err != nil { // an unusable FLY_FLAPS_BASE_URL in the environment
 		return nil, failure.New(failure.Stall, failure.AuthenticationFailed, "FLY_FLAPS_BASE_URL is not a URL")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	flyemulator "github.com/systempromptio/tenant-credential-operator/test/fly"
 )
@@ -260,7 +261,7 @@ func TestNoErrorHoldsTheTokenOrTheValue(t *testing.T) {
 		f.Route, f.Count = "*", -1
 		w.fault(f)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		_, err := w.SetSecret(ctx, testApp, "DATABASE_URL", testValue)
+		_, err := w.SetSecret(ctx, testApp, "DATABASE_URL", credential.SecretOf(testValue))
 		cancel()
 		errs := []error{err}
 		_, err = w.App(t.Context(), testApp)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
@@ -70,7 +71,7 @@ func cut(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
 func open(t *testing.T, url string) *Client {
 	t.Helper()
-	c, err := Open(Config{Token: testToken, URL: url})
+	c, err := Open(Config{Token: credential.SecretOf(testToken), URL: url})
 	require.NoError(t, err)
 	return c
 }
@@ -125,13 +126,13 @@ func TestAnswersAreClassed(t *testing.T) {
 func TestUnreachableFlyHasChangedNothing(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	_, err := open(t, gone.URL).SetSecret(t.Context(), "app-1", "DATABASE_URL", testValue)
+	_, err := open(t, gone.URL).SetSecret(t.Context(), "app-1", "DATABASE_URL", credential.SecretOf(testValue))
 	requireFailure(t, err, failure.Retry, failure.ConnectionRefused)
 }
 
 func TestSetSecretSendsTheSameBytesUntilItKnows(t *testing.T) {
 	f := newFake(t, cut, status(503), status(408), status(429), body(setAnswer))
-	got, err := open(t, f.URL).SetSecret(t.Context(), "app-1", "DATABASE_URL", testValue)
+	got, err := open(t, f.URL).SetSecret(t.Context(), "app-1", "DATABASE_URL", credential.SecretOf(testValue))
 	require.NoError(t, err)
 	require.Equal(t, Secret{Digest: "d1", Version: 9007199254740995}, got)
 	sent := f.sent()
@@ -144,7 +145,7 @@ func TestSetSecretSendsTheSameBytesUntilItKnows(t *testing.T) {
 func TestSetSecretEndsUnknownAtItsDeadline(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	_, err := open(t, newFake(t, cut).URL).SetSecret(ctx, "app-1", "DATABASE_URL", testValue)
+	_, err := open(t, newFake(t, cut).URL).SetSecret(ctx, "app-1", "DATABASE_URL", credential.SecretOf(testValue))
 	requireFailure(t, err, failure.Unknown, failure.OutcomeUnknown)
 }
 
@@ -154,20 +155,20 @@ func TestSetSecretEndsUnknownWhenFlyHangs(t *testing.T) {
 	defer close(over)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	_, err := open(t, f.URL).SetSecret(ctx, "app-1", "DATABASE_URL", testValue)
+	_, err := open(t, f.URL).SetSecret(ctx, "app-1", "DATABASE_URL", credential.SecretOf(testValue))
 	requireFailure(t, err, failure.Unknown, failure.OutcomeUnknown)
 }
 
 func TestARefusalAfterALostAnswerStaysUnknown(t *testing.T) {
 	for _, code := range []int{401, 403, 404, 422} {
-		_, err := open(t, newFake(t, cut, status(code)).URL).SetSecret(t.Context(), "app-1", "DATABASE_URL", testValue)
+		_, err := open(t, newFake(t, cut, status(code)).URL).SetSecret(t.Context(), "app-1", "DATABASE_URL", credential.SecretOf(testValue))
 		requireFailure(t, err, failure.Unknown, failure.OutcomeUnknown)
 	}
 }
 
 func TestSetSecretReadsADigestThatTheAnswerLacks(t *testing.T) {
 	f := newFake(t, body(`{"version":9007199254740995}`), body(`{"secrets":[{"name":"DATABASE_URL","digest":"d9"}]}`))
-	got, err := open(t, f.URL).SetSecret(t.Context(), "app-1", "DATABASE_URL", testValue)
+	got, err := open(t, f.URL).SetSecret(t.Context(), "app-1", "DATABASE_URL", credential.SecretOf(testValue))
 	require.NoError(t, err)
 	require.Equal(t, Secret{Digest: "d9", Version: 9007199254740995}, got)
 }
@@ -221,7 +222,7 @@ func TestNamesThatLeadElsewhereAreNotSent(t *testing.T) {
 	f := newFake(t, body(setAnswer))
 	c := open(t, f.URL)
 	for _, name := range []string{"", "../apps/other", "a/b", "a?b=c", "a b", "a%2fb", ".."} {
-		_, err := c.SetSecret(t.Context(), name, "DATABASE_URL", testValue)
+		_, err := c.SetSecret(t.Context(), name, "DATABASE_URL", credential.SecretOf(testValue))
 		requireFailure(t, err, failure.Wait, failure.FlyAppNotFound)
 		_, err = c.Advance(t.Context(), RollOut{App: App{Name: name}})
 		requireFailure(t, err, failure.Wait, failure.FlyAppNotFound)
@@ -231,7 +232,7 @@ func TestNamesThatLeadElsewhereAreNotSent(t *testing.T) {
 
 func TestAppOfAnotherOrganizationIsRefused(t *testing.T) {
 	f := newFake(t, body(`{"name":"app-1","machine_count":2,"organization":{"slug":"theirs"}}`))
-	c, err := Open(Config{Token: testToken, URL: f.URL, Organization: "ours"})
+	c, err := Open(Config{Token: credential.SecretOf(testToken), URL: f.URL, Organization: "ours"})
 	require.NoError(t, err)
 	_, err = c.App(t.Context(), "app-1")
 	requireFailure(t, err, failure.Retry, failure.PermissionDenied)
@@ -261,7 +262,7 @@ func TestOpenLooksAtTheTokenWithoutRepeatingIt(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := Open(Config{Token: test.token})
+			_, err := Open(Config{Token: credential.SecretOf(test.token)})
 			if test.want == "" {
 				require.NoError(t, err)
 				return
@@ -274,7 +275,7 @@ func TestOpenLooksAtTheTokenWithoutRepeatingIt(t *testing.T) {
 
 func TestOpenRefusesAnUnusableURL(t *testing.T) {
 	for _, url := range []string{"api.machines.dev", "ftp://x", "https://", "https://u:hunter2secret@x", "https://x/path", "https://x?q=1", ":"} {
-		_, err := Open(Config{Token: testToken, URL: url})
+		_, err := Open(Config{Token: credential.SecretOf(testToken), URL: url})
 		requireFailure(t, err, failure.Stall, failure.AuthenticationFailed)
 	}
 }

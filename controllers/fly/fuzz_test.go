@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
@@ -223,7 +224,7 @@ func FuzzBaseURL(f *testing.F) {
 			return
 		}
 		require.True(t, base.Scheme == "https" || insecure || private(base.Hostname()), text)
-		c, err := Open(Config{Token: testToken, URL: text, Insecure: insecure})
+		c, err := Open(Config{Token: credential.SecretOf(testToken), URL: text, Insecure: insecure})
 		require.NoError(t, err)
 		for _, r := range []request{machineRequest("app", "m1", getMachine, http.MethodGet, ""), {graphQL: true, method: http.MethodPost, path: "/graphql"}, {rest: true, method: http.MethodPost, path: releasesPath}} {
 			built, err := c.build(t.Context(), r)
@@ -248,7 +249,7 @@ func FuzzToken(f *testing.F) {
 		if problem != "" {
 			return
 		}
-		c, err := Open(Config{Token: token})
+		c, err := Open(Config{Token: credential.SecretOf(token)})
 		require.NoError(t, err)
 		for _, header := range []string{c.token.FlapsHeader(), c.token.GraphQLHeader(), "Bearer " + c.token.GraphQL()} {
 			require.NotEmpty(t, header)

@@ -7,10 +7,8 @@ import (
 	"time"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/timing"
 )
-
-// leaseTime bounds what a pass does with one Machine. A lease that a dying process leaves behind runs out after it.
-const leaseTime = 60 * time.Second
 
 // lease keeps every other client from changing a Machine.
 type lease struct {
@@ -25,7 +23,7 @@ func (l *lease) held(now time.Time) bool {
 // acquire takes the Machine's lease and returns its nonce. It asks once: fly-go's AcquireLease repeats every refusal for a
 // minute. Another's lease is failure Wait/LeaseHeld; it is never broken.
 func (c *Client) acquire(ctx context.Context, app, id string) (string, error) {
-	r := machineRequest(app, id, "lease machine", http.MethodPost, "/lease?ttl="+seconds(leaseTime))
+	r := machineRequest(app, id, "lease machine", http.MethodPost, "/lease?ttl="+seconds(timing.Lease))
 	var answer struct {
 		Data lease `json:"data"`
 	}

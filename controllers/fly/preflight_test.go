@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	flyemulator "github.com/systempromptio/tenant-credential-operator/test/fly"
 )
@@ -20,7 +21,7 @@ func TestPreflight(t *testing.T) {
 	t.Cleanup(func() { emulator.Close(); server.Close() })
 	emulator.PutToken(testToken, flyemulator.Token{Organization: "acme"})
 	ask := func(url, token, organization string) error {
-		c, err := Open(Config{Token: token, URL: url, Organization: organization})
+		c, err := Open(Config{Token: credential.SecretOf(token), URL: url, Organization: organization})
 		require.NoError(t, err)
 		return c.Preflight(t.Context())
 	}
@@ -62,7 +63,7 @@ func TestAPIOfAPrivateAuthority(t *testing.T) {
 	t.Cleanup(server.Close)
 	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	ask := func(url string, ca []byte) error {
-		c, err := Open(Config{Token: testToken, URL: url, CA: ca})
+		c, err := Open(Config{Token: credential.SecretOf(testToken), URL: url, CA: ca})
 		require.NoError(t, err)
 		return c.Preflight(t.Context())
 	}
@@ -73,6 +74,6 @@ func TestAPIOfAPrivateAuthority(t *testing.T) {
 	elsewhere := strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
 	requireFailure(t, ask(elsewhere, authority), failure.Retry, failure.CertificateMismatch)
 
-	_, err = Open(Config{Token: testToken, URL: server.URL, CA: []byte("none")})
+	_, err = Open(Config{Token: credential.SecretOf(testToken), URL: server.URL, CA: []byte("none")})
 	requireFailure(t, err, failure.Stall, failure.CertificateInvalid)
 }

@@ -5,13 +5,10 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/timing"
 )
-
-// passTime bounds a pass; it stays below leaseTime, so that an update is never sent under a lease that has run out.
-const passTime = 50 * time.Second
 
 // Probe says, before anything is committed, whether a rollout could begin: the Machines can be listed, agree with Fly's own
 // count, are not leased by others, and their hosts can be reached. Else the failure is Wait, with LeaseHeld, HostUnreachable
@@ -63,7 +60,7 @@ func (c *Client) noteUnwell(app string, machines []machine) {
 // slow, and waits for no Machine; call it again until the Progress is Done. Progress.Waiting has what is only busy; an error means
 // that a step could not be made, and no Machine is harmed by it.
 func (c *Client) Advance(ctx context.Context, r RollOut) (Progress, error) {
-	ctx, cancel := context.WithTimeout(ctx, passTime)
+	ctx, cancel := context.WithTimeout(ctx, timing.Rollout)
 	defer cancel()
 	machines, short, err := c.machines(ctx, r.App, r.Variable)
 	if err != nil {

@@ -10,30 +10,26 @@ import (
 
 	flyapi "github.com/superfly/fly-go"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
-)
-
-const (
-	// setTimeout bounds one attempt, so that a hanging one leaves time to send again.
-	setTimeout = 5 * time.Second
-	// setDeadline bounds SetSecret where the caller gives no deadline. A row lock is held meanwhile.
-	setDeadline = 15 * time.Second
+	"github.com/systempromptio/tenant-credential-operator/controllers/timing"
 )
 
 // SetSecret sets one app secret; no Machine changes by it. While an answer is lost, the same bytes are sent again until ctx's
 // deadline (15 s if it has none); then, or when a definite refusal follows a lost answer, the failure is
 // Unknown/OutcomeUnknown: Fly may hold the value. Any other failure means that Fly has not taken it.
-func (c *Client) SetSecret(ctx context.Context, app, variable, value string) (Secret, error) {
+func (c *Client) SetSecret(ctx context.Context, app, variable string, value credential.Secret) (Secret, error) {
 	if err := checkName(app); err != nil {
 		return Secret{}, err
 	}
-	body, err := json.Marshal(flyapi.UpdateAppSecretsRequest{Values: map[string]*string{variable: &value}})
+	revealed := value.Reveal()
+	body, err := json.Marshal(flyapi.UpdateAppSecretsRequest{Values: map[string]*string{variable: &revealed}})
 	if err != nil {
 		return Secret{}, failure.New(failure.Stall, failure.Rejected, "the value can not be sent as JSON")
 	}
 	if _, limited := ctx.Deadline(); !limited {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, setDeadline)
+		ctx, cancel = context.WithTimeout(ctx, timing.FlyWrite)
 		defer cancel()
 	}
 	lost := false
@@ -74,7 +70,7 @@ func backoff(tries int) time.Duration {
 func (c *Client) postSecret(ctx context.Context, app, variable string, body []byte) (Secret, error) {
 	r := request{
 		action: "set secrets", id: app, method: http.MethodPost, path: "/apps/" + app + "/secrets",
-		body: body, timeout: setTimeout,
+		body: body, timeout: timing.FlyAttempt,
 	}
 	answer := secretsAnswer{Secrets: oneSecret{variable: variable}}
 	if err := c.call(ctx, r, &answer); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	flyemulator "github.com/systempromptio/tenant-credential-operator/test/fly"
 )
@@ -15,7 +16,7 @@ func TestALostAnswerToASecretIsAskedForAgain(t *testing.T) {
 	for _, mode := range []string{flyemulator.FaultDrop, flyemulator.FaultResetAfter, flyemulator.FaultResetBefore} {
 		w := newWorld(t)
 		w.fault(flyemulator.Fault{Route: secretsRoute, Mode: mode, Count: 2})
-		secret, err := w.SetSecret(t.Context(), testApp, "DATABASE_URL", testValue)
+		secret, err := w.SetSecret(t.Context(), testApp, "DATABASE_URL", credential.SecretOf(testValue))
 		require.NoError(t, err, mode)
 		app, _ := w.Inspect(t.Context(), testApp)
 		require.Equal(t, testValue, app.Secrets[0].Value, mode)
@@ -40,7 +41,7 @@ func TestARateLimitChangesNothing(t *testing.T) {
 	w.limits.now = time.Now
 	w.fault(flyemulator.Fault{Route: secretsRoute, Status: 429, Headers: map[string]string{"Retry-After": "60"}})
 	for range 2 { // the second is not sent at all
-		_, err := w.SetSecret(t.Context(), testApp, "DATABASE_URL", testValue)
+		_, err := w.SetSecret(t.Context(), testApp, "DATABASE_URL", credential.SecretOf(testValue))
 		requireFailure(t, err, failure.Retry, failure.RateLimited)
 	}
 	app, _ := w.Inspect(t.Context(), testApp)

@@ -1,11 +1,14 @@
 package fly
 
-import "github.com/systempromptio/tenant-credential-operator/controllers/failure"
+import (
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+)
 
 // Config says how to reach Fly.
 type Config struct {
 	// Token is a deploy or organization token, with or without its scheme ("FlyV1 fm2_…").
-	Token string
+	Token credential.Secret
 	// URL is the Machines API, scheme and host only; "" means https://api.machines.dev.
 	URL string
 	// CA has the certificates (PEM) of the authorities that the API's certificate may be from; nil means those of the system.

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	flyemulator "github.com/systempromptio/tenant-credential-operator/test/fly"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 )
 
 const (
@@ -65,7 +67,7 @@ func (w *world) fault(f flyemulator.Fault) {
 // set writes a new value and returns the rollout that follows from it.
 func (w *world) set(revision int64) RollOut {
 	w.t.Helper()
-	secret, err := w.SetSecret(w.t.Context(), testApp, "DATABASE_URL", fmt.Sprintf("value %d", revision))
+	secret, err := w.SetSecret(w.t.Context(), testApp, "DATABASE_URL", credential.SecretOf(fmt.Sprintf("value %d", revision)))
 	require.NoError(w.t, err)
 	return RollOut{Variable: "DATABASE_URL", Revision: revision, SecretVersion: secret.Version}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/timing"
 )
 
 // queries is what a pool and a transaction have in common.
@@ -20,7 +21,7 @@ type queries interface {
 // Survey reads what the server says about itself. A server without a ledger is Wait/LedgerOutdated. It notices a pooler, so it comes before
 // every other call.
 func (s *Server) Survey(ctx context.Context) (Survey, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timing.Call)
 	defer cancel()
 	answer, err := s.survey(ctx)
 	if s.notices(err) {
@@ -60,7 +61,7 @@ func (s *Server) survey(ctx context.Context) (Survey, error) {
 // TryManagement does to the management table what a rotation does, on one of its rows, and undoes it. It answers in one sentence why that is refused,
 // and how to fix it; "" = it is not, or the table has no row that no other session has locked.
 func (s *Server) TryManagement(ctx context.Context) (problem string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timing.Call)
 	defer cancel()
 	connection, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -76,7 +77,7 @@ func (s *Server) TryManagement(ctx context.Context) (problem string, err error) 
 
 // Observe reads tenants, one per ID and in the order asked; an ID that the management table lacks is reported with Found false.
 func (s *Server) Observe(ctx context.Context, tenantIDs []string) ([]Tenant, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timing.Call)
 	defer cancel()
 	connection, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -93,7 +94,7 @@ func (s *Server) Observe(ctx context.Context, tenantIDs []string) ([]Tenant, err
 // Adopt makes the claim on a tenant, or moves it. The holder's own adoption changes nothing. Stall/OwnershipConflict names the holder of
 // the tenant, Stall/NameConflict the column that gives it another name; Wait/TenantNotFound, Wait/RoleNotFound, Stall/RoleNotAllowed.
 func (s *Server) Adopt(ctx context.Context, a Adoption) (Claim, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timing.Call)
 	defer cancel()
 	connection, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -119,7 +120,7 @@ func (s *Server) Adopt(ctx context.Context, a Adoption) (Claim, error) {
 // discarded where none is newer.
 // Retry/Superseded: no object has adopted the tenant. Stall/OwnershipConflict: another object has.
 func (s *Server) OpenRotation(ctx context.Context, o Opening) (Rotation, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timing.Call)
 	defer cancel()
 	var content []byte
 	err := s.pool.QueryRow(ctx, "select tenant_credentials.open($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
@@ -189,7 +190,7 @@ func (s *Server) exec(ctx context.Context, tenantID, uid, sql string, arguments 
 }
 
 func (s *Server) unblocked(ctx context.Context, tenantID, uid string, f func(context.Context, *pgxpool.Conn) error) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timing.Call)
 	defer cancel()
 	connection, err := s.pool.Acquire(ctx)
 	if err != nil {

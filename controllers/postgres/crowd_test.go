@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 )
 
 // A question about a tenant reads its own logins: however many roles the server has, no function runs once for each of them.
@@ -18,7 +20,7 @@ func TestACrowdOfRolesIsNotAskedFor(t *testing.T) {
 			f.prepareOverlap(role)
 		}
 		f.exec("alter role " + f.operator + " set track_functions = 'all'")
-		counted, err := Connect(t.Context(), Config{URL: f.operatorURL(), MaxConnections: 1})
+		counted, err := Connect(t.Context(), Config{URL: credential.SecretOf(f.operatorURL()), MaxConnections: 1})
 		require.NoError(t, err)
 		_, err = counted.Observe(t.Context(), []string{id})
 		require.NoError(t, err)

@@ -107,7 +107,7 @@ func newFixtureOn(t testing.TB, version string, pg *pgserver.Server) *fixture {
 	f.exec(managementTable)
 	require.NoError(t, Install(ctx, f.dbaURL(), f.installation()))
 
-	f.server, err = Connect(ctx, Config{URL: f.operatorURL(), MaxConnections: 16})
+	f.server, err = Connect(ctx, Config{URL: credential.SecretOf(f.operatorURL()), MaxConnections: 16})
 	require.NoError(t, err)
 	t.Cleanup(f.server.Close)
 	return f

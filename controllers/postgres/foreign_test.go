@@ -76,7 +76,7 @@ func (w *foreign) onCommit(fault faultproxy.Fault) {
 // attempt rotates through the proxy before our server, and attemptBy through any.
 func (w *foreign) attempt(t *testing.T, revision int64) error {
 	t.Helper()
-	server, err := Connect(t.Context(), Config{URL: strings.Replace(w.operatorURL(), ":"+strconv.Itoa(w.pg.Port)+"/", ":"+portOf(t, w.ours)+"/", 1)})
+	server, err := Connect(t.Context(), Config{URL: credential.SecretOf(strings.Replace(w.operatorURL(), ":"+strconv.Itoa(w.pg.Port)+"/", ":"+portOf(t, w.ours)+"/", 1))})
 	require.NoError(t, err)
 	defer server.Close()
 	return w.attemptBy(server, revision)

@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 )
 
 // A value that is quoted as SQL is that value again, whether or not the server takes a backslash in an ordinary literal for an escape, and
@@ -112,7 +114,7 @@ func FuzzURL(f *testing.F) {
 			t.Skip() // names a file of the machine that the test runs on
 		}
 		text := scheme + "://" + user + ":" + password + "@" + host + "/" + database + "?" + query
-		s, err := Connect(t.Context(), Config{URL: text})
+		s, err := Connect(t.Context(), Config{URL: credential.SecretOf(text)})
 		if err != nil {
 			require.Equal(t, unusableURL(), err, "one sentence, whatever is wrong")
 			return

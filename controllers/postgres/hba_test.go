@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
@@ -134,7 +135,7 @@ func (s hbaServer) try(t *testing.T, login string) (sent string, tenant, operato
 }
 
 func tenantOf(login string) Login {
-	return Login{Name: login, Role: login, Database: "postgres", Password: hbaPassword}
+	return Login{Name: login, Role: login, Database: "postgres", Password: credential.SecretOf(hbaPassword)}
 }
 
 // connect prepares the operator's login of that name. Its URL has the parameters in query, and those that it needs.
@@ -154,7 +155,7 @@ func (s hbaServer) connect(t *testing.T, login string, query url.Values) (server
 		s.ca.present(t, query, login)
 	}
 	u.RawQuery = query.Encode()
-	server, err := Connect(t.Context(), Config{URL: u.String(), MaxConnections: 1})
+	server, err := Connect(t.Context(), Config{URL: credential.SecretOf(u.String()), MaxConnections: 1})
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	return server, heard

@@ -9,6 +9,7 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
@@ -46,7 +47,7 @@ func TestSurveyWithoutLedger(t *testing.T) {
 
 func TestOperatorThatIsRefused(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
-		wrong, err := Connect(t.Context(), Config{URL: f.pg.URL(f.operator, "hunter2", f.database)})
+		wrong, err := Connect(t.Context(), Config{URL: credential.SecretOf(f.pg.URL(f.operator, "hunter2", f.database))})
 		require.NoError(t, err)
 		defer wrong.Close()
 		_, err = wrong.Survey(t.Context())
@@ -60,12 +61,12 @@ func TestOperatorThatIsRefused(t *testing.T) {
 }
 
 func TestServerThatIsDown(t *testing.T) {
-	s, err := Connect(t.Context(), Config{URL: "postgres://operator:p@127.0.0.1:1/platform?sslmode=disable"})
+	s, err := Connect(t.Context(), Config{URL: credential.SecretOf("postgres://operator:p@127.0.0.1:1/platform?sslmode=disable")})
 	require.NoError(t, err)
 	defer s.Close()
 	_, err = s.Survey(t.Context())
 	requireFailure(t, err, failure.Retry, failure.ConnectionRefused)
-	requireFailure(t, s.VerifyLogin(t.Context(), Login{Name: "r", Role: "r", Database: "d", Password: "p"}), failure.Retry, failure.ConnectionRefused)
+	requireFailure(t, s.VerifyLogin(t.Context(), Login{Name: "r", Role: "r", Database: "d", Password: credential.SecretOf("p")}), failure.Retry, failure.ConnectionRefused)
 }
 
 func TestOperatorLoginHasToBeOrdinary(t *testing.T) {

@@ -14,7 +14,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/timing"
 )
 
 // loginTimeout bounds an attempt to log in as a tenant, for each address of the server.
@@ -27,7 +29,8 @@ type Login struct {
 	// Name is the login: Role, or its second login.
 	Name, Role string
 	// Database is the tenant's.
-	Database, Password string
+	Database string
+	Password credential.Secret
 }
 
 // VerifyLogin logs in once as the tenant, by SCRAM, at the host of the operator's URL and with its TLS settings, sees that the session acts
@@ -62,7 +65,7 @@ type attempt struct {
 func (a *attempt) logIn(ctx context.Context, config *pgconn.Config, l Login) error {
 	ctx, cancel := context.WithTimeout(ctx, loginTimeout*time.Duration(1+len(config.Fallbacks)))
 	defer cancel()
-	config.User, config.Database, config.Password = l.Name, l.Database, l.Password
+	config.User, config.Database, config.Password = l.Name, l.Database, l.Password.Reveal()
 	config.RequireAuth = "scram-sha-256"
 	// A pooler refuses most other parameters. These go before those of the role and the database.
 	config.RuntimeParams = map[string]string{"application_name": applicationName, "client_encoding": "UTF8"}
@@ -221,7 +224,7 @@ func refusedBeforeSettings(err error) bool {
 // describeSettings is a sentence, with a blank before it, that names the settings of the tenant's logins and database, because they may be
 // why a login fails; "" where there is none, or they cannot be read.
 func (s *Server) describeSettings(ctx context.Context, l Login) string {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timing.Call)
 	defer cancel()
 	if l.TenantID == "" {
 		return ""

@@ -20,7 +20,7 @@ func newLogin(t *testing.T, f *fixture) Login {
 	database := "site_" + role[7:]
 	f.exec("create database " + database)
 	f.exec("alter role " + role + " password '" + password.Reveal() + "'")
-	return Login{Name: role, Role: role, Database: database, Password: password.Reveal()}
+	return Login{Name: role, Role: role, Database: database, Password: password}
 }
 
 // A refusal of the server is a refusal, with any SQLSTATE; only a login that it had let in, and then had no connection left for,

@@ -81,7 +81,7 @@ func (f *fixture) requireClosed(login string) {
 
 func (f *fixture) requireLogsIn(login, role, password string) {
 	f.t.Helper()
-	require.NoError(f.t, f.server.VerifyLogin(f.t.Context(), Login{Name: login, Role: role, Database: f.database, Password: password}))
+	require.NoError(f.t, f.server.VerifyLogin(f.t.Context(), Login{Name: login, Role: role, Database: f.database, Password: credential.SecretOf(password)}))
 }
 
 func TestOverlapChangesLoginsAndLeavesOne(t *testing.T) {
@@ -207,7 +207,7 @@ func TestIssuedAgainAndDiscarded(t *testing.T) {
 		issued, lost := f.issue(id)
 		err := f.issueAs(id, issued.Revision, credential.NewPassword())
 		require.NoError(t, err)
-		require.Error(t, f.server.VerifyLogin(t.Context(), Login{Name: issued.Login, Role: role, Database: f.database, Password: lost.Reveal()}))
+		require.Error(t, f.server.VerifyLogin(t.Context(), Login{Name: issued.Login, Role: role, Database: f.database, Password: lost}))
 		f.exec("alter role " + issued.Login + " password 'somebody else''s'")
 		requireFailure(t, f.deliver(id, issued.Revision, SessionsKept), failure.Retry, failure.Superseded)
 
@@ -300,7 +300,7 @@ func TestCompromiseClosesBothLoginsFirst(t *testing.T) {
 
 		require.False(t, f.closeOnce(id, second.Revision), "its sessions are looked for once this is committed")
 		requireAlive(t, session)
-		require.Error(t, f.server.VerifyLogin(t.Context(), Login{Name: second.Login, Role: role, Database: f.database, Password: lost.Reveal()}))
+		require.Error(t, f.server.VerifyLogin(t.Context(), Login{Name: second.Login, Role: role, Database: f.database, Password: lost}))
 		requireFailure(t, f.issueAs(id, second.Revision, lost), failure.Retry, failure.Superseded)
 		requireFailure(t, f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
 			return tx.Stage(ctx, Staging{Revision: second.Revision, Verifier: f.verifier(lost), SessionPolicy: SessionsCompromised})
@@ -414,7 +414,7 @@ func TestLoginsAreKnownByTheLedgerAndNotByName(t *testing.T) {
 				id, role := f.overlapping()
 				issued, password := f.overlap(id)
 				f.finish(id, issued.Revision)
-				stray := Login{Name: role + "_b", Role: role + "_b", Database: f.database, Password: password.Reveal()}
+				stray := Login{Name: role + "_b", Role: role + "_b", Database: f.database, Password: password}
 
 				renamed := role + "_acme"
 				f.exec("alter role " + role + " rename to " + renamed)

@@ -24,7 +24,7 @@ func (f *fixture) pooled(t *testing.T, o pgserver.PoolerOptions) *Server {
 	u, err := url.Parse(f.operatorURL())
 	require.NoError(t, err)
 	u.Host = u.Hostname() + ":" + strconv.Itoa(pooler.Port)
-	server, err := Connect(t.Context(), Config{URL: u.String(), MaxConnections: 2})
+	server, err := Connect(t.Context(), Config{URL: credential.SecretOf(u.String()), MaxConnections: 2})
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	return server
@@ -43,8 +43,8 @@ func TestVerifyLoginThroughPgBouncer(t *testing.T) {
 				require.NoError(t, remembering.VerifyLogin(t.Context(), l))
 
 				previous := l
-				l.Password = credential.NewPassword().Reveal()
-				f.exec("alter role " + l.Role + " password '" + l.Password + "'")
+				l.Password = credential.NewPassword()
+				f.exec("alter role " + l.Role + " password '" + l.Password.Reveal() + "'")
 				require.NoError(t, asking.VerifyLogin(t.Context(), l))
 				requireFailure(t, asking.VerifyLogin(t.Context(), previous), failure.Retry, failure.VerificationFailed)
 				e := requireFailure(t, remembering.VerifyLogin(t.Context(), l), failure.Retry, failure.VerificationFailed)
@@ -97,7 +97,7 @@ func (f *fixture) requireRotation(t *testing.T) {
 	require.NoError(t, err)
 
 	password := f.rotate(id, f.open(id, 1).Revision)
-	require.NoError(t, f.server.VerifyLogin(t.Context(), Login{TenantID: id, UID: "uid", Name: role, Role: role, Database: f.database, Password: password.Reveal()}))
+	require.NoError(t, f.server.VerifyLogin(t.Context(), Login{TenantID: id, UID: "uid", Name: role, Role: role, Database: f.database, Password: password}))
 	require.NoError(t, f.server.Complete(t.Context(), id, "uid", 1))
 	require.Equal(t, StateCompleted, f.observe(id).Last.State)
 	require.Error(t, own.Ping(t.Context()))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
@@ -42,7 +43,7 @@ func TestServerOfAPrivateAuthority(t *testing.T) {
 			if test.mode != "" {
 				u.RawQuery = "sslmode=" + test.mode
 			}
-			config := Config{URL: u.String(), MaxConnections: 1}
+			config := Config{URL: credential.SecretOf(u.String()), MaxConnections: 1}
 			if test.ca != "" {
 				config.CA = []byte(test.ca)
 			}
@@ -88,7 +89,7 @@ func TestServerThatCannotBeReached(t *testing.T) {
 			failure.MethodNotAccepted, asksFor + "md5" + onlyScram},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, test.says, requireFailure(t, survey(t, Config{URL: test.url}), failure.Retry, test.reason).Detail)
+			require.Equal(t, test.says, requireFailure(t, survey(t, Config{URL: credential.SecretOf(test.url)}), failure.Retry, test.reason).Detail)
 		})
 	}
 	t.Run("no TLS", func(t *testing.T) {
@@ -96,7 +97,7 @@ func TestServerThatCannotBeReached(t *testing.T) {
 		u, err := url.Parse(f.pg.SuperuserURL())
 		require.NoError(t, err)
 		u.RawQuery = ""
-		require.Contains(t, requireFailure(t, survey(t, Config{URL: u.String()}), failure.Retry, failure.ConnectionFailed).Detail, "PostgreSQL offers no TLS")
+		require.Contains(t, requireFailure(t, survey(t, Config{URL: credential.SecretOf(u.String())}), failure.Retry, failure.ConnectionFailed).Detail, "PostgreSQL offers no TLS")
 	})
 }
 

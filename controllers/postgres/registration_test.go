@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
@@ -84,7 +85,7 @@ func (f *fixture) run(statement string) {
 // survey is what a new connection sees.
 func (f *fixture) survey(url string) Survey {
 	f.t.Helper()
-	server, err := Connect(f.t.Context(), Config{URL: url})
+	server, err := Connect(f.t.Context(), Config{URL: credential.SecretOf(url)})
 	require.NoError(f.t, err)
 	defer server.Close()
 	answer, err := server.Survey(f.t.Context())

@@ -50,8 +50,8 @@ func TestRotationEndToEnd(t *testing.T) {
 			}
 			return tx.Commit(ctx, write)
 		}))
-		require.NoError(t, f.server.VerifyLogin(ctx, Login{Name: role, Role: role, Database: f.database, Password: password.Reveal()}))
-		requireFailure(t, f.server.VerifyLogin(ctx, Login{Name: role, Role: role, Database: f.database, Password: "wrong"}), failure.Retry, failure.VerificationFailed)
+		require.NoError(t, f.server.VerifyLogin(ctx, Login{Name: role, Role: role, Database: f.database, Password: password}))
+		requireFailure(t, f.server.VerifyLogin(ctx, Login{Name: role, Role: role, Database: f.database, Password: credential.SecretOf("wrong")}), failure.Retry, failure.VerificationFailed)
 
 		after := f.observe(id)
 		require.Nil(t, after.Open)

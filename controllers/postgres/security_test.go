@@ -267,14 +267,14 @@ func TestPasswordInAURLIsNotRepeated(t *testing.T) {
 		"postgres://operator:hunter2%zz@db/platform", "postgres://operator:hunter2@db:port/platform", "host=db password=hunter2",
 		"mysql://operator:hunter2@db", "postgres://operator:hunter2@db/platform?sslmode=hunter2", "",
 	} {
-		_, err := Connect(t.Context(), Config{URL: url})
+		_, err := Connect(t.Context(), Config{URL: credential.SecretOf(url)})
 		e := requireFailure(t, err, failure.Stall, failure.AuthenticationFailed)
 		require.NotContains(t, e.Error(), "hunter2")
 	}
 }
 
 func TestConnectionDefaults(t *testing.T) {
-	s, err := Connect(t.Context(), Config{URL: "postgres://operator:p@db.example/platform?default_query_exec_mode=simple_protocol", MaxConnections: 3})
+	s, err := Connect(t.Context(), Config{URL: credential.SecretOf("postgres://operator:p@db.example/platform?default_query_exec_mode=simple_protocol"), MaxConnections: 3})
 	require.NoError(t, err)
 	defer s.Close()
 	config := s.pool.Config()

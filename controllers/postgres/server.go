@@ -13,21 +13,16 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/network"
+	"github.com/systempromptio/tenant-credential-operator/controllers/timing"
 )
 
 const (
 	applicationName       = "tenant-credential-operator"
 	defaultMaxConnections = 16
 	connectTimeout        = 5 * time.Second
-	// callTimeout bounds one call, its wait for a connection included. A server that is cut off by the network does not refuse, it is
-	// silent; then statementTimeout, which the server keeps, does not help.
-	callTimeout = 15 * time.Second
-	// A statement waits for a lock for 3 s at most (the SQL function begin_change), so 10 s is never reached in health.
-	statementTimeout = "10s"
-	// A transaction idles for as long as the call to Fly may take, 15 s. If we are cut off, the server ends it after this.
-	idleInTransactionTimeout = "30s"
 	// A COMMIT waits for the server of a foreign table without any limit, and idles for neither of these. If we have died meanwhile, the server
 	// ends it within this.
 	connectionCheckInterval = "5s"
@@ -37,7 +32,7 @@ const (
 type Config struct {
 	// URL is that of the operator's own login, postgres://…; without sslmode, verify-full is used, without require_auth,
 	// scram-sha-256.
-	URL string
+	URL credential.Secret
 	// CA has the certificates (PEM) of the authorities that the server's certificate may be from; nil means those of the system. With it the
 	// certificate is always checked.
 	CA []byte
@@ -59,7 +54,7 @@ func Connect(ctx context.Context, c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	secured, err := withTLS(c.URL, roots != nil)
+	secured, err := withTLS(c.URL.Reveal(), roots != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -107,8 +102,8 @@ func secure(config *pgx.ConnConfig) {
 // has the server write a verifier into its log.
 var session = map[string]string{
 	"application_name":                    applicationName,
-	"statement_timeout":                   statementTimeout,
-	"idle_in_transaction_session_timeout": idleInTransactionTimeout,
+	"statement_timeout":                   timing.Statement.String(),
+	"idle_in_transaction_session_timeout": timing.IdleInTransaction.String(),
 	"idle_session_timeout":                "0",
 	"client_connection_check_interval":    connectionCheckInterval,
 	// The functions' queries are always the same, and planning them takes longer than running them.

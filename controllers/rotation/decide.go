@@ -2,18 +2,18 @@
 // passed in, so that the same facts always give the same decision.
 package rotation
 
-// Step is what has to happen next.
-type Step string
+// step is what has to happen next.
+type step string
 
 const (
-	// Nothing: everything that is asked for is done.
-	Nothing Step = "Nothing"
-	// Start a rotation, or start an open one again: generate a new password, whatever was tried before.
-	Start Step = "Start"
-	// Finish the rotation that is committed: move the Machines and complete it. Never generates anything.
-	Finish Step = "Finish"
-	// Hold: a rotation is due and spec.suspend keeps it from starting.
-	Hold Step = "Hold"
+	// nothing: everything that is asked for is done.
+	nothing step = "nothing"
+	// start a rotation, or start an open one again: generate a new password, whatever was tried before.
+	start step = "start"
+	// finish the rotation that is committed: move the Machines and complete it. Never generates anything.
+	finish step = "finish"
+	// hold: a rotation is due and spec.suspend keeps it from starting.
+	hold step = "hold"
 )
 
 // Cause is why a rotation is due; it is the cause in the ledger and in status.lastRotation.
@@ -67,6 +67,16 @@ type Facts struct {
 	Regressed bool
 	// Request is spec.rotationRequest, nil where there is none.
 	Request *Request
+	// ToFly and ToSecret say where a password goes now; neither = nowhere.
+	ToFly, ToSecret bool
+	// Unbound: the object may no longer have the tenant in its namespace. Suspended is true, too.
+	Unbound bool
+	// TooEarly: the last attempt has failed, the time for the next one has not come, and nothing has changed since.
+	TooEarly bool
+	// Wait is what the pass has found to wait for, "" = nothing.
+	Wait Wait
+	// Drifts are what another client has changed.
+	Drifts map[Drift]bool
 	// Compromised is the newest revision whose rotation ended the sessions of before because of a compromise; 0 = none.
 	Compromised int64
 	// Last is the newest committed rotation, nil where there has been none.
@@ -118,39 +128,45 @@ type Last struct {
 	Drifted bool
 	// Superseded: the digest at Fly is not the one of its write. Never true where Fly could not be asked.
 	Superseded bool
-	// Halted: a Machine did not come up with it.
+	// Halted: a Machine has been seen not to come up with it, or another client has changed the password since.
 	Halted bool
+	// Moved: every consumer that the operator can see has it. AwaitsDeploy: until then, the user's next deploy moves them.
+	Moved, AwaitsDeploy bool
+	// FormerLogin: the login that the consumers leave can be used. Retired: it was closed just now.
+	FormerLogin, Retired bool
+	// SessionsLeft: a session that is to be ended may be left.
+	SessionsLeft bool
 	// Gone: a place that it was for is gone: the Secret, so that nobody has its password; or, before all Machines have moved, the app, which
 	// the spec does not name any more.
 	Gone bool
 }
 
-// Decision is the step and, where a rotation is due, its cause.
-type Decision struct {
-	Step  Step
-	Cause Cause
+// decision is the step and, where a rotation is due, its cause.
+type decision struct {
+	step  step
+	cause Cause
 }
 
-// Decide returns the first answer of an ordered chain. The rule behind it: until the ledger says committed, throw the password away
+// decide returns the first answer of an ordered chain. The rule behind it: until the ledger says committed, throw the password away
 // and start again; once it says committed, only ever go forward.
-func Decide(f Facts) Decision {
+func decide(f Facts) decision {
 	if f.Open {
-		return Decision{Start, OpenAttempt}
+		return decision{start, OpenAttempt}
 	}
 	if f.Last != nil && !f.Last.Completed {
-		return underWay(f)
+		return inProgress(f)
 	}
 	if f.Lost && !f.Suspended {
-		return Decision{Start, LedgerRegressed} // also on an object that is being deleted
+		return decision{start, LedgerRegressed} // also on an object that is being deleted
 	}
 	cause := due(f)
 	switch {
 	case cause == "" || f.Deleted:
-		return Decision{Step: Nothing}
+		return decision{step: nothing}
 	case f.Suspended:
-		return Decision{Hold, cause}
+		return decision{hold, cause}
 	default:
-		return Decision{Start, cause}
+		return decision{start, cause}
 	}
 }
 
@@ -170,30 +186,30 @@ func (f Facts) Overlaps() bool {
 	}
 }
 
-// underWay decides about a committed rotation that is not completed. What makes it impossible to finish makes a new one due at
+// inProgress decides about a committed rotation that is not completed. What makes it impossible to finish makes a new one due at
 // once, suspended or not; what is asked for meanwhile waits for the completion, unless the roll-out is halted or the password compromised.
-func underWay(f Facts) Decision {
+func inProgress(f Facts) decision {
 	switch {
 	case f.Regressed:
-		return Decision{Start, LedgerRegressed}
+		return decision{start, LedgerRegressed}
 	case f.Last.Unproved:
-		return Decision{Start, LoginUnproved}
+		return decision{start, LoginUnproved}
 	case f.Last.Drifted:
-		return Decision{Start, DriftDetected}
+		return decision{start, DriftDetected}
 	case f.Last.Superseded:
-		return Decision{Start, FlySuperseded}
+		return decision{start, FlySuperseded}
 	case f.Last.Gone && !f.Last.Rolled: // then the other login is still used by those that have not moved
-		return Decision{Start, DeliveryChanged}
+		return decision{start, DeliveryChanged}
 	case f.Suspended || f.Deleted:
-		return Decision{Step: Finish}
+		return decision{step: finish}
 	case f.Last.Halted && f.Last.DeliveryDigest != f.DeliveryDigest: // it was for a place that is not wanted any more
-		return Decision{Start, DeliveryChanged}
+		return decision{start, DeliveryChanged}
 	case f.RequestDue() && (f.Last.Halted || f.Request.Compromised):
-		return Decision{Start, Requested}
+		return decision{start, Requested}
 	case f.Last.Halted && f.Asked > f.Last.Generation:
-		return Decision{Start, GenerationRaised}
+		return decision{start, GenerationRaised}
 	default:
-		return Decision{Step: Finish}
+		return decision{step: finish}
 	}
 }
 

@@ -37,59 +37,59 @@ func TestDecide(t *testing.T) {
 	tests := []struct {
 		name  string
 		facts Facts
-		want  Decision
+		want  decision
 	}{
-		{"adopted, nothing asked", Facts{DeliveryDigest: "d"}, Decision{Step: Nothing}},
-		{"adopted, first generation", Facts{Asked: 1, DeliveryDigest: "d"}, Decision{Start, GenerationRaised}},
-		{"done", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done()}, Decision{Step: Nothing}},
-		{"lowered by a revert", Facts{Asked: 0, Completed: 1, DeliveryDigest: "d", Last: done()}, Decision{Step: Nothing}},
-		{"raised", Facts{Asked: 2, Completed: 1, DeliveryDigest: "d", Last: done()}, Decision{Start, GenerationRaised}},
-		{"raised by many is one rotation", Facts{Asked: 9, Completed: 1, DeliveryDigest: "d", Last: done()}, Decision{Start, GenerationRaised}},
-		{"other variable", Facts{Asked: 1, Completed: 1, DeliveryDigest: "e", Last: done()}, Decision{Start, DeliveryChanged}},
-		{"other variable of an adopted password: nothing of ours is there", Facts{DeliveryDigest: "e"}, Decision{Step: Nothing}},
-		{"lost by a failover", Facts{Asked: 1, Completed: 1, Regressed: true, DeliveryDigest: "d", Last: done()}, Decision{Start, LedgerRegressed}},
-		{"lost with the generation that was done", Facts{Asked: 2, Completed: 1, Regressed: true, DeliveryDigest: "d"}, Decision{Start, LedgerRegressed}},
-		{"lost while an older one rolls again", Facts{Asked: 1, Regressed: true, Suspended: true, Last: done(rolling)}, Decision{Start, LedgerRegressed}},
-		{"lost and suspended", Facts{Asked: 1, Completed: 1, Regressed: true, Suspended: true, DeliveryDigest: "d", Last: done()}, Decision{Hold, LedgerRegressed}},
-		{"an attempt lost by a failover, deleted", Facts{Asked: 1, Completed: 1, Lost: true, Deleted: true, DeliveryDigest: "d", Last: done()}, Decision{Start, LedgerRegressed}},
-		{"an attempt lost by a failover, suspended", Facts{Asked: 1, Completed: 1, Lost: true, Suspended: true, DeliveryDigest: "d", Last: done()}, Decision{Hold, LedgerRegressed}},
-		{"suspended and due", Facts{Asked: 2, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done()}, Decision{Hold, GenerationRaised}},
-		{"suspended and not due", Facts{Asked: 1, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done()}, Decision{Step: Nothing}},
-		{"deleted and due", Facts{Asked: 2, Completed: 1, Deleted: true, DeliveryDigest: "d", Last: done()}, Decision{Step: Nothing}},
-		{"open", Facts{Asked: 1, Open: true, DeliveryDigest: "d"}, Decision{Start, OpenAttempt}},
-		{"open, suspended and deleted", Facts{Open: true, Suspended: true, Deleted: true}, Decision{Start, OpenAttempt}},
-		{"open while an older one rolls", Facts{Open: true, Last: done(rolling)}, Decision{Start, OpenAttempt}},
-		{"rolling out", Facts{Asked: 1, Last: done(rolling), DeliveryDigest: "d"}, Decision{Step: Finish}},
-		{"rolling out, suspended", Facts{Asked: 1, Suspended: true, Last: done(rolling)}, Decision{Step: Finish}},
-		{"rolling out, raised meanwhile, waits", Facts{Asked: 2, Last: done(rolling)}, Decision{Step: Finish}},
-		{"rolling out, other variable meanwhile, waits", Facts{Asked: 1, Last: done(rolling), DeliveryDigest: "e"}, Decision{Step: Finish}},
-		{"halted, raised", Facts{DeliveryDigest: "d", Asked: 2, Last: done(rolling, func(l *Last) { l.Halted = true })}, Decision{Start, GenerationRaised}},
-		{"halted, not raised", Facts{DeliveryDigest: "d", Asked: 1, Last: done(rolling, func(l *Last) { l.Halted = true })}, Decision{Step: Finish}},
-		{"halted, and for another place", Facts{Asked: 1, DeliveryDigest: "d2", Last: done(rolling, func(l *Last) { l.Halted = true })}, Decision{Start, DeliveryChanged}},
-		{"rolling, and for another place", Facts{Asked: 1, DeliveryDigest: "d2", Last: done(rolling)}, Decision{Step: Finish}},
-		{"halted, and for another place, suspended", Facts{Asked: 1, DeliveryDigest: "d2", Suspended: true, Last: done(rolling, func(l *Last) { l.Halted = true })}, Decision{Step: Finish}},
-		{"halted, raised, suspended", Facts{DeliveryDigest: "d", Asked: 2, Suspended: true, Last: done(rolling, func(l *Last) { l.Halted = true })}, Decision{Step: Finish}},
-		{"requested, never rotated", Facts{DeliveryDigest: "d", Request: &Request{}}, Decision{Start, Requested}},
-		{"requested", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(), Request: &Request{Replaces: 4}}, Decision{Start, Requested}},
-		{"requested, and done", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(), Request: &Request{Replaces: 3}}, Decision{Step: Nothing}},
-		{"requested, suspended", Facts{Asked: 1, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done(), Request: &Request{Replaces: 4}}, Decision{Hold, Requested}},
-		{"requested during a roll-out, waits", Facts{Asked: 1, Last: done(rolling), Request: &Request{Replaces: 4}}, Decision{Step: Finish}},
-		{"requested, halted", Facts{DeliveryDigest: "d", Asked: 1, Last: done(rolling, func(l *Last) { l.Halted = true }), Request: &Request{Replaces: 4}}, Decision{Start, Requested}},
-		{"compromised during a roll-out, does not wait", Facts{Asked: 1, Last: done(rolling), Request: &Request{Replaces: 4, Compromised: true}}, Decision{Start, Requested}},
-		{"compromised during a roll-out, suspended", Facts{Asked: 1, Suspended: true, Last: done(rolling), Request: &Request{Replaces: 4, Compromised: true}}, Decision{Step: Finish}},
-		{"compromised, and the rotation since has left the sessions", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(), Request: &Request{Replaces: 3, Compromised: true}}, Decision{Start, Requested}},
-		{"compromised, and done before the last rotation", Facts{Asked: 1, Completed: 1, Compromised: 3, DeliveryDigest: "d", Last: done(), Request: &Request{Replaces: 2, Compromised: true}}, Decision{Step: Nothing}},
-		{"compromised, during the roll-out that answers it", Facts{Asked: 1, Compromised: 4, Last: done(rolling), Request: &Request{Replaces: 3, Compromised: true}}, Decision{Step: Finish}},
-		{"login unproved", Facts{Asked: 1, Suspended: true, Last: done(rolling, func(l *Last) { l.Unproved = true })}, Decision{Start, LoginUnproved}},
-		{"the Secret is gone", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(func(l *Last) { l.Gone = true })}, Decision{Start, DeliveryChanged}},
-		{"the Secret is gone, suspended", Facts{Asked: 1, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done(func(l *Last) { l.Gone = true })}, Decision{Hold, DeliveryChanged}},
-		{"the Secret is gone while the former login is closed, waits", Facts{Asked: 1, DeliveryDigest: "d", Last: done(rolling, func(l *Last) { l.Rolled, l.Gone = true, true })}, Decision{Step: Finish}},
-		{"the Secret is gone before it was completed, suspended", Facts{Asked: 1, Suspended: true, Last: done(rolling, func(l *Last) { l.Gone = true })}, Decision{Start, DeliveryChanged}},
-		{"superseded at Fly", Facts{Asked: 1, Last: done(rolling, func(l *Last) { l.Superseded = true })}, Decision{Start, FlySuperseded}},
-		{"changed at Fly after completion is drift, not a rotation", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(func(l *Last) { l.Superseded = true })}, Decision{Step: Nothing}},
+		{"adopted, nothing asked", Facts{DeliveryDigest: "d"}, decision{step: nothing}},
+		{"adopted, first generation", Facts{Asked: 1, DeliveryDigest: "d"}, decision{start, GenerationRaised}},
+		{"done", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done()}, decision{step: nothing}},
+		{"lowered by a revert", Facts{Asked: 0, Completed: 1, DeliveryDigest: "d", Last: done()}, decision{step: nothing}},
+		{"raised", Facts{Asked: 2, Completed: 1, DeliveryDigest: "d", Last: done()}, decision{start, GenerationRaised}},
+		{"raised by many is one rotation", Facts{Asked: 9, Completed: 1, DeliveryDigest: "d", Last: done()}, decision{start, GenerationRaised}},
+		{"other variable", Facts{Asked: 1, Completed: 1, DeliveryDigest: "e", Last: done()}, decision{start, DeliveryChanged}},
+		{"other variable of an adopted password: nothing of ours is there", Facts{DeliveryDigest: "e"}, decision{step: nothing}},
+		{"lost by a failover", Facts{Asked: 1, Completed: 1, Regressed: true, DeliveryDigest: "d", Last: done()}, decision{start, LedgerRegressed}},
+		{"lost with the generation that was done", Facts{Asked: 2, Completed: 1, Regressed: true, DeliveryDigest: "d"}, decision{start, LedgerRegressed}},
+		{"lost while an older one rolls again", Facts{Asked: 1, Regressed: true, Suspended: true, Last: done(rolling)}, decision{start, LedgerRegressed}},
+		{"lost and suspended", Facts{Asked: 1, Completed: 1, Regressed: true, Suspended: true, DeliveryDigest: "d", Last: done()}, decision{hold, LedgerRegressed}},
+		{"an attempt lost by a failover, deleted", Facts{Asked: 1, Completed: 1, Lost: true, Deleted: true, DeliveryDigest: "d", Last: done()}, decision{start, LedgerRegressed}},
+		{"an attempt lost by a failover, suspended", Facts{Asked: 1, Completed: 1, Lost: true, Suspended: true, DeliveryDigest: "d", Last: done()}, decision{hold, LedgerRegressed}},
+		{"suspended and due", Facts{Asked: 2, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done()}, decision{hold, GenerationRaised}},
+		{"suspended and not due", Facts{Asked: 1, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done()}, decision{step: nothing}},
+		{"deleted and due", Facts{Asked: 2, Completed: 1, Deleted: true, DeliveryDigest: "d", Last: done()}, decision{step: nothing}},
+		{"open", Facts{Asked: 1, Open: true, DeliveryDigest: "d"}, decision{start, OpenAttempt}},
+		{"open, suspended and deleted", Facts{Open: true, Suspended: true, Deleted: true}, decision{start, OpenAttempt}},
+		{"open while an older one rolls", Facts{Open: true, Last: done(rolling)}, decision{start, OpenAttempt}},
+		{"rolling out", Facts{Asked: 1, Last: done(rolling), DeliveryDigest: "d"}, decision{step: finish}},
+		{"rolling out, suspended", Facts{Asked: 1, Suspended: true, Last: done(rolling)}, decision{step: finish}},
+		{"rolling out, raised meanwhile, waits", Facts{Asked: 2, Last: done(rolling)}, decision{step: finish}},
+		{"rolling out, other variable meanwhile, waits", Facts{Asked: 1, Last: done(rolling), DeliveryDigest: "e"}, decision{step: finish}},
+		{"halted, raised", Facts{DeliveryDigest: "d", Asked: 2, Last: done(rolling, func(l *Last) { l.Halted = true })}, decision{start, GenerationRaised}},
+		{"halted, not raised", Facts{DeliveryDigest: "d", Asked: 1, Last: done(rolling, func(l *Last) { l.Halted = true })}, decision{step: finish}},
+		{"halted, and for another place", Facts{Asked: 1, DeliveryDigest: "d2", Last: done(rolling, func(l *Last) { l.Halted = true })}, decision{start, DeliveryChanged}},
+		{"rolling, and for another place", Facts{Asked: 1, DeliveryDigest: "d2", Last: done(rolling)}, decision{step: finish}},
+		{"halted, and for another place, suspended", Facts{Asked: 1, DeliveryDigest: "d2", Suspended: true, Last: done(rolling, func(l *Last) { l.Halted = true })}, decision{step: finish}},
+		{"halted, raised, suspended", Facts{DeliveryDigest: "d", Asked: 2, Suspended: true, Last: done(rolling, func(l *Last) { l.Halted = true })}, decision{step: finish}},
+		{"requested, never rotated", Facts{DeliveryDigest: "d", Request: &Request{}}, decision{start, Requested}},
+		{"requested", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(), Request: &Request{Replaces: 4}}, decision{start, Requested}},
+		{"requested, and done", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(), Request: &Request{Replaces: 3}}, decision{step: nothing}},
+		{"requested, suspended", Facts{Asked: 1, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done(), Request: &Request{Replaces: 4}}, decision{hold, Requested}},
+		{"requested during a roll-out, waits", Facts{Asked: 1, Last: done(rolling), Request: &Request{Replaces: 4}}, decision{step: finish}},
+		{"requested, halted", Facts{DeliveryDigest: "d", Asked: 1, Last: done(rolling, func(l *Last) { l.Halted = true }), Request: &Request{Replaces: 4}}, decision{start, Requested}},
+		{"compromised during a roll-out, does not wait", Facts{Asked: 1, Last: done(rolling), Request: &Request{Replaces: 4, Compromised: true}}, decision{start, Requested}},
+		{"compromised during a roll-out, suspended", Facts{Asked: 1, Suspended: true, Last: done(rolling), Request: &Request{Replaces: 4, Compromised: true}}, decision{step: finish}},
+		{"compromised, and the rotation since has left the sessions", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(), Request: &Request{Replaces: 3, Compromised: true}}, decision{start, Requested}},
+		{"compromised, and done before the last rotation", Facts{Asked: 1, Completed: 1, Compromised: 3, DeliveryDigest: "d", Last: done(), Request: &Request{Replaces: 2, Compromised: true}}, decision{step: nothing}},
+		{"compromised, during the roll-out that answers it", Facts{Asked: 1, Compromised: 4, Last: done(rolling), Request: &Request{Replaces: 3, Compromised: true}}, decision{step: finish}},
+		{"login unproved", Facts{Asked: 1, Suspended: true, Last: done(rolling, func(l *Last) { l.Unproved = true })}, decision{start, LoginUnproved}},
+		{"the Secret is gone", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(func(l *Last) { l.Gone = true })}, decision{start, DeliveryChanged}},
+		{"the Secret is gone, suspended", Facts{Asked: 1, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done(func(l *Last) { l.Gone = true })}, decision{hold, DeliveryChanged}},
+		{"the Secret is gone while the former login is closed, waits", Facts{Asked: 1, DeliveryDigest: "d", Last: done(rolling, func(l *Last) { l.Rolled, l.Gone = true, true })}, decision{step: finish}},
+		{"the Secret is gone before it was completed, suspended", Facts{Asked: 1, Suspended: true, Last: done(rolling, func(l *Last) { l.Gone = true })}, decision{start, DeliveryChanged}},
+		{"superseded at Fly", Facts{Asked: 1, Last: done(rolling, func(l *Last) { l.Superseded = true })}, decision{start, FlySuperseded}},
+		{"changed at Fly after completion is drift, not a rotation", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(func(l *Last) { l.Superseded = true })}, decision{step: nothing}},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) { require.Equal(t, test.want, Decide(test.facts)) })
+		t.Run(test.name, func(t *testing.T) { require.Equal(t, test.want, decide(test.facts)) })
 	}
 }
 
@@ -110,15 +110,15 @@ func TestDecideInvariants(t *testing.T) {
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		f := draw.Draw(t, "facts")
-		got := Decide(f)
+		got := decide(f)
 		unfinished := f.Open || f.Last != nil && !f.Last.Completed
-		if unfinished && got.Step != Start && got.Step != Finish {
+		if unfinished && got.step != start && got.step != finish {
 			t.Fatalf("an unfinished rotation is left alone: %+v", got)
 		}
-		if !unfinished && (f.Suspended || f.Deleted && !f.Lost) && got.Step == Start {
+		if !unfinished && (f.Suspended || f.Deleted && !f.Lost) && got.step == start {
 			t.Fatalf("a rotation starts on a suspended or deleted object: %+v", got)
 		}
-		if (got.Step == Start || got.Step == Hold) != (got.Cause != "") {
+		if (got.step == start || got.step == hold) != (got.cause != "") {
 			t.Fatalf("a cause without a rotation, or the other way round: %+v", got)
 		}
 	})

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/timing"
 )
 
 const (
@@ -40,7 +41,7 @@ func (r *Reconciler) AddToManager(ctx context.Context, mgr ctrl.Manager, environ
 		Watches(&v1alpha1.TenantEnvironment{}, handler.EnqueueRequestsFromMapFunc(r.inEnvironment), builder.WithPredicates(takeOverChanged)).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.inNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		WatchesRawSource(source.Channel(environmentChanged, handler.EnqueueRequestsFromMapFunc(r.inEnvironment))).
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers, ReconciliationTimeout: passTimeout}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, ReconciliationTimeout: timing.Pass}).
 		Complete(r)
 }
 

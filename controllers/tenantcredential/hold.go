@@ -9,21 +9,24 @@ import (
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 )
 
 // holdEnvironment keeps the environment from vanishing while a rotation is half done. It asks the API server itself, with a slot in hand: while
 // one is held the finalizer is not taken off, and the cache may not have seen that it was taken off before, or that the environment is being
 // deleted.
-func (r *Reconciler) holdEnvironment(ctx context.Context, s *scope) error {
+func (r *Reconciler) holdEnvironment(ctx context.Context, in pass.Input, seen pass.Observed) error {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	var live v1alpha1.TenantEnvironment
-	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(s.environment), &live); err != nil {
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(in.Environment), &live); err != nil {
 		return laterIf(apierrors.IsNotFound(err), err)
 	}
+	// What is half done goes on: this attempt then starts nothing anew.
+	begun := seen.Tenant.Unfinished() || pass.Lost(in, seen) || pass.Regressed(in, seen.Tenant)
 	switch {
-	case !live.DeletionTimestamp.IsZero() && !s.begun():
-		return readyObstacle(failure.Wait, v1alpha1.ReasonEnvironmentTerminating, "")
+	case !live.DeletionTimestamp.IsZero() && !begun:
+		return pass.InKubernetes(failure.Wait, v1alpha1.ReasonEnvironmentTerminating, "")
 	case !live.DeletionTimestamp.IsZero(), controllerutil.ContainsFinalizer(&live, v1alpha1.Finalizer):
 		return nil
 	}
@@ -31,17 +34,4 @@ func (r *Reconciler) holdEnvironment(ctx context.Context, s *scope) error {
 	controllerutil.AddFinalizer(&live, v1alpha1.Finalizer)
 	err := r.Client.Patch(ctx, &live, base)
 	return laterIf(apierrors.IsConflict(err) || apierrors.IsNotFound(err), err) // another tenant's rotation begins at the same moment
-}
-
-// laterIf is errLater where the error says that the next pass sees something else.
-func laterIf(changed bool, err error) error {
-	if changed {
-		return errLater
-	}
-	return err
-}
-
-// begun says that something of the tenant is half done, so that an attempt now goes on with it and does not start anew.
-func (s *scope) begun() bool {
-	return unfinished(s.tenant) || s.lost(s.tenant) || s.behind(s.tenant)
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
@@ -166,7 +167,8 @@ func (c flyOf) SecretDigest(ctx context.Context, app, variable string) (d string
 	return d, err
 }
 
-func (c flyOf) SetSecret(ctx context.Context, app, variable, value string) (secret fly.Secret, err error) {
+func (c flyOf) SetSecret(ctx context.Context, app, variable string, sent credential.Secret) (secret fly.Secret, err error) {
+	value := sent.Reveal() // it leaves the program here
 	c.p.w.passwords[passwordOf(value)] = true
 	err = c.ask(ctx, secretSide, setSecret, app, func(a *flyApp) error {
 		c.p.w.secretArrived(c.p.session, app, value)

@@ -223,8 +223,8 @@ func (s *session) Commit(ctx context.Context, w postgres.FlyWrite) error {
 
 func (c postgresOf) VerifyLogin(ctx context.Context, l postgres.Login) error {
 	return c.p.call(ctx, postgresSide, "login", func() error {
-		c.p.w.passwords[l.Password] = true
-		if c.p.w.pooled || !matches(c.p.w.ledger.now.verifiers[l.Name], l.Password) {
+		c.p.w.passwords[l.Password.Reveal()] = true
+		if c.p.w.pooled || !matches(c.p.w.ledger.now.verifiers[l.Name], l.Password.Reveal()) {
 			return failure.New(failure.Retry, failure.VerificationFailed, "refused")
 		}
 		return nil

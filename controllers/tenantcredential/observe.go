@@ -3,147 +3,157 @@ package tenantcredential
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
-	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
-	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
+	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 )
 
-func (r *Reconciler) findEnvironment(ctx context.Context, s *scope) error {
-	var environment v1alpha1.TenantEnvironment
-	name := s.object.Spec.EnvironmentRef.Name
-	if err := r.Client.Get(ctx, client.ObjectKey{Name: name}, &environment); err != nil {
-		if apierrors.IsNotFound(err) {
-			return readyObstacle(failure.Wait, v1alpha1.ReasonEnvironmentNotFound, "")
+// observe looks at everything that a decision rests on. What is due whatever the decision is, is done on the way: to end an access from outside, to adopt the
+// tenant, to promote what is committed.
+func (r *Reconciler) observe(ctx context.Context, e *Environment, in pass.Input) (pass.Outcome, error) {
+	out := pass.Outcome{Seen: pass.Observed{Begun: pass.HasFinalizer(in.Object), Untried: r.untriedDigest(in)}}
+	for _, next := range []step{
+		r.checkEnvironment,
+		r.awaitTurn,
+		r.observeTenant,
+		r.admit,
+		r.endExternalAccess,
+		r.checkTenant,
+		r.claim,
+		r.settleExternalAccess,
+		r.noteSessions,
+		r.settleSecret,
+		r.observeFly,
+	} {
+		var err error
+		if out, err = next(ctx, e, in, out); err != nil {
+			return out, err
 		}
-		return fmt.Errorf("reading TenantEnvironment %s: %w", name, err)
 	}
-	s.environment = &environment
-	return nil
+	out.Seen.Whole = out.Unseen == nil
+	return out, nil
 }
 
-// connect takes the environment's connections. An object that is unbound is not told how the environment is.
-func (r *Reconciler) connect(_ context.Context, s *scope) error {
-	s.connection = r.Environment(s.environment.Name)
+// checkEnvironment ends the pass where the environment is missing or cannot be used. An object that is unbound is not told how the environment is.
+func (r *Reconciler) checkEnvironment(_ context.Context, _ *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
 	switch {
-	case s.connection != nil:
-		return nil
-	case s.unbound != nil:
-		return s.unbound
+	case in.Environment == nil:
+		return out, pass.InKubernetes(failure.Wait, v1alpha1.ReasonEnvironmentNotFound, "")
+	case in.Connected:
+		return out, nil
+	case in.Unbound != nil:
+		return out, in.Unbound
+	default:
+		said := cmp.Or(environmentSays(in, v1alpha1.ReadyCondition, metav1.ConditionFalse), "it has not been looked at yet")
+		return out, pass.AtPostgres(failure.New(failure.Wait, v1alpha1.ReasonEnvironmentNotReady, said))
 	}
-	detail := cmp.Or(s.environmentSays(v1alpha1.ReadyCondition, metav1.ConditionFalse), "it has not been looked at yet")
-	return &obstacle{condition: v1alpha1.PostgresSyncedCondition, status: metav1.ConditionUnknown,
-		failure: failure.New(failure.Wait, v1alpha1.ReasonEnvironmentNotReady, detail)}
 }
 
 // environmentSays is why a condition of the environment has a status: the reason and the first sentence of the message, which is the fact. A
 // namespace's people may not be allowed to read the environment. "" = it has another status, or the object is unbound and not told.
-func (s *scope) environmentSays(kind string, status metav1.ConditionStatus) string {
-	c := meta.FindStatusCondition(s.environment.Status.Conditions, kind)
-	if c == nil || c.Status != status || s.unbound != nil {
+func environmentSays(in pass.Input, kind string, status metav1.ConditionStatus) string {
+	c := meta.FindStatusCondition(in.Environment.Status.Conditions, kind)
+	if c == nil || c.Status != status || in.Unbound != nil {
 		return ""
 	}
 	fact, _, _ := strings.Cut(c.Message, ". ")
 	return c.Reason + ": " + strings.TrimSuffix(fact, ".")
 }
 
-// observePostgres reads role, stored hash, claim and ledger in one call. An object that is unbound is not told of an error.
-func (r *Reconciler) observePostgres(ctx context.Context, s *scope) error {
-	tenants, err := s.connection.Postgres.Observe(ctx, []string{s.id()})
+// observeTenant reads role, stored hash, claim and ledger in one call. An object that is unbound is not told of an error.
+func (r *Reconciler) observeTenant(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
+	tenant, err := look(ctx, e, in)
 	switch {
-	case err != nil && s.unbound != nil:
-		return s.unbound
+	case err != nil && in.Unbound != nil:
+		return out, in.Unbound
 	case err != nil:
-		return postgresObstacle(err)
+		return out, pass.AtPostgres(err)
 	}
-	s.tenant = &tenants[0]
-	s.destination = s.destinationOf(s.tenant)
-	return nil
+	out.Seen = pass.WithTenant(out.Seen, tenant)
+	return out, nil
 }
 
-// destinationOf is where the password of a tenant goes, and in which form.
-func (s *scope) destinationOf(tenant *postgres.Tenant) credential.Destination {
-	internal, own := s.environment.Spec.Postgres.Internal, s.object.Spec.DatabaseURL
-	destination := credential.Destination{
-		Host:       internal.Host,
-		Port:       internal.Port,
-		Role:       tenant.Role,
-		Database:   tenant.Database,
-		Scheme:     string(cmp.Or(own.Scheme, internal.Scheme, v1alpha1.URLSchemePostgreSQL)),
-		Parameters: map[string]string{},
+func look(ctx context.Context, e *Environment, in pass.Input) (postgres.Tenant, error) {
+	tenants, err := e.Postgres.Observe(ctx, []string{pass.ID(in)})
+	if err != nil {
+		return postgres.Tenant{}, err
 	}
-	for _, parameters := range []map[string]v1alpha1.URLParameter{internal.Parameters, own.Parameters} {
-		for name, value := range parameters {
-			destination.Parameters[name] = string(value)
+	return tenants[0], nil
+}
+
+// checkTenant says what the tenant lacks in PostgreSQL. What keeps a tenant from logging in keeps no rotation after a compromise from starting: an
+// intruder can have caused it.
+func (r *Reconciler) checkTenant(_ context.Context, _ *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
+	tenant := out.Seen.Tenant
+	closes := tenant.Claim != nil && pass.Facts(in, out.Seen).Closes()
+	switch {
+	case !tenant.Found:
+		return out, pass.AtPostgres(failure.New(failure.Wait, failure.TenantNotFound, ""))
+	case !tenant.RoleExists:
+		return out, pass.AtPostgres(failure.New(failure.Wait, failure.RoleNotFound, ""))
+	case tenant.RoleViolation != "" && !tenant.Unfinished():
+		return out, pass.AtPostgres(failure.New(failure.Stall, failure.RoleNotAllowed, tenant.RoleViolation))
+	case tenant.LoginViolation != "" && !tenant.Unfinished() && !closes:
+		return out, pass.AtPostgres(failure.New(failure.Stall, failure.RoleNotAllowed, tenant.LoginViolation))
+	default:
+		return out, nil
+	}
+}
+
+// observeAgain reads what this pass has changed. A failover in between may have lost it: the claim, or the revision that was committed.
+func (r *Reconciler) observeAgain(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome, committed int64) (pass.Outcome, error) {
+	for _, next := range []step{r.observeTenant, r.checkTenant} {
+		var err error
+		if out, err = next(ctx, e, in, out); err != nil {
+			return out, err
 		}
 	}
-	if s.deliversToFly() {
-		destination.Variable = s.object.FlyDelivery().Variable
+	if tenant := out.Seen.Tenant; tenant.Claim == nil || committed > 0 && (tenant.Last == nil || tenant.Last.Revision < committed) {
+		return out, pass.AtPostgres(failure.New(failure.Retry, failure.Superseded, "PostgreSQL does not know any more what was just done"))
 	}
-	if s.object.Spec.Delivery.ConnectionSecret != nil && s.unbound == nil {
-		destination.ConnectionSecret = s.secretKey().String()
-	}
-	return destination
+	return out, nil
 }
 
-// checkTenant says what the tenant lacks in PostgreSQL.
-func (r *Reconciler) checkTenant(_ context.Context, s *scope) error {
+// observeFly asks for the app and for the digest of its secret. Whether it matters that Fly does not answer for now depends on the phase.
+func (r *Reconciler) observeFly(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
+	if !pass.ToFly(in) {
+		return out, nil
+	}
+	answer, err := askFly(ctx, e, in, out.Seen.Tenant.FlyApp)
 	switch {
-	case !s.tenant.Found:
-		return postgresObstacle(failure.New(failure.Wait, failure.TenantNotFound, ""))
-	case !s.tenant.RoleExists:
-		return postgresObstacle(failure.New(failure.Wait, failure.RoleNotFound, ""))
-	case s.tenant.RoleViolation != "" && !unfinished(s.tenant):
-		return postgresObstacle(failure.New(failure.Stall, failure.RoleNotAllowed, s.tenant.RoleViolation))
-	case s.tenant.LoginViolation != "" && !unfinished(s.tenant) && !s.closes():
-		return postgresObstacle(failure.New(failure.Stall, failure.RoleNotAllowed, s.tenant.LoginViolation))
+	case err == nil:
+		out.Seen.Fly = answer
+		return out, nil
+	case passing(err):
+		ctrl.LoggerFrom(ctx).Info("Fly cannot be asked now", "error", err.Error())
+		out.Unseen = pass.AsObstacle(pass.AtFlySecret(err))
+		return out, nil
+	default:
+		return out, pass.AtFlySecret(err)
 	}
-	return nil
 }
 
-// closes says that a rotation after a compromise is due. What keeps the tenant from logging in keeps none of those from starting: an intruder
-// can have caused it.
-func (s *scope) closes() bool { return s.tenant.Claim != nil && s.facts(s.tenant).Closes() }
-
-// observeFly asks for the app and for the digest of its secret. An answer that only fails for now is no reason to call a tenant
-// unready that has nothing to do: what was seen before then stands.
-func (r *Reconciler) observeFly(ctx context.Context, s *scope) error {
-	if !s.deliversToFly() {
-		return nil
-	}
-	err := s.lookAtFly(ctx)
-	if err == nil {
-		return nil
-	}
-	if passing(err) && s.restsOnFormerLook() {
-		ctrl.LoggerFrom(ctx).Info("Fly can not be asked now; nothing is due", "error", err.Error())
-		return nil
-	}
-	return flyObstacle(v1alpha1.FlySecretSyncedCondition, err)
-}
-
-func (s *scope) lookAtFly(ctx context.Context) error {
-	app, err := s.connection.Fly.App(ctx, s.tenant.FlyApp)
+func askFly(ctx context.Context, e *Environment, in pass.Input, name string) (*pass.FlyAnswer, error) {
+	app, err := e.Fly.App(ctx, name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	digest, err := s.connection.Fly.SecretDigest(ctx, s.tenant.FlyApp, s.destination.Variable)
+	digest, err := e.Fly.SecretDigest(ctx, name, variable(in))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.flySeen, s.flyApp, s.flyDigest = true, app, digest
-	return nil
+	return &pass.FlyAnswer{App: app, Digest: digest}, nil
 }
+
+// variable is the secret's name at Fly.
+func variable(in pass.Input) string { return in.Object.FlyDelivery().Variable }
 
 // passing says that an error goes by itself and says nothing about the app or the token.
 func passing(err error) bool {
@@ -152,11 +162,4 @@ func passing(err error) bool {
 		return false
 	}
 	return failure.ClassOf(err) == failure.Retry || failure.ClassOf(err) == failure.Unknown
-}
-
-// restsOnFormerLook says that nothing is to be done, and that Fly has been looked at for this very spec.
-func (s *scope) restsOnFormerLook() bool {
-	condition := meta.FindStatusCondition(s.object.Status.Conditions, v1alpha1.FlySecretSyncedCondition)
-	return condition != nil && condition.Status == metav1.ConditionTrue && condition.ObservedGeneration == s.object.Generation &&
-		rotation.Decide(s.facts(s.tenant)).Step == rotation.Nothing
 }

@@ -11,60 +11,53 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
+	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 )
 
 // claim makes sure that this object holds the tenant. A claim outlives its object: one that was deleted and made again takes its
 // predecessor's over, with all that has been done, and rotates nothing. The claim of another cluster is taken over if the environment,
 // which the platform team writes, says so; what the object says of itself has no part in it.
-func (r *Reconciler) claim(ctx context.Context, s *scope) error {
-	if s.held() {
-		return nil
+func (r *Reconciler) claim(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
+	if pass.Held(in, out.Seen) {
+		return out, nil
 	}
-	held := s.tenant.Claim
-	if s.deleted() {
-		return readyObstacle(failure.Stall, v1alpha1.ReasonOwnershipConflict, "Another object holds the tenant by now")
+	if pass.Deleted(in) {
+		return out, pass.InKubernetes(failure.Stall, v1alpha1.ReasonOwnershipConflict, "Another object holds the tenant by now")
 	}
-	adoption := postgres.Adoption{
-		TenantID: s.id(), UID: s.uid(), Cluster: r.Cluster,
-		Environment: s.environment.Name, Namespace: s.object.Namespace, Name: s.object.Name,
-		TakeOverFrom: s.environment.Annotations[v1alpha1.TakeOverFromAnnotation],
+	if err := r.stillBound(ctx, in); err != nil {
+		return out, err
 	}
-	if err := r.stillBound(ctx, s); err != nil {
-		return err
+	adoption, err := r.adoption(ctx, in, out.Seen.Tenant.Claim)
+	if err != nil {
+		return out, err
 	}
-	if held != nil && held.Cluster == r.Cluster {
-		gone, err := r.holderIsGone(ctx, held)
-		if err != nil {
-			return err
-		}
-		if gone {
-			adoption.ReplacesUID = held.UID
-		}
+	if _, err := e.Postgres.Adopt(ctx, adoption); err != nil {
+		return out, pass.AtPostgres(err)
 	}
-	if _, err := s.connection.Postgres.Adopt(ctx, adoption); err != nil {
-		return postgresObstacle(err)
+	if out, err = r.observeAgain(ctx, e, in, out, 0); err != nil {
+		return out, err
 	}
-	if err := r.observeAgain(ctx, s, 0); err != nil {
-		return err
+	if !pass.Held(in, out.Seen) {
+		return out, pass.InKubernetes(failure.Stall, v1alpha1.ReasonOwnershipConflict, "Another object has claimed the tenant at the same moment")
 	}
-	if !s.held() {
-		return readyObstacle(failure.Stall, v1alpha1.ReasonOwnershipConflict, "Another object has claimed the tenant at the same moment")
-	}
-	return nil
+	return out, nil
 }
 
-// observeAgain reads what this pass has changed. A failover in between may have lost it: the claim, or the revision that was committed.
-func (r *Reconciler) observeAgain(ctx context.Context, s *scope, committed int64) error {
-	if err := r.observePostgres(ctx, s); err != nil {
-		return err
+func (r *Reconciler) adoption(ctx context.Context, in pass.Input, held *postgres.Claim) (postgres.Adoption, error) {
+	adoption := postgres.Adoption{
+		TenantID: pass.ID(in), UID: pass.UID(in), Cluster: r.Cluster,
+		Environment: in.Environment.Name, Namespace: in.Object.Namespace, Name: in.Object.Name,
+		TakeOverFrom: in.Environment.Annotations[v1alpha1.TakeOverFromAnnotation],
 	}
-	if err := r.checkTenant(ctx, s); err != nil {
-		return err
+	if held == nil || held.Cluster != r.Cluster {
+		return adoption, nil
 	}
-	if s.tenant.Claim == nil || committed > 0 && (s.tenant.Last == nil || s.tenant.Last.Revision < committed) {
-		return postgresObstacle(failure.New(failure.Retry, failure.Superseded, "PostgreSQL does not know any more what was just done"))
+	gone, err := r.holderIsGone(ctx, held)
+	if gone {
+		adoption.ReplacesUID = held.UID
 	}
-	return nil
+	return adoption, err
 }
 
 // holderIsGone asks the API server itself: the cache may not have seen the holder yet, or not any more.
@@ -80,82 +73,89 @@ func (r *Reconciler) holderIsGone(ctx context.Context, held *postgres.Claim) (bo
 	return string(holder.UID) != held.UID, nil
 }
 
-func hasFinalizer(object *v1alpha1.TenantCredential) bool {
-	return controllerutil.ContainsFinalizer(object, v1alpha1.Finalizer)
-}
-
 // ensureFinalizer keeps the object from vanishing while a rotation is half done.
-func (r *Reconciler) ensureFinalizer(ctx context.Context, s *scope) error {
-	if hasFinalizer(s.object) {
-		return nil
+func (r *Reconciler) ensureFinalizer(ctx context.Context, _ *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
+	if out.Seen.Begun {
+		return out, nil
 	}
-	return r.patchFinalizers(ctx, s, func(o *v1alpha1.TenantCredential) { controllerutil.AddFinalizer(o, v1alpha1.Finalizer) })
+	return r.patchFinalizer(ctx, in, out, true)
 }
 
 // releaseFinalizer lets the object go once nothing of its own is unfinished. The ledger knows what is: a finalizer that an editor has
 // written by hand gives no rights, and ends nothing of another holder's.
-func (r *Reconciler) releaseFinalizer(ctx context.Context, s *scope) error {
-	if !hasFinalizer(s.object) || !s.mayLetGo() {
-		return nil
+func (r *Reconciler) releaseFinalizer(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
+	if !out.Seen.Begun || !mayLetGo(in, out) {
+		return out, nil
 	}
-	if s.tenant != nil && s.held() && s.tenant.Open != nil {
-		if err := r.discard(ctx, s); err != nil {
-			return err
+	if pass.Held(in, out.Seen) && out.Seen.Tenant.Open != nil {
+		var err error
+		if out, err = r.discard(ctx, e, in, out); err != nil {
+			return out, err
 		}
 	}
-	return r.patchFinalizers(ctx, s, func(o *v1alpha1.TenantCredential) { controllerutil.RemoveFinalizer(o, v1alpha1.Finalizer) })
+	return r.patchFinalizer(ctx, in, out, false)
 }
 
 // mayLetGo says that no rotation of this object is left to be finished, or that the tenant, or its app, is gone: then no app is left to be
 // locked out, or to receive a password. An object that stays keeps the finalizer while it may be the only witness of an attempt that the
 // ledger has lost.
-func (s *scope) mayLetGo() bool {
+func mayLetGo(in pass.Input, out pass.Outcome) bool {
+	tenant := out.Seen.Tenant
 	switch {
-	case s.tenant == nil:
-		return s.shutOut && s.deleted()
-	case !s.held():
-		return s.tenant.Claim != nil || s.deleted()
-	case unfinished(s.tenant):
-		return s.deleted() && s.nobodyLeft()
+	case tenant == nil:
+		return out.Seen.ShutOut && pass.Deleted(in)
+	case !pass.Held(in, out.Seen):
+		return tenant.Claim != nil || pass.Deleted(in)
+	case tenant.Unfinished():
+		return pass.Deleted(in) && nothingLeft(in, out)
 	default:
-		return s.deleted() || s.decision.Step != "" && !s.lost(s.tenant)
+		return pass.Deleted(in) || out.Seen.Whole && !pass.Lost(in, out.Seen)
 	}
 }
 
-// discard gives up the attempt that is open.
-func (r *Reconciler) discard(ctx context.Context, s *scope) error {
-	if err := s.connection.Postgres.Discard(ctx, s.id(), s.uid(), s.tenant.Open.Revision); err != nil {
-		return err
-	}
-	s.record(ctx, transition{result: "discarded", rotation: *s.tenant.Open})
-	s.tenant.Open = nil
-	return nil
-}
-
-func (s *scope) nobodyLeft() bool {
-	if s.intoNowhere() {
+// nothingLeft says that nothing is left that could receive a password.
+func nothingLeft(in pass.Input, out pass.Outcome) bool {
+	if pass.Assess(in, out).Phase == rotation.Abandoning {
 		return true
 	}
-	if s.obstacle == nil {
+	if out.Obstacle == nil {
 		return false
 	}
-	switch s.obstacle.failure.Reason {
+	switch out.Obstacle.Failure.Reason {
 	case failure.TenantNotFound, failure.RoleNotFound, failure.FlyAppNotFound, failure.OwnershipConflict:
 		return true
 	}
 	return false
 }
 
-// patchFinalizers changes the metadata alone and refuses to write over somebody else's change.
-func (r *Reconciler) patchFinalizers(ctx context.Context, s *scope, change func(*v1alpha1.TenantCredential)) error {
+// patchFinalizer changes the metadata alone and refuses to write over another client's change.
+func (r *Reconciler) patchFinalizer(ctx context.Context, in pass.Input, out pass.Outcome, present bool) (pass.Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
-	changed := s.object.DeepCopy()
-	change(changed)
-	base := client.MergeFromWithOptions(s.object.DeepCopy(), client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Patch(ctx, changed, base); err != nil {
-		return client.IgnoreNotFound(err)
+	before := current(in, out.Seen)
+	after := before.DeepCopy()
+	if present {
+		controllerutil.AddFinalizer(after, v1alpha1.Finalizer)
+	} else {
+		controllerutil.RemoveFinalizer(after, v1alpha1.Finalizer)
 	}
-	s.object.ObjectMeta, s.before.ObjectMeta = changed.ObjectMeta, *changed.ObjectMeta.DeepCopy()
-	return nil
+	if err := r.Client.Patch(ctx, after, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return out, client.IgnoreNotFound(err)
+	}
+	out.Seen.Begun, out.Seen.ResourceVersion = present, after.ResourceVersion
+	return out, nil
+}
+
+// current is the object as this pass has left it.
+func current(in pass.Input, seen pass.Observed) *v1alpha1.TenantCredential {
+	object := in.Object.DeepCopy()
+	if seen.ResourceVersion != "" {
+		object.ResourceVersion = seen.ResourceVersion
+	}
+	if seen.Begun {
+		controllerutil.AddFinalizer(object, v1alpha1.Finalizer)
+	} else {
+		controllerutil.RemoveFinalizer(object, v1alpha1.Finalizer)
+	}
+	return object
 }

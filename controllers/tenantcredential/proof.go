@@ -8,10 +8,11 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
+	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 )
 
 // loginChecks is how the new password is tried: a fresh connection each, because a pooler may still hold the old verifier.
@@ -31,36 +32,53 @@ func newPassword(login string) (password, error) {
 	return password{login: login, value: value, verifier: verifier}, err
 }
 
+// proved lets an act happen that rests on the login having the committed password, with which a login has succeeded.
+func (r *Reconciler) proved(next act) act {
+	return func(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, bool, error) {
+		if out.Seen.Tenant.PasswordDrifted() {
+			return out, false, drifted()
+		}
+		out, err := r.proveLogin(ctx, e, in, out)
+		if err != nil {
+			return out, false, err
+		}
+		return next(ctx, e, in, out)
+	}
+}
+
 // proveLogin logs in with the password that is committed, where that has not succeeded yet, and has the ledger note it: no Machine is moved
 // before. Refused again and again means that something stands between; then the password is given up, for a new one. A server that cannot be
 // asked proves nothing: the next pass asks it again.
-func (r *Reconciler) proveLogin(ctx context.Context, s *scope) error {
-	if !unproved(s.tenant) {
-		return nil
+func (r *Reconciler) proveLogin(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
+	if !out.Seen.Tenant.Unproved() {
+		return out, nil
 	}
-	if !s.knows(s.tenant.Last) {
-		return errLater
+	last := *out.Seen.Tenant.Last
+	untried := r.untriedOf(in)
+	if untried == nil || credential.VerifierDigest(untried.verifier) != last.VerifierDigest {
+		return out, later(rotation.ForLook)
 	}
-	if err := r.checkLogin(ctx, s, *s.untried); err != nil {
+	out.Attempt.Login = untried.login
+	if err := checkLogin(ctx, e, in, out.Seen.Tenant, *untried); err != nil {
 		if failure.ReasonOf(err) == failure.VerificationFailed {
-			r.untried.Delete(client.ObjectKeyFromObject(s.object))
+			r.untried.Delete(client.ObjectKeyFromObject(in.Object))
 		}
-		return postgresObstacle(err)
+		return out, pass.AtPostgres(err)
 	}
-	if err := s.connection.Postgres.LoginChecked(ctx, s.id(), s.uid(), s.tenant.Last.Revision); err != nil {
-		return postgresObstacle(err)
+	if err := e.Postgres.LoginChecked(ctx, pass.ID(in), pass.UID(in), last.Revision); err != nil {
+		return out, pass.AtPostgres(err)
 	}
-	s.tenant.Last.LoginCheckedAt = s.now
-	return nil
+	last.LoginCheckedAt = in.Now
+	out.Seen = pass.WithLast(out.Seen, last)
+	return out, nil
 }
 
 // checkLogin tries the password some times, and returns how the last one failed.
-func (r *Reconciler) checkLogin(ctx context.Context, s *scope, next password) error {
-	s.tried = next.login
-	login := postgres.Login{TenantID: s.id(), UID: s.uid(), Name: next.login, Role: s.tenant.Role, Database: s.tenant.Database, Password: next.value.Reveal()}
+func checkLogin(ctx context.Context, e *Environment, in pass.Input, tenant *postgres.Tenant, next password) error {
+	login := postgres.Login{TenantID: pass.ID(in), UID: pass.UID(in), Name: next.login, Role: tenant.Role, Database: tenant.Database, Password: next.value}
 	var last error
 	_ = wait.ExponentialBackoffWithContext(ctx, loginChecks, func(ctx context.Context) (bool, error) {
-		last = s.connection.Postgres.VerifyLogin(ctx, login)
+		last = e.Postgres.VerifyLogin(ctx, login)
 		return last == nil, nil
 	})
 	if last != nil {
@@ -69,28 +87,33 @@ func (r *Reconciler) checkLogin(ctx context.Context, s *scope, next password) er
 	return last
 }
 
-// keepPassword remembers what is about to be committed, until a login with it has succeeded.
-func (r *Reconciler) keepPassword(s *scope, next password) {
-	if !next.checked {
-		s.untried = &next
-		r.untried.Store(client.ObjectKeyFromObject(s.object), s.untried)
+// keepPassword remembers what is about to be committed, until a login with it has succeeded, and returns the digest of what is remembered.
+func (r *Reconciler) keepPassword(in pass.Input, out pass.Outcome, next password) string {
+	if next.checked {
+		return out.Seen.Untried
 	}
+	r.untried.Store(client.ObjectKeyFromObject(in.Object), &next)
+	return credential.VerifierDigest(next.verifier)
 }
 
-func (r *Reconciler) untriedOf(object *v1alpha1.TenantCredential) *password {
-	kept, _ := r.untried.Load(client.ObjectKeyFromObject(object))
+func (r *Reconciler) untriedOf(in pass.Input) *password {
+	kept, _ := r.untried.Load(client.ObjectKeyFromObject(in.Object))
 	untried, _ := kept.(*password)
 	return untried
 }
 
-// forgetPassword forgets what needs no proof any more.
-func (r *Reconciler) forgetPassword(s *scope) {
-	if s.tenant != nil && s.tenant.Open == nil && !unproved(s.tenant) {
-		r.untried.Delete(client.ObjectKeyFromObject(s.object))
+// untriedDigest is that of the verifier whose password is remembered, "" = none.
+func (r *Reconciler) untriedDigest(in pass.Input) string {
+	untried := r.untriedOf(in)
+	if untried == nil {
+		return ""
 	}
+	return credential.VerifierDigest(untried.verifier)
 }
 
-// knows says whether this process has the password of a rotation.
-func (s *scope) knows(last *postgres.Rotation) bool {
-	return s.untried != nil && credential.VerifierDigest(s.untried.verifier) == last.VerifierDigest
+// forgetPassword forgets what needs no proof any more.
+func (r *Reconciler) forgetPassword(in pass.Input, seen pass.Observed) {
+	if seen.Tenant != nil && seen.Tenant.Open == nil && !seen.Tenant.Unproved() {
+		r.untried.Delete(client.ObjectKeyFromObject(in.Object))
+	}
 }

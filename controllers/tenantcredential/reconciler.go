@@ -1,18 +1,17 @@
-// Package tenantcredential brings a tenant's credentials to what its TenantCredential asks for: observe, decide, act, report.
+// Package tenantcredential brings a tenant's credentials to what its TenantCredential asks for: read, observe, assess, act, report.
 package tenantcredential
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/connectionsecret"
+	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 )
 
 // Reconciler brings TenantCredentials to what they ask for.
@@ -23,14 +22,14 @@ type Reconciler struct {
 	Live client.Reader
 	// Events receives an event at each transition.
 	Events events.EventRecorder
-	// Environment returns how to reach an environment, or nil while it can not be used.
+	// Environment returns how to reach an environment, or nil while it cannot be used.
 	Environment func(name string) *Environment
 	// Namespace is the operator's own, for messages that name a Secret.
 	Namespace string
 	// Cluster is the UID of this cluster's kube-system namespace.
 	Cluster string
 
-	// transactions are under way: they run on, and are waited for, when the process has to stop.
+	// transactions are in progress: they run on, and are waited for, when the process has to stop.
 	transactions sync.WaitGroup
 	// slots holds, per object, the slot that it has or waits for: the object may vanish meanwhile.
 	slots sync.Map
@@ -47,121 +46,33 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-const (
-	// rollingPeriod is how soon a roll-out is looked at again: as often as Fly's rates allow. slotPeriod is how soon a rotation that waits
-	// for a free slot is.
-	rollingPeriod = time.Second
-	slotPeriod    = 500 * time.Millisecond
-	// canaryPeriod is how soon it is looked again whether another tenant has proved a changed address.
-	canaryPeriod = 10 * time.Second
-	// sweepPeriod is how soon sessions of before are looked for again, where nothing else is left to do.
-	sweepPeriod = 5 * time.Second
-	// deployPeriod is how soon the user's own deploy is noticed.
-	deployPeriod = 15 * time.Second
-	// restingPeriod is how often an object is looked at while nothing happens.
-	restingPeriod = 30 * time.Minute
-	// passTimeout bounds one pass; the longest step of one is a look at all Machines. apiTimeout bounds a call of the API server.
-	passTimeout = 90 * time.Second
-	apiTimeout  = 15 * time.Second
-)
+// apiTimeout bounds a call of the API server.
+const apiTimeout = 15 * time.Second
 
-// errLater ends a pass whose rotation may not begin yet: it waits for a free slot, its retry time, or a look at the environment.
-var errLater = errors.New("later")
-
-// Reconcile makes one pass: each step either fills in its part of the scope or names the obstacle that ends the pass.
+// Reconcile makes one pass.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	s, err := r.begin(ctx, req)
-	if s == nil || err != nil {
+	in, err := r.read(ctx, req)
+	if in == nil || err != nil {
 		return ctrl.Result{}, err
 	}
-	steps := []func(context.Context, *scope) error{
-		r.findEnvironment,
-		r.checkNamespace,
-		r.connect,
-		r.awaitTurn,
-		r.observePostgres,
-		r.admit,
-		r.endExternalAccess,
-		r.checkTenant,
-		r.claim,
-		r.settleExternalAccess,
-		r.endSessions,
-		r.settleSecret,
-		r.observeFly,
-		r.decide,
-		r.rotate,
-		r.rollOut,
-		r.tellExternalTrouble,
+	environment := r.Environment(in.Object.Spec.EnvironmentRef.Name)
+	begun := begin(*in, environment)
+
+	out, err := r.observe(ctx, environment, begun)
+	if err == nil {
+		out, err = r.act(ctx, environment, begun, out)
 	}
-	for _, step := range steps {
-		if err = step(ctx, s); err != nil {
-			break
-		}
-	}
-	if errors.Is(err, errLater) {
-		return r.wait(ctx, s)
-	}
-	if err != nil && !errors.As(err, &s.obstacle) {
-		return ctrl.Result{}, err
-	}
-	if s.restsInOutage() {
-		return r.standBy(ctx, s)
-	}
-	return r.end(ctx, s)
+	return r.conclude(ctx, environment, begun, out, err)
 }
 
-// begin reads the object. There is nothing to do for one that is gone, or going without a rotation to finish.
-func (r *Reconciler) begin(ctx context.Context, req ctrl.Request) (*scope, error) {
-	var object v1alpha1.TenantCredential
-	if err := r.Client.Get(ctx, req.NamespacedName, &object); err != nil {
-		if apierrors.IsNotFound(err) {
-			r.releaseSlot(req.NamespacedName)
-			r.leaveCanary(req.NamespacedName)
-			r.waiting.Delete(req.NamespacedName)
-			r.untried.Delete(req.NamespacedName)
-		}
-		return nil, client.IgnoreNotFound(err)
-	}
-	s := &scope{object: &object, before: object.DeepCopy(), now: time.Now(), cluster: r.Cluster, untried: r.untriedOf(&object)}
-	if s.deleted() && !hasFinalizer(&object) {
-		return nil, nil
-	}
-	return s, nil
+// step makes the outcome of a pass so far into another one. With an error it still returns what it has seen. An error is an *pass.Obstacle, a later,
+// or one of the API server's, which ends the pass without a report.
+type step func(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error)
+
+func (r *Reconciler) secrets() connectionsecret.Store {
+	return connectionsecret.Store{Live: r.Live, Client: r.Client}
 }
 
-// wait says that a rotation is due, so that nobody takes the tenant for done, and comes again. Where an attempt has failed, what was
-// said of it stands.
-func (r *Reconciler) wait(ctx context.Context, s *scope) (ctrl.Result, error) {
-	if s.tenant != nil && s.before.Status.Failure == nil {
-		report(s, r.Namespace)
-		s.audit(ctx)
-		if err := r.patchStatus(ctx, s); err != nil {
-			return ctrl.Result{}, err
-		}
-		r.announceExternalAccess(s)
-	}
-	return ctrl.Result{RequeueAfter: s.later()}, nil
-}
-
-// end reports, lets go of what is done, and says when to look again. Status comes last: whoever waits for Ready finds nothing moving.
-func (r *Reconciler) end(ctx context.Context, s *scope) (ctrl.Result, error) {
-	r.giveSlotBack(s)
-	r.forgetPassword(s)
-	s.doubtEnvironment()
-	report(s, r.Namespace)
-	s.audit(ctx)
-	s.remember(ctx)
-	if err := r.releaseFinalizer(ctx, s); err != nil {
-		return ctrl.Result{}, err
-	}
-	if err := r.patchStatus(ctx, s); err != nil {
-		return ctrl.Result{}, err
-	}
-	r.announce(s)
-	ctrl.LoggerFrom(ctx).V(1).Info("Looked", "step", s.decision.Step, "cause", s.decision.Cause, "ready", reasonOf(&s.object.Status))
-	return ctrl.Result{RequeueAfter: s.nextLook()}, nil
-}
-
-// WaitForTransactions returns when no transaction is under way. Call it before the process ends: the stretch from the Fly call to
+// WaitForTransactions returns when no transaction is in progress. Call it before the process ends: the stretch from the Fly call to
 // COMMIT runs on when the lease is lost or a stop is asked for.
 func (r *Reconciler) WaitForTransactions() { r.transactions.Wait() }

@@ -5,108 +5,127 @@ import (
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
+	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 )
 
-// rollOut moves the Machines onto a committed rotation, one step a pass, and completes it when all have moved. Before each step the
-// facts are checked that the step rests on: the role has our password, with which a login has succeeded, and Fly our value. A pass that has
-// just committed ends here: its report comes first, so that no status says Ready while Machines are being moved.
-func (r *Reconciler) rollOut(ctx context.Context, s *scope) error {
-	if s.decision.Step != rotation.Finish || s.attempted {
-		return nil
-	}
-	last := s.tenant.Last
-	if passwordDrifted(s.tenant) {
-		return postgresObstacle(failure.New(failure.Stall, v1alpha1.ReasonDriftDetected, ""))
-	}
-	if err := r.proveLogin(ctx, s); err != nil {
-		return err
-	}
-	if rolled(s.tenant) {
-		return r.finish(ctx, s, last)
-	}
-	if !s.awaitsDeploy() {
-		r.occupySlot(s)
-	}
-	if moved, err := s.moveMachines(ctx, last); err != nil || !moved {
-		return err
-	}
-	return r.finish(ctx, s, last)
+// rollOut moves the Machines onto a committed rotation, one step a pass.
+func (r *Reconciler) rollOut(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, bool, error) {
+	r.occupySlot(e, in)
+	progress, err := e.Fly.Advance(ctx, release(in, out.Seen))
+	return moved(in, out, progress, err)
 }
 
-// probeFly looks at the Machines before anything changes. Processes that do not see the new value would be locked out sooner or later; only
-// after a compromise that is no reason to keep the password.
-func (s *scope) probeFly(ctx context.Context) error {
-	if !s.deliversToFly() {
-		return nil
-	}
-	found, err := s.connection.Fly.Probe(ctx, s.flyApp, s.destination.Variable)
-	if err == nil && found.Hidden != "" && !s.object.FlyDelivery().AcceptHidden && !unfinished(s.tenant) && !s.closes() {
-		err = failure.New(failure.Stall, failure.SecretHidden, found.Hidden)
-	}
-	s.found = &found
-	return flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
+// awaitDeploy looks how far the user has moved the Machines.
+func (r *Reconciler) awaitDeploy(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, bool, error) {
+	progress, err := e.Fly.Deployed(ctx, appOf(out.Seen), variable(in), out.Seen.Tenant.Last.FlyInstances)
+	return moved(in, out, progress, err)
 }
 
-// moveMachines makes one step, and says whether all have moved.
-func (s *scope) moveMachines(ctx context.Context, last *postgres.Rotation) (bool, error) {
-	if !s.deliversToFly() {
-		return true, nil
-	}
-	progress, err := s.advance(ctx, last)
+// moved is how far a rollout is. One that has halted goes on as a new rotation, where one is due.
+func moved(in pass.Input, out pass.Outcome, progress fly.Progress, err error) (pass.Outcome, bool, error) {
 	if err != nil {
-		return false, flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, err)
+		return out, false, pass.AtMachines(err)
 	}
-	s.progress = &progress
-	if progress.Halted != "" {
-		return false, flyObstacle(v1alpha1.FlyMachinesUpdatedCondition, failure.New(failure.Stall, failure.MachineUnhealthy, progress.Halted))
+	out.Seen.Machines = &progress
+	if progress.Halted != "" && pass.Assess(in, out).Phase.Committed() {
+		return out, false, pass.AtMachines(failure.New(failure.Stall, failure.MachineUnhealthy, progress.Halted))
 	}
-	return progress.Done(), nil
+	return out, progress.Done() || progress.Halted != "", nil
 }
 
-// finish does what is left once every Machine has moved: the former login, and sessions of before, have to go.
-func (r *Reconciler) finish(ctx context.Context, s *scope, last *postgres.Rotation) error {
-	if s.secret.trouble != nil {
-		return s.secret.trouble
-	}
-	if err := s.retire(ctx, last); err != nil || s.retiring {
-		return err
-	}
-	if s.sessionsLeft {
-		if err := s.sweepSessions(ctx, true); err != nil || s.sessionsLeft {
-			return err
+func release(in pass.Input, seen pass.Observed) fly.RollOut {
+	last := seen.Tenant.Last
+	return fly.RollOut{App: appOf(seen), Variable: variable(in), Revision: last.Revision, SecretVersion: last.FlyVersion}
+}
+
+// retire closes the login that the consumers have left.
+func (r *Reconciler) retire(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, bool, error) {
+	revision := out.Seen.Tenant.Last.Revision
+	if !out.Seen.Tenant.Rolled() {
+		out.Seen = recordRelease(ctx, e, in, out.Seen)
+		if err := e.Postgres.Rolled(ctx, pass.ID(in), pass.UID(in), revision); err != nil {
+			return out, false, pass.AtPostgres(err)
 		}
+		out.Rolled = true
 	}
-	return r.complete(ctx, s, last)
-}
-
-// complete ends the rotation, if Fly still holds the value that the Machines were moved onto.
-func (r *Reconciler) complete(ctx context.Context, s *scope, last *postgres.Rotation) error {
-	if stands, err := s.valueStands(ctx, last); err != nil || !stands {
-		return err // the next pass sees it, and rotates
-	}
-	if !rolled(s.tenant) { // else it was recorded when the Machines had moved
-		s.recordRelease(ctx, last)
-	}
-	if err := s.connection.Postgres.Complete(ctx, s.id(), s.uid(), last.Revision); err != nil {
-		return postgresObstacle(err)
-	}
-	if err := r.observeAgain(ctx, s, last.Revision); err != nil {
-		return err
-	}
-	return r.decide(ctx, s) // what was asked for meanwhile has waited for this
-}
-
-// valueStands says whether Fly still holds the value of the rotation.
-func (s *scope) valueStands(ctx context.Context, last *postgres.Rotation) (bool, error) {
-	if !s.deliversToFly() {
-		return true, nil
-	}
-	digest, err := s.connection.Fly.SecretDigest(ctx, s.tenant.FlyApp, s.destination.Variable)
+	retired, err := e.Postgres.Retire(ctx, pass.ID(in), pass.UID(in), revision, pass.Retirement(in, out.Seen.Tenant))
 	if err != nil {
-		return false, flyObstacle(v1alpha1.FlySecretSyncedCondition, err)
+		return out, false, pass.AtPostgres(err)
 	}
-	s.flySeen, s.flyDigest = true, digest
-	return digest == last.FlyDigest, nil
+	out.Seen.Retired = retired
+	return out, retired, nil
+}
+
+// noteSessions notes, right after the commit of a rotation that ends the sessions of before, which those are. After a compromise none is left.
+func (r *Reconciler) noteSessions(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
+	tenant := out.Seen.Tenant
+	if !tenant.Rolling() || pass.Regressed(in, tenant) || tenant.Last.SessionPolicy != postgres.SessionsTerminated {
+		return out, nil
+	}
+	return sweepSessions(ctx, e, in, out, false)
+}
+
+// endSessions ends the sessions that were opened before the rotation.
+func (r *Reconciler) endSessions(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, bool, error) {
+	out, err := sweepSessions(ctx, e, in, out, true)
+	return out, err == nil && !out.Seen.SessionsLeft, err
+}
+
+// sweepSessions ends the sessions of before, if now says so, and learns whether any may be left.
+func sweepSessions(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome, now bool) (pass.Outcome, error) {
+	ended, err := e.Postgres.EndSessions(ctx, pass.ID(in), pass.UID(in), out.Seen.Tenant.Last.Revision, now)
+	out.Seen.SessionsLeft = !ended
+	return out, pass.AtPostgres(err)
+}
+
+// complete ends the rotation, if Fly still holds the value that the Machines were moved onto; else the next pass rotates.
+func (r *Reconciler) complete(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, bool, error) {
+	out, err := confirmFly(ctx, e, in, out)
+	if err != nil || pass.Assess(in, out).Phase != rotation.Completing {
+		return out, false, err
+	}
+	if !out.Seen.Tenant.Rolled() { // else it was recorded when the Machines had moved
+		out.Seen = recordRelease(ctx, e, in, out.Seen)
+	}
+	revision := out.Seen.Tenant.Last.Revision
+	if err := e.Postgres.Complete(ctx, pass.ID(in), pass.UID(in), revision); err != nil {
+		return out, false, pass.AtPostgres(err)
+	}
+	if out, err = r.observeAgain(ctx, e, in, out, revision); err != nil {
+		return out, false, err
+	}
+	return out, false, r.check(e, in, out) // what was asked for meanwhile has waited for this
+}
+
+// confirmFly reads anew what Fly holds.
+func confirmFly(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
+	if !pass.ToFly(in) {
+		return out, nil
+	}
+	digest, err := e.Fly.SecretDigest(ctx, out.Seen.Tenant.FlyApp, variable(in))
+	if err != nil {
+		return out, pass.AtFlySecret(err)
+	}
+	out.Seen.Fly = &pass.FlyAnswer{App: appOf(out.Seen), Digest: digest}
+	return out, nil
+}
+
+// recordRelease has `fly` show a rollout that is done as deployed; the user's own deploy has made its own release. The rotation does not depend on it: what
+// cannot be shown is said in the event that announces it, and not tried again.
+func recordRelease(ctx context.Context, e *Environment, in pass.Input, seen pass.Observed) pass.Observed {
+	if !pass.ToFly(in) || pass.AwaitsDeploy(in, seen.Tenant) {
+		return seen
+	}
+	if warning := e.Fly.RecordRelease(ctx, release(in, seen), seen.Tenant.Last.Cause); warning != "" {
+		return pass.Warn(seen, warning)
+	}
+	return seen
+}
+
+// drifted is a password that another client has changed while Machines are moved onto the rotation's.
+func drifted() error {
+	return pass.AtPostgres(failure.New(failure.Stall, v1alpha1.ReasonDriftDetected, ""))
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 )
 
 func TestSessionPolicy(t *testing.T) {
@@ -35,7 +36,7 @@ func TestSessionPolicy(t *testing.T) {
 			s.tenant.CompromisedRevision = test.done
 			s.object.Spec.Rotation.SessionPolicy, s.environment.Spec.Rotation.SessionPolicy = test.object, test.environment
 			s.object.Spec.RotationRequest = test.request
-			require.Equal(t, test.want, s.sessionPolicy(s.tenant))
+			require.Equal(t, test.want, pass.SessionPolicy(s.in, s.out.Seen))
 		})
 	}
 }

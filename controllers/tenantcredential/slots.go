@@ -4,21 +4,26 @@ import (
 	"context"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
+	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 )
 
-// awaitTurn ends the pass before it asks anybody, where the same object has found no free slot before and there is none now, or its address
+// awaitTurn ends the pass before it asks anything, where the same object has found no free slot before and there is none now, or its address
 // is not proved yet: what Fly allows in a second is for those who rotate.
-func (r *Reconciler) awaitTurn(_ context.Context, s *scope) error {
-	waiting, found := r.waiting.Load(client.ObjectKeyFromObject(s.object))
-	v, _ := waiting.(version)
-	if !found || !v.of(s) {
-		return nil
+func (r *Reconciler) awaitTurn(_ context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
+	waiting, _ := r.waiting.Load(client.ObjectKeyFromObject(in.Object))
+	v, found := waiting.(version)
+	switch {
+	case !found || !v.of(in):
+		return out, nil
+	case v.address == "" && e.Slots.Full(v.urgent):
+		return out, later(rotation.ForSlot)
+	case v.address != "" && v.address == address(in) && !e.Canary.Free(v.address, pass.ID(in)):
+		return out, later(rotation.ForAddress)
+	default:
+		return out, nil
 	}
-	s.awaitsCanary = v.address == s.address() && !s.connection.Canary.Free(v.address, s.id())
-	if s.awaitsCanary || v.address == "" && s.connection.Slots.Full(v.urgent) {
-		return errLater
-	}
-	return nil
 }
 
 // version is one spec of one object, and what it waits for: a slot, or the proof of an address.
@@ -30,20 +35,22 @@ type version struct {
 }
 
 // waitFor has the passes end early from now on, but for those that end an access from outside.
-func (r *Reconciler) waitFor(s *scope, v version) {
-	if !s.sweepsOutside() {
-		r.waiting.Store(client.ObjectKeyFromObject(s.object), v)
+func (r *Reconciler) waitFor(in pass.Input, seen pass.Observed, v version) {
+	if !pass.SweepsOutside(in, seen) {
+		r.waiting.Store(client.ObjectKeyFromObject(in.Object), v)
 	}
 }
 
-func (v version) of(s *scope) bool { return v.uid == s.uid() && v.generation == s.object.Generation }
+func (v version) of(in pass.Input) bool {
+	return v.uid == pass.UID(in) && v.generation == in.Object.Generation
+}
 
 // acquireSlot takes one of the environment's slots and says whether there was one. Until it is given back, it is kept.
-func (r *Reconciler) acquireSlot(s *scope) bool {
-	key, urgent := client.ObjectKeyFromObject(s.object), s.facts(s.tenant).Urgent()
-	r.keepSlot(key, slot{s.connection.Slots, s.id()})
-	if !s.connection.Slots.Acquire(s.id(), urgent) {
-		r.waitFor(s, version{uid: s.uid(), generation: s.object.Generation, urgent: urgent})
+func (r *Reconciler) acquireSlot(e *Environment, in pass.Input, seen pass.Observed) bool {
+	key, urgent := client.ObjectKeyFromObject(in.Object), pass.Facts(in, seen).Urgent()
+	r.keepSlot(key, slot{e.Slots, pass.ID(in)})
+	if !e.Slots.Acquire(pass.ID(in), urgent) {
+		r.waitFor(in, seen, version{uid: pass.UID(in), generation: in.Object.Generation, urgent: urgent})
 		return false
 	}
 	r.waiting.Delete(key)
@@ -51,10 +58,10 @@ func (r *Reconciler) acquireSlot(s *scope) bool {
 }
 
 // occupySlot takes a slot even where none is free, to finish what was begun.
-func (r *Reconciler) occupySlot(s *scope) {
-	key := client.ObjectKeyFromObject(s.object)
-	r.keepSlot(key, slot{s.connection.Slots, s.id()})
-	s.connection.Slots.Occupy(s.id())
+func (r *Reconciler) occupySlot(e *Environment, in pass.Input) {
+	key := client.ObjectKeyFromObject(in.Object)
+	r.keepSlot(key, slot{e.Slots, pass.ID(in)})
+	e.Slots.Occupy(pass.ID(in))
 	r.waiting.Delete(key)
 }
 
@@ -66,19 +73,32 @@ type slot struct {
 
 // keepSlot remembers whose slot is to be given back for the object. An object that was made again may be another tenant's.
 func (r *Reconciler) keepSlot(key client.ObjectKey, s slot) {
-	if former, kept := r.slots.Swap(key, s); kept && former != s {
-		former.(slot).slots.Release(former.(slot).tenantID)
+	if previous, kept := r.slots.Swap(key, s); kept && previous != s {
+		previous.(slot).slots.Release(previous.(slot).tenantID)
 	}
 }
 
-// giveSlotBack frees the slot of a rotation that is done, or that can not go on: a stuck one, or one that only waits for the
-// user's deploy, or for somebody to leave the former login, must not keep others waiting.
-func (r *Reconciler) giveSlotBack(s *scope) {
-	if s.tenant == nil || s.obstacle != nil && !rolling(s.tenant) || !unfinished(s.tenant) {
-		r.leaveCanary(client.ObjectKeyFromObject(s.object))
+// giveBack frees the slot of a rotation that is done, or that cannot go on, and makes room for another tenant that tries the same address.
+func (r *Reconciler) giveBack(in pass.Input, out pass.Outcome, state rotation.State) {
+	key, tenant := client.ObjectKeyFromObject(in.Object), out.Seen.Tenant
+	if tenant == nil || out.Obstacle != nil && !tenant.Rolling() || !tenant.Unfinished() {
+		r.leaveCanary(key)
 	}
-	if s.obstacle != nil || s.tenant == nil || !unfinished(s.tenant) || s.retiring || s.awaitsDeploy() {
-		r.releaseSlot(client.ObjectKeyFromObject(s.object))
+	if out.Obstacle != nil || tenant == nil || !keepsSlot(state.Phase, tenant.Unfinished()) {
+		r.releaseSlot(key)
+	}
+}
+
+// keepsSlot says which phases have one. A rotation that only waits for the user's deploy, or until the previous login may be closed, must not
+// keep others waiting.
+func keepsSlot(phase rotation.Phase, unfinished bool) bool {
+	switch phase {
+	case rotation.RollingOut, rotation.EndingSessions, rotation.Completing:
+		return true
+	case rotation.Attempting:
+		return unfinished // it goes on at once
+	default:
+		return false
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 )
 
 // heldSlots are as many as are asked for.
@@ -18,14 +20,22 @@ func (h heldSlots) Release(tenantID string)              { delete(h, tenantID) }
 func TestAnObjectMadeAgainKeepsNoSlotOfTheFormer(t *testing.T) {
 	held := heldSlots{}
 	s := resting()
-	s.connection = &Environment{Slots: &held}
+	e := &Environment{Slots: &held}
 	var r Reconciler
-	require.True(t, r.acquireSlot(s))
-	require.True(t, r.acquireSlot(s), "it keeps its own")
+	require.True(t, r.acquireSlot(e, s.in, s.out.Seen))
+	require.True(t, r.acquireSlot(e, s.in, s.out.Seen), "it keeps its own")
 	require.Len(t, held, 1)
 	s.object.Spec.TenantID = "5c8e2f90-3d17-4b6a-8e25-7f0b1a9c4d07"
-	r.occupySlot(s)
-	require.Equal(t, heldSlots{s.id(): true}, held)
-	r.giveSlotBack(s)
+	r.occupySlot(e, s.in)
+	require.Equal(t, heldSlots{s.object.Spec.TenantID: true}, held)
+	r.giveBack(s.in, s.out, pass.Assess(s.in, s.out))
 	require.Empty(t, held)
 }
+
+// freeAddress may be used by every tenant.
+type freeAddress struct{}
+
+func (freeAddress) Free(string, string) bool { return true }
+func (freeAddress) Try(string, string) bool  { return true }
+func (freeAddress) Prove(string)             {}
+func (freeAddress) Leave(string)             {}

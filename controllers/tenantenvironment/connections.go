@@ -69,7 +69,7 @@ type settings struct {
 }
 
 func (s settings) fingerprint() [sha256.Size]byte {
-	return sha256.Sum256(fmt.Appendf(nil, "%#v %#v", s.postgres, s.fly))
+	return sha256.Sum256(fmt.Appendf(nil, "%#v %#v %q %q", s.postgres, s.fly, s.postgres.URL.Reveal(), s.fly.Token.Reveal()))
 }
 
 // get returns the connection that matches the settings and whether it had to be made: the first one, or one for a changed login or

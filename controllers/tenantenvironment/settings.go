@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
@@ -54,8 +55,8 @@ func (r *Reconciler) connectionSettings(ctx context.Context, environment *v1alph
 		return settings{}, err
 	}
 	return settings{
-		postgres:      postgres.Config{URL: strings.TrimSpace(login), CA: serverCA, MaxConnections: spec.Postgres.MaxConnections},
-		fly:           fly.Config{Token: token, URL: spec.Fly.APIURL, CA: flyCA, Organization: spec.Fly.Organization, Insecure: spec.Fly.Insecure},
+		postgres:      postgres.Config{URL: credential.SecretOf(strings.TrimSpace(login)), CA: serverCA, MaxConnections: spec.Postgres.MaxConnections},
+		fly:           fly.Config{Token: credential.SecretOf(token), URL: spec.Fly.APIURL, CA: flyCA, Organization: spec.Fly.Organization, Insecure: spec.Fly.Insecure},
 		maxConcurrent: int(spec.MaxConcurrent),
 	}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	flygo "github.com/superfly/fly-go"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
 	flyemulator "github.com/systempromptio/tenant-credential-operator/test/fly"
 )
@@ -76,9 +77,9 @@ func rolled(t *testing.T) (f *fixture, client *fly.Client, done fly.RollOut) {
 	require.Equal(t, "Deployed", f.secretsList("DATABASE_URL"))
 	f.AdvanceClock(time.Hour - time.Minute) // every Machine looks older than a rollout watches it
 	f.PutToken(operatorToken, flyemulator.Token{Organization: "o"})
-	client, err = fly.Open(fly.Config{Token: operatorToken, URL: f.api.URL})
+	client, err = fly.Open(fly.Config{Token: credential.SecretOf(operatorToken), URL: f.api.URL})
 	require.NoError(t, err)
-	secret, err := client.SetSecret(t.Context(), "acme", "DATABASE_URL", "new")
+	secret, err := client.SetSecret(t.Context(), "acme", "DATABASE_URL", credential.SecretOf("new"))
 	require.NoError(t, err)
 	app, err := client.App(t.Context(), "acme")
 	require.NoError(t, err)

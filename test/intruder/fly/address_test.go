@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
 )
@@ -55,7 +56,7 @@ func TestIntruderNames(t *testing.T) {
 			t.Parallel()
 			h := newHostile(t, nil)
 			c := open(t, h.URL)
-			_, err := c.SetSecret(t.Context(), text, variable, value)
+			_, err := c.SetSecret(t.Context(), text, variable, credential.SecretOf(value))
 			errs := []error{err}
 			_, err = c.App(t.Context(), text)
 			errs = append(errs, err)
@@ -200,7 +201,7 @@ func TestIntruderAddresses(t *testing.T) {
 	for _, test := range addresses {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := fly.Open(fly.Config{Token: token, URL: test.url, Insecure: test.insecure})
+			_, err := fly.Open(fly.Config{Token: credential.SecretOf(token), URL: test.url, Insecure: test.insecure})
 			if test.says == "" {
 				require.NoError(t, err)
 				return
@@ -226,7 +227,7 @@ func TestIntruderTokens(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := fly.Open(fly.Config{Token: test.token})
+			_, err := fly.Open(fly.Config{Token: credential.SecretOf(test.token)})
 			require.Equal(t, refusal{failure.Stall, failure.AuthenticationFailed}, refusal{failure.ClassOf(err), failure.ReasonOf(err)})
 			require.Contains(t, err.Error(), test.says)
 			requireHarmless(t, err.Error())

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
 )
@@ -43,7 +44,7 @@ var uses = map[string]func(context.Context, *fly.Client, string) error{
 		return err
 	},
 	"set": func(ctx context.Context, c *fly.Client, app string) error {
-		_, err := c.SetSecret(ctx, app, variable, value)
+		_, err := c.SetSecret(ctx, app, variable, credential.SecretOf(value))
 		return err
 	},
 	"probe": func(ctx context.Context, c *fly.Client, app string) error {
@@ -73,7 +74,7 @@ type report struct {
 
 func child() int {
 	use := uses[os.Getenv(childKey)]
-	c, err := fly.Open(fly.Config{Token: token, URL: os.Getenv(urlKey), Insecure: os.Getenv(insecureKey) != ""})
+	c, err := fly.Open(fly.Config{Token: credential.SecretOf(token), URL: os.Getenv(urlKey), Insecure: os.Getenv(insecureKey) != ""})
 	if err != nil || use == nil {
 		fmt.Println(err)
 		return 1

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
 )
@@ -129,13 +130,13 @@ var (
 	set call = func(ctx context.Context, c *fly.Client) (any, error) {
 		ctx, cancel := context.WithTimeout(ctx, 400*time.Millisecond)
 		defer cancel()
-		return c.SetSecret(ctx, app, variable, value)
+		return c.SetSecret(ctx, app, variable, credential.SecretOf(value))
 	}
 )
 
 func open(t *testing.T, url string) *fly.Client {
 	t.Helper()
-	c, err := fly.Open(fly.Config{Token: token, URL: url, Organization: "ours"})
+	c, err := fly.Open(fly.Config{Token: credential.SecretOf(token), URL: url, Organization: "ours"})
 	require.NoError(t, err)
 	return c
 }

@@ -132,7 +132,7 @@ func (f *fixture) in(t testing.TB) *fixture {
 // pool is a server of its own, with at most so many connections.
 func (f *fixture) pool(connections int32) *postgres.Server {
 	f.t.Helper()
-	server, err := postgres.Connect(f.t.Context(), postgres.Config{URL: f.operatorURL(), MaxConnections: connections})
+	server, err := postgres.Connect(f.t.Context(), postgres.Config{URL: credential.SecretOf(f.operatorURL()), MaxConnections: connections})
 	require.NoError(f.t, err)
 	f.t.Cleanup(server.Close)
 	return server

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
@@ -172,7 +173,7 @@ func (f *fixture) named(text, role string) string {
 // for any answer.
 func (f *fixture) verifyLogin(id, login, role string) error {
 	f.t.Helper()
-	l := postgres.Login{TenantID: id, UID: holder, Name: login, Role: role, Database: f.databaseOf(role), Password: f.passwords[login]}
+	l := postgres.Login{TenantID: id, UID: holder, Name: login, Role: role, Database: f.databaseOf(role), Password: credential.SecretOf(f.passwords[login])}
 	var err error
 	requireFrugal(f.t, 32<<20, func() { err = f.server.VerifyLogin(f.t.Context(), l) })
 	return err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
@@ -83,7 +84,7 @@ func TestVictim(t *testing.T) {
 	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_DATA, &limit))
 	var attacked sync.WaitGroup
 	for _, url := range urls {
-		server, err := postgres.Connect(t.Context(), postgres.Config{URL: url, MaxConnections: atOnce})
+		server, err := postgres.Connect(t.Context(), postgres.Config{URL: credential.SecretOf(url), MaxConnections: atOnce})
 		require.NoError(t, err)
 		defer server.Close()
 		for range atOnce {
@@ -102,7 +103,7 @@ func beAttacked(t *testing.T, server *postgres.Server, url, role string) {
 	password := regexp.MustCompile(`:(\S+)@`).FindStringSubmatch(strings.TrimPrefix(url, "postgres:"))[1]
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	err := server.VerifyLogin(ctx, postgres.Login{Name: login, Role: role, Database: database, Password: password})
+	err := server.VerifyLogin(ctx, postgres.Login{Name: login, Role: role, Database: database, Password: credential.SecretOf(password)})
 	if err != nil && failure.As(err) == nil {
 		err = errors.Join(err, errors.New("not a classed failure"))
 	}

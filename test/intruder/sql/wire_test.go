@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/xdg-go/scram"
 
+	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
@@ -44,7 +45,7 @@ func servePatiently(t *testing.T, script func(h hostile), seconds int) *postgres
 	t.Helper()
 	address := listen(t, script)
 	server, err := postgres.Connect(t.Context(), postgres.Config{
-		URL: fmt.Sprintf("postgres://operator:%s@%s/platform?sslmode=disable&connect_timeout=%d", wirePassword, address, seconds), MaxConnections: 2})
+		URL: credential.SecretOf(fmt.Sprintf("postgres://operator:%s@%s/platform?sslmode=disable&connect_timeout=%d", wirePassword, address, seconds)), MaxConnections: 2})
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	return server
@@ -321,7 +322,7 @@ func TestIntruderHostileServerAtTheLoginCheck(t *testing.T) {
 			server := serve(t, attack.script)
 			var err error
 			requireFrugal(t, wireBytes, func() {
-				err = server.VerifyLogin(t.Context(), postgres.Login{Name: "tenant_b", Role: "tenant", Database: "site", Password: wirePassword})
+				err = server.VerifyLogin(t.Context(), postgres.Login{Name: "tenant_b", Role: "tenant", Database: "site", Password: credential.SecretOf(wirePassword)})
 			})
 			refused := requireFailure(t, err, failure.Retry, attack.reason)
 			require.Equal(t, attack.login, refused.Detail)

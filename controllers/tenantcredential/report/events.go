@@ -1,0 +1,95 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
+)
+
+// Event is one event about the object.
+type Event struct {
+	// Type is corev1.EventTypeNormal or EventTypeWarning.
+	Type, Reason, Action, Note string
+}
+
+// events are what has changed from one status to the next, and what a step has found.
+func (w words) events(before, after *v1alpha1.TenantCredentialStatus) []Event {
+	var events []Event
+	say := func(kind, reason, action, format string, arguments ...any) {
+		events = append(events, Event{kind, reason, action, v1alpha1.BoundNote(fmt.Sprintf(format, arguments...))})
+	}
+	if len(w.Out.LeftOut) > 0 {
+		say(corev1.EventTypeWarning, v1alpha1.EventSettingsLeftOut, "Rotate",
+			"Login %s does not have these settings of role %s: %s. To copy them, as a superuser: SELECT tenant_credentials.prepare_overlap(%s)",
+			w.Out.Attempt.Login, w.tenant.Role, strings.Join(w.Out.LeftOut, ", "), postgres.Literal(w.tenant.Role))
+	}
+	w.accessEvents(before, after, say)
+	if adopted(after) && !adopted(before) && pass.ToFly(w.In) {
+		say(corev1.EventTypeWarning, v1alpha1.EventAdopted, "Adopt", "%s Nothing was changed.", w.form())
+	}
+	if after.Revision > before.Revision && after.LastRotation != nil {
+		say(corev1.EventTypeNormal, v1alpha1.EventRotationCommitted, "Rotate", "%s (%s)", w.inForce(after.Revision), after.LastRotation.Cause)
+	}
+	if w.Out.Rolled {
+		say(corev1.EventTypeNormal, v1alpha1.EventRotationRolledOut, "Rotate",
+			"%s; the former login is closed next%s", w.consumersHave(after.Revision), w.warnings())
+	}
+	if Completed(after) && !Completed(before) {
+		say(corev1.EventTypeNormal, v1alpha1.EventRotationCompleted, "Rotate", "%s%s", w.consumersHave(after.Revision), w.warnings())
+	}
+	if w.Out.Attempt.Made && w.obstacle != nil && reasonOf(before) != reasonOf(after) {
+		say(corev1.EventTypeWarning, v1alpha1.EventRotationFailed, "Rotate", "%s", w.at(w.obstacle))
+	}
+	if reasonOf(after) == v1alpha1.ReasonDriftDetected && reasonOf(before) != v1alpha1.ReasonDriftDetected {
+		say(corev1.EventTypeWarning, v1alpha1.EventDriftDetected, "Observe", "%s", meta.FindStatusCondition(after.Conditions, v1alpha1.ReadyCondition).Message)
+	}
+	return events
+}
+
+// accessEvents say when an access from outside begins, and when it has ended.
+func (w words) accessEvents(before, after *v1alpha1.TenantCredentialStatus, say func(kind, reason, action, format string, arguments ...any)) {
+	was := meta.FindStatusCondition(before.Conditions, v1alpha1.ExternalAccessCondition)
+	is := meta.FindStatusCondition(after.Conditions, v1alpha1.ExternalAccessCondition)
+	if is == nil || was != nil && was.Reason == is.Reason {
+		return
+	}
+	switch is.Reason {
+	case v1alpha1.ReasonEnabled:
+		say(corev1.EventTypeNormal, v1alpha1.EventExternalAccessEnabled, "ExternalAccess", "%s", is.Message)
+	case v1alpha1.ReasonDisabled, v1alpha1.ReasonNotOffered:
+		if was != nil && (was.Reason == v1alpha1.ReasonEnabled || was.Reason == v1alpha1.ReasonDisabling || was.Reason == v1alpha1.ReasonNotEnforced) {
+			say(corev1.EventTypeNormal, v1alpha1.EventExternalAccessDisabled, "ExternalAccess", "%s", w.accessDisabled())
+		}
+	}
+}
+
+// warnings are what the rollout saw in the Machines' own configs that may hide the app's secret from the app.
+func (w words) warnings() string {
+	if w.seen.Machines == nil || len(w.seen.Machines.Warnings) == 0 {
+		return ""
+	}
+	return ". Mind: " + strings.Join(w.seen.Machines.Warnings, "; ")
+}
+
+// adopted says that nothing has been rotated, and that nothing but the tenant's owner is waited for.
+func adopted(status *v1alpha1.TenantCredentialStatus) bool {
+	return reasonOf(status) == v1alpha1.ReasonAdopted || reasonOf(status) == v1alpha1.ReasonSecretNotDelivered
+}
+
+// Completed says that the newest rotation of the status is done.
+func Completed(status *v1alpha1.TenantCredentialStatus) bool {
+	return status.LastRotation != nil && status.LastRotation.CompletionTime != nil
+}
+
+func reasonOf(status *v1alpha1.TenantCredentialStatus) string {
+	if ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition); ready != nil {
+		return ready.Reason
+	}
+	return ""
+}
