@@ -100,7 +100,7 @@ func repository() (string, bool) {
 		return "", false
 	}
 	for {
-		if _, err := os.Stat(filepath.Join(dir, "hack", "pgserver")); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, "test", "postgres", "fetch.sh")); err == nil {
 			return dir, true
 		}
 		if filepath.Dir(dir) == dir {
