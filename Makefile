@@ -130,7 +130,7 @@ postgres-18: # PostgreSQL 18
 	@SUDO="$(SUDO)" test/postgres/ensure.sh 18
 
 .PHONY: tools
-tools: $(BIN)/tools/controller-gen $(BIN)/tools/oapi-codegen $(BIN)/tools/golangci-lint $(BIN)/tools/govulncheck $(BIN)/tools/apilint
+tools: $(BIN)/tools/controller-gen $(BIN)/tools/oapi-codegen $(BIN)/tools/golangci-lint $(BIN)/tools/govulncheck $(BIN)/tools/apilint $(BIN)/tools/crd-ref-docs
 
 $(BIN)/tools/controller-gen: hack/tools/codegen/go.mod hack/tools/codegen/go.sum
 	@echo "building controller-gen (once, under a minute)"
@@ -139,6 +139,10 @@ $(BIN)/tools/controller-gen: hack/tools/codegen/go.mod hack/tools/codegen/go.sum
 $(BIN)/tools/oapi-codegen: hack/tools/codegen/go.mod hack/tools/codegen/go.sum
 	@echo "building oapi-codegen (once, under a minute)"
 	cd hack/tools/codegen && go build -o $@ github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen
+
+$(BIN)/tools/crd-ref-docs: hack/tools/apiref/go.mod hack/tools/apiref/go.sum
+	@echo "building crd-ref-docs (once, under a minute)"
+	cd hack/tools/apiref && go build -o $@ github.com/elastic/crd-ref-docs
 
 $(BIN)/tools/golangci-lint: hack/tools/lint/go.mod hack/tools/lint/go.sum
 	@echo "building golangci-lint (once, about 3 minutes on two cores)"

@@ -18,7 +18,7 @@ if [ -n "$unformatted" ]; then
 	echo "not formatted (gofmt -w): $unformatted" >&2
 	exit 1
 fi
-for module in . hack/tools/apilint hack/tools/codegen hack/tools/lint hack/tools/vuln hack/tools/kubernetes; do
+for module in . hack/tools/apilint hack/tools/apiref hack/tools/codegen hack/tools/lint hack/tools/vuln hack/tools/kubernetes; do
 	(cd "$module" && go mod verify >/dev/null)
 done
 for kustomization in $(find config -name kustomization.yaml); do
