@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes everything that is generated: deep copies, CRDs, RBAC, the reference of the API, the Go code of the endpoint's OpenAPI document, and the files of the ledger's transition
-# table.
+# Writes everything that is generated: deep copies, CRDs, RBAC, the reference of the API, the Go code of the endpoint's OpenAPI document, and the files of
+# the ledger's transition table.
 set -eu
 cd "$(dirname "$0")/.."
 generator=bin/tools/controller-gen
@@ -10,5 +10,5 @@ $generator rbac:roleName=tenant-credential-operator paths=./controllers/... path
 $generator rbac:roleName=tenant-credential-gateway paths=./cmd/gateway/... output:rbac:dir=config/gateway
 bin/tools/oapi-codegen -config cmd/gateway/openapi/generate.yaml cmd/gateway/openapi/openapi.yaml
 bin/tools/oapi-codegen -config cmd/gateway/client/oapi-codegen.yaml cmd/gateway/openapi/openapi.yaml
-bin/tools/crd-ref-docs --source-path=api/v1alpha1 --config=hack/tools/apiref/config.yaml --renderer=markdown --output-path=docs/reference/api.md 2>/dev/null
+bin/tools/crd-ref-docs --source-path=api/v1alpha1 --config=hack/tools/apiref/config.yaml --renderer=markdown --output-path=docs/reference/api.md --log-level=ERROR
 go generate ./...
