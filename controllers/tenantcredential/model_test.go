@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
@@ -163,7 +164,8 @@ func (w *world) settled() bool {
 	case v1alpha1.ReasonDriftDetected:
 		return w.foreign
 	case v1alpha1.ReasonSecretNotDelivered:
-		return w.ledger.now.last() == nil && w.connectionSecret() == nil
+		secret := w.connectionSecret() // one of a previous object goes with that
+		return w.ledger.now.last() == nil && (secret == nil || !metav1.IsControlledBy(secret, object))
 	case v1alpha1.ReasonNotOffered:
 		return object.Spec.ExternalAccess != nil && !w.wantsOutside(object)
 	}
