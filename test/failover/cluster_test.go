@@ -51,6 +51,8 @@ func withoutCluster(t *testing.T, do func(etcd string)) {
 		output, err := harness.Playground(command).CombinedOutput()
 		require.NoError(t, err, "%s: %s", command, output)
 	}
+	managerStays.Lock()
+	defer managerStays.Unlock()
 	control("manager-down")
 	control("cluster-down")
 	do(os.Getenv("PLAYGROUND_ETCD_DIR"))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -77,6 +78,8 @@ func obey(t *testing.T, message string) {
 // count.
 func (e *environment) requireSound() {
 	e.t.Helper()
+	managerStays.RLock()
+	defer managerStays.RUnlock()
 	config, err := checker.FromEnvironment()
 	require.NoError(e.t, err)
 	config.Environments = append(config.Environments, checker.Environment{Name: e.Name, SuperuserURL: e.URL, Organization: "example-sandbox",
@@ -89,6 +92,9 @@ func (e *environment) requireSound() {
 		}
 	}
 }
+
+// managerStays keeps a test from stopping the manager while another one has everything searched, its metrics among them.
+var managerStays sync.RWMutex
 
 // ready says whether the object is Ready, and why.
 func ready(x platform.Tenant) (bool, string) {

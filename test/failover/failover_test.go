@@ -89,8 +89,10 @@ func TestRestoredBackupWaitsForAcknowledgement(t *testing.T) {
 	for i, x := range lost {
 		require.Equal(t, writes[i], x.Writes(), "Fly was written to while the environment was paused")
 	}
+	managerStays.Lock()
 	require.NoError(t, harness.Playground("manager-down").Run())
 	require.NoError(t, harness.Playground("manager-up").Run())
+	managerStays.Unlock()
 	lost[0].Poke()
 	lost[0].WaitReason("RotationsPaused")
 	require.Equal(t, writes[0], lost[0].Writes(), "a restart ends the pause")

@@ -74,12 +74,14 @@ func tooEarly(in Input) bool {
 		!failed.LastTime.Time.Before(in.Reconnected)
 }
 
-// Assess says how far the tenant is, after what a step has found to wait for.
+// Assess says how far the tenant is, after what a step has found to wait for. An attempt that this pass makes is not too early for itself: before it has an
+// open row, it may have begun without a wait.
 func Assess(in Input, out Outcome) rotation.State {
 	if !Held(in, out.Seen) {
 		return rotation.State{}
 	}
 	facts := Facts(in, out.Seen)
 	facts.Wait = out.Wait
+	facts.TooEarly = facts.TooEarly && !out.Attempt.Made
 	return rotation.Assess(facts)
 }

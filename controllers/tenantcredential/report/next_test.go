@@ -67,6 +67,8 @@ func TestAChangeIsTriedAtOnce(t *testing.T) {
 	s.tenant.Open = nil
 	s.raised()
 	require.Equal(t, rotation.Attempting, s.pass().State.Phase, "an obstacle before the attempt, which is gone now")
+	s.attempt.Made, s.tenant.Open = true, &postgres.Rotation{Revision: 8, State: postgres.StateOpen}
+	require.Equal(t, rotation.Attempting, s.pass().State.Phase, "the attempt itself, once it has a row")
 }
 
 // A tenant whose environment cannot be used waits for it, and neither asks nor counts.
