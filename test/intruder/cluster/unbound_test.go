@@ -147,6 +147,7 @@ func TestIntruderIsUnboundDuringARotation(t *testing.T) {
 		asObject(t, x).poke()
 		requireNoSecret(t, home, secretOf(x))
 		mend()
+		require.Eventually(t, func() bool { return x.Rows()["completed"] == 1 }, waitLong, waitStep) // an attempt that saw the end of the binding says so before
 		x.WaitReason("TenantNotBound")
 		require.Equal(t, map[string]int{"completed": 1}, x.Rows())
 		requireNoSecret(t, home, secretOf(x))
