@@ -32,8 +32,8 @@ playground-down: ## end the playground, and nothing else
 .PHONY: test
 test: packages build $(BIN)/k8s/.built postgres postgres-18 ## everything that must pass
 	@echo "running the tests"
-	SHORT_TESTS=1 go test -p 2 -timeout 60m ./test/integration ./controllers/postgres ./test/secrecy ./test/endpoint ./... # the longest first
-	@hack/fuzz.sh 10s 2
+	SHORT_TESTS=1 go test -p 2 -timeout 60m ./test/integration ./controllers/postgres ./test/failover ./test/secrecy ./test/intruder/cluster ./test/endpoint ./... # the longest first
+	@hack/fuzz.sh 5s 2
 	@echo "test: ok"
 
 .PHONY: test-long
