@@ -49,10 +49,13 @@ func (r *Reconciler) act(ctx context.Context, e *Environment, in pass.Input, out
 			break
 		}
 	}
+	if err := waits(in, out); err != nil {
+		return out, err
+	}
 	if out.Access != nil { // trouble with the access from outside has kept no rotation from going on
 		return out, out.Access
 	}
-	return out, waits(in, out)
+	return out, nil
 }
 
 // check says what keeps the pass from acting on what it has seen. An unbound object is told nothing but that, once nothing of its own is left to be finished.
