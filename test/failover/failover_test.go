@@ -42,9 +42,9 @@ func TestAttemptThatNoStatusKnew(t *testing.T) {
 	t.Parallel()
 	e := newEnvironment(t)
 	x := e.rotated()
+	platform.Admin(t, http.MethodPut, "/admin/apps/"+x.App()+"/secrets/DATABASE_URL", `{"value":"postgres://tenant:lost@127.0.0.1/lost"}`, nil)
 	harness.Kubectl(t, "", "-n", "tenants-sandbox", "patch", "tcred", x.Name, "--type=merge", "-p",
 		`{"metadata":{"finalizers":["credentials.systemprompt.io/finish-rotation"]},"spec":{"suspend":true}}`)
-	platform.Admin(t, http.MethodPut, "/admin/apps/"+x.App()+"/secrets/DATABASE_URL", `{"value":"postgres://tenant:lost@127.0.0.1/lost"}`, nil)
 	x.WaitReason("Suspended") // the finalizer is the editor's word, too, so that it does not pass over spec.suspend
 	require.Len(t, e.revisions(x), 1)
 	harness.Kubectl(t, "", "-n", "tenants-sandbox", "patch", "tcred", x.Name, "--type=merge", "-p", `{"spec":{"suspend":false}}`)
