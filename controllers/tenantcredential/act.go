@@ -19,7 +19,7 @@ type act func(ctx context.Context, e *Environment, in pass.Input, out pass.Outco
 // acts are what each phase does. A phase that is not here does nothing.
 func (r *Reconciler) acts() map[rotation.Phase]act {
 	return map[rotation.Phase]act{
-		rotation.Attempting:     r.attempt,
+		rotation.Attempting:     delivered(r.attempt),
 		rotation.Abandoning:     r.abandon,
 		rotation.RollingOut:     r.proved(r.rollOut),
 		rotation.AwaitingDeploy: r.proved(r.awaitDeploy),

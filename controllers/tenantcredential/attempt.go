@@ -56,9 +56,6 @@ func (r *Reconciler) renew(ctx context.Context, e *Environment, in pass.Input, o
 
 // mayStart says why an attempt may not begin, or not now. Without an error it may, has a slot, and its environment stays.
 func (r *Reconciler) mayStart(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
-	if secret := out.Seen.Secret; secret != nil && secret.Trouble != nil {
-		return out, secret.Trouble
-	}
 	if err := checkPause(e, in, out.Seen); err != nil {
 		return out, err
 	}

@@ -8,6 +8,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
@@ -36,7 +37,7 @@ func newPassword(login string) (password, error) {
 func (r *Reconciler) proved(next act) act {
 	return func(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, bool, error) {
 		if out.Seen.Tenant.PasswordDrifted() {
-			return out, false, drifted()
+			return out, false, pass.AtPostgres(failure.New(failure.Stall, v1alpha1.ReasonDriftDetected, ""))
 		}
 		out, err := r.proveLogin(ctx, e, in, out)
 		if err != nil {

@@ -3,7 +3,6 @@ package tenantcredential
 import (
 	"context"
 
-	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
@@ -123,9 +122,4 @@ func recordRelease(ctx context.Context, e *Environment, in pass.Input, seen pass
 		return pass.Warn(seen, warning)
 	}
 	return seen
-}
-
-// drifted is a password that another client has changed while Machines are moved onto the rotation's.
-func drifted() error {
-	return pass.AtPostgres(failure.New(failure.Stall, v1alpha1.ReasonDriftDetected, ""))
 }

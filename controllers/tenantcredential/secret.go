@@ -29,11 +29,10 @@ func (r *Reconciler) settleSecret(ctx context.Context, e *Environment, in pass.I
 		return out, nil
 	}
 	answer, err := r.promote(ctx, e, in, out.Seen.Tenant)
-	out.Seen.Secret = &answer
 	if err != nil && out.Seen.Tenant.Rolling() {
-		out.Seen.Secret = &pass.SecretAnswer{State: answer.State, Revision: answer.Revision, Trouble: pass.AsObstacle(pass.AtSecret(err))}
-		return out, nil
+		answer.Trouble, err = pass.AsObstacle(pass.AtSecret(err)), nil
 	}
+	out.Seen.Secret = &answer
 	return out, pass.AtSecret(err)
 }
 

@@ -46,7 +46,7 @@ func UID(in Input) string { return string(in.Object.UID) }
 // Deleted says that the object is being deleted.
 func Deleted(in Input) bool { return !in.Object.DeletionTimestamp.IsZero() }
 
-// Request is nil where nobody asks.
+// Request is nil where the spec has none.
 func Request(in Input) *v1alpha1.RotationRequest { return in.Object.Spec.RotationRequest }
 
 // HasFinalizer says that the object may have a rotation to finish.
