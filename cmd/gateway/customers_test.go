@@ -123,7 +123,6 @@ func TestACustomerHasNoRightInTheCluster(t *testing.T) {
 	c := newCustomers(t, postgres)
 	g := newGateway(t, c.options)
 	x := newTenant(t, behaviour{ignore: true})
-	waitUntilKnown(t, x, staff(t), g)
 	for _, name := range []string{"system:serviceaccount:tenants:staff", "system:admin", "admin"} {
 		requireProblem(t, g.rotate(x, c.token(name), ""), http.StatusForbidden, openapi.Forbidden)
 	}

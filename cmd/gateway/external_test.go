@@ -24,7 +24,6 @@ func TestExternalAccess(t *testing.T) {
 	g := newGateway(t, nil)
 	token := staff(t)
 	x := newTenant(t, behaviour{access: v1alpha1.ReasonEnabled})
-	waitUntilKnown(t, x, token, g)
 	a := g.call(http.MethodGet, x.path("external-db-access"), token, "")
 	require.Equal(t, openapi.Disabled, a.access(t).Status)
 
@@ -69,7 +68,6 @@ func TestExternalAccessWithoutAnAddress(t *testing.T) {
 	require.NoError(t, admin.Patch(t.Context(), &e, client.MergeFrom(before)))
 	g := newGateway(t, nil) // its cache begins after that
 	x := newTenantIn(t, "tenants", "inward", uuid.NewString(), behaviour{access: v1alpha1.ReasonEnabled})
-	waitUntilKnown(t, x, staff(t), g)
 	requireProblem(t, g.call(http.MethodPost, x.path("external-db-access"), staff(t), `{"enabled":true}`), http.StatusConflict, openapi.NotOffered)
 	require.Nil(t, x.object().Spec.ExternalAccess)
 }

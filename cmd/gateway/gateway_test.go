@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -78,7 +79,34 @@ func newGateway(t testing.TB, change func(*options)) *gateway {
 		_ = response.Body.Close()
 		return response.StatusCode == http.StatusOK
 	}, 20*time.Second, 10*time.Millisecond)
+	running.Store(g, true)
+	t.Cleanup(func() { running.Delete(g) })
 	return g
+}
+
+// running are the gateways of the tests that run.
+var running sync.Map
+
+// waitUntilKnown waits until the gateways of a test have heard of a tenant: their caches follow the API server.
+func waitUntilKnown(t testing.TB, x *tenant) {
+	t.Helper()
+	token := staff(t)
+	running.Range(func(key, _ any) bool {
+		if g := key.(*gateway); strings.HasPrefix(t.Name(), g.t.Name()) {
+			require.Eventually(t, func() bool {
+				request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, g.url+x.path("rotations"), nil)
+				require.NoError(t, err)
+				request.Header.Set("Authorization", "Bearer "+token)
+				response, err := g.client.Do(request)
+				if err != nil {
+					return true // it serves no more
+				}
+				_ = response.Body.Close()
+				return response.StatusCode != http.StatusNotFound
+			}, 20*time.Second, 10*time.Millisecond, "the gateway does not know the tenant")
+		}
+		return true
+	})
 }
 
 func freeAddress(t testing.TB) string {

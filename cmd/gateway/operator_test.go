@@ -260,6 +260,7 @@ func newTenantIn(t testing.TB, namespace, environmentName, id string, b behaviou
 		set(c, v1alpha1.PostgresSyncedCondition, metav1.ConditionTrue, v1alpha1.ReasonAdopted, "")
 	})
 	fleet.behave(made.key, b)
+	waitUntilKnown(t, made)
 	return made
 }
 

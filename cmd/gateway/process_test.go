@@ -189,7 +189,6 @@ func TestFaultsOfTheAPIServer(t *testing.T) {
 	faultsOfNext = nil
 	x := newTenant(t, behaviour{ignore: true})
 	token := staff(t)
-	waitUntilKnown(t, x, token, g)
 	for _, test := range []struct{ method, part string }{
 		{http.MethodGet, "/tenantcredentials/"}, {http.MethodPatch, "/tenantcredentials/"}, {http.MethodPost, "/subjectaccessreviews"}, {http.MethodPost, "/tokenreviews"},
 	} {

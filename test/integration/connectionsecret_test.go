@@ -310,9 +310,9 @@ func TestConnectionSecretUnderOverlap(t *testing.T) {
 	t.Cleanup(func() { kubectl(t, "", "-n", "tenants-sandbox", "delete", "secret", secretOf(x)) }) // this cluster collects no garbage
 	prepare(x)
 	x.Apply(deliversTo(x), overlap, "rotationGeneration: 1")
-	require.Eventually(t, func() bool { return x.Get().Condition("Reconciling").Reason == "Retiring" }, patience, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return x.Rows()["rolled"] == 1 }, patience, 100*time.Millisecond)
 	x.Poke()
-	require.Equal(t, map[string]int{"rolled": 1}, x.Rows())
+	require.Equal(t, "Retiring", x.Get().Condition("Reconciling").Reason)
 	require.Contains(t, x.Get().Condition("Reconciling").Message, "Roll what mounts that: the former login is closed within 15m.")
 	require.Equal(t, x.Role()+"_b", string(x.Secret(secretOf(x)).Data["username"]))
 	requireAccepted(t, secretURL(t, x))

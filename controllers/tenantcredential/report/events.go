@@ -29,7 +29,7 @@ func (w words) events(before, after *v1alpha1.TenantCredentialStatus) []Event {
 			"Login %s does not have these settings of role %s: %s. To copy them, as a superuser: SELECT tenant_credentials.prepare_overlap(%s)",
 			w.Out.Attempt.Login, w.tenant.Role, strings.Join(w.Out.LeftOut, ", "), postgres.Literal(w.tenant.Role))
 	}
-	w.accessEvents(before, after, say)
+	events = append(events, w.accessEvents(before, after)...)
 	if adopted(after) && !adopted(before) && pass.ToFly(w.In) {
 		say(corev1.EventTypeWarning, v1alpha1.EventAdopted, "Adopt", "%s Nothing was changed.", w.form())
 	}
@@ -53,20 +53,24 @@ func (w words) events(before, after *v1alpha1.TenantCredentialStatus) []Event {
 }
 
 // accessEvents say when an access from outside begins, and when it has ended.
-func (w words) accessEvents(before, after *v1alpha1.TenantCredentialStatus, say func(kind, reason, action, format string, arguments ...any)) {
+func (w words) accessEvents(before, after *v1alpha1.TenantCredentialStatus) []Event {
 	was := meta.FindStatusCondition(before.Conditions, v1alpha1.ExternalAccessCondition)
 	is := meta.FindStatusCondition(after.Conditions, v1alpha1.ExternalAccessCondition)
 	if is == nil || was != nil && was.Reason == is.Reason {
-		return
+		return nil
+	}
+	normal := func(reason, note string) []Event {
+		return []Event{{corev1.EventTypeNormal, reason, "ExternalAccess", v1alpha1.BoundNote(note)}}
 	}
 	switch is.Reason {
 	case v1alpha1.ReasonEnabled:
-		say(corev1.EventTypeNormal, v1alpha1.EventExternalAccessEnabled, "ExternalAccess", "%s", is.Message)
+		return normal(v1alpha1.EventExternalAccessEnabled, is.Message)
 	case v1alpha1.ReasonDisabled, v1alpha1.ReasonNotOffered:
 		if was != nil && (was.Reason == v1alpha1.ReasonEnabled || was.Reason == v1alpha1.ReasonDisabling || was.Reason == v1alpha1.ReasonNotEnforced) {
-			say(corev1.EventTypeNormal, v1alpha1.EventExternalAccessDisabled, "ExternalAccess", "%s", w.accessDisabled())
+			return normal(v1alpha1.EventExternalAccessDisabled, w.accessDisabled())
 		}
 	}
+	return nil
 }
 
 // warnings are what the rollout saw in the Machines' own configs that may hide the app's secret from the app.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
@@ -100,4 +101,25 @@ func TestSweepsAreSoon(t *testing.T) {
 	s.raised()
 	s.wait = rotation.ForAddress
 	require.Equal(t, SweepPeriod, s.report().Next)
+}
+
+// What is said of a failed attempt stands while the next one waits; what this pass has done to the access is said all the same, and announced.
+func TestAccessEndsBesideAFailureThatStands(t *testing.T) {
+	s := resting()
+	asksForAccess(s, postgres.ExternalAccess{Member: true, Noted: true})
+	s.raised()
+	s.attempt.Made = true
+	s.obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Retry, failure.ConnectionFailed, "timeout")))
+	s.report()
+	failed := meta.FindStatusCondition(s.object.Status.Conditions, v1alpha1.ReadyCondition).Message
+
+	s.object.Spec.ExternalAccess, s.tenant.External = nil, postgres.ExternalAccess{Noted: true}
+	s.attempt, s.obstacle, s.wait = pass.Attempt{}, nil, rotation.ForSlot
+	said := s.report()
+	require.True(t, said.Stands)
+	require.Equal(t, failed, meta.FindStatusCondition(said.Status.Conditions, v1alpha1.ReadyCondition).Message)
+	require.Equal(t, v1alpha1.ReasonDisabled, meta.FindStatusCondition(said.Status.Conditions, v1alpha1.ExternalAccessCondition).Reason)
+	require.Empty(t, said.Status.Postgres.ExternalURL)
+	require.Len(t, said.Events, 1)
+	require.Equal(t, v1alpha1.EventExternalAccessDisabled, said.Events[0].Reason)
 }

@@ -32,7 +32,7 @@ type Pass struct {
 type Result struct {
 	// Status is the object's from now on.
 	Status v1alpha1.TenantCredentialStatus
-	// Stands says that the status is as it was, whatever the pass has met: nothing is announced.
+	// Stands says that the status is as it was, whatever the pass has met, but for the access from outside: nothing else is announced.
 	Stands bool
 	// Events are on transitions only.
 	Events []Event
@@ -45,7 +45,8 @@ func Report(p Pass) Result {
 	w := newWords(p)
 	before := p.In.Object.Status
 	if w.stands() {
-		return Result{Status: before, Stands: true, Next: w.nextLook(&before)}
+		after := w.standing()
+		return Result{Status: after, Stands: true, Events: w.accessEvents(&before, &after), Next: w.nextLook(&after)}
 	}
 	after := w.status()
 	return Result{Status: after, Events: w.events(&before, &after), Next: w.nextLook(&after)}
@@ -95,6 +96,24 @@ func (w words) stands() bool {
 		return w.tenant == nil || w.object.Status.Failure != nil
 	}
 	return w.restsInOutage()
+}
+
+// standing is the status as it was. Only of the access from outside, which changes beside the rotations, is said what this pass has seen or done.
+func (w words) standing() v1alpha1.TenantCredentialStatus {
+	if !w.held() || w.Out.Access != nil {
+		return w.object.Status
+	}
+	status := *w.object.Status.DeepCopy()
+	if status.Postgres != nil {
+		status.Postgres.ExternalURL = w.externalURL()
+	}
+	if c, present := w.externalAccess(); present {
+		meta.SetStatusCondition(&status.Conditions, w.timed([]metav1.Condition{c})[0])
+	} else {
+		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ExternalAccessCondition)
+	}
+	status.Bound()
+	return status
 }
 
 // transient says that the pass has ended before it could do what it came for, and comes again by itself.
