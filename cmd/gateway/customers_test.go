@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -112,7 +114,7 @@ func TestAnOwner(t *testing.T) {
 	p := requireProblem(t, g.rotate(mine, alice, ""), http.StatusConflict, openapi.Suspended)
 	require.NotContains(t, p.Detail, mine.key.Name)
 	others.restate(func(c *v1alpha1.TenantCredential) {
-		set(c, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonFlyAppNotFound, "Tenant 4f21a7c9 has the app.")
+		set(c, v1alpha1.StalledCondition, metav1.ConditionTrue, reasons.FlyAppNotFound, "Tenant 4f21a7c9 has the app.")
 	})
 	p = requireProblem(t, g.rotate(others, bob, ""), http.StatusConflict, openapi.Stalled)
 	require.NotContains(t, p.Detail, "4f21a7c9")

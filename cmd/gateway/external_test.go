@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,7 +25,7 @@ func (a answer) access(t testing.TB) openapi.ExternalAccess {
 func TestExternalAccess(t *testing.T) {
 	g := newGateway(t, nil)
 	token := staff(t)
-	x := newTenant(t, behaviour{access: v1alpha1.ReasonEnabled})
+	x := newTenant(t, behaviour{access: reasons.Enabled})
 	a := g.call(http.MethodGet, x.path("external-db-access"), token, "")
 	require.Equal(t, openapi.Disabled, a.access(t).Status)
 
@@ -48,7 +50,7 @@ func TestExternalAccess(t *testing.T) {
 
 func TestExternalAccessThatIsNotOffered(t *testing.T) {
 	g := newGateway(t, nil)
-	for _, reason := range []string{v1alpha1.ReasonNotOffered, v1alpha1.ReasonNotEnforced} {
+	for _, reason := range []string{reasons.NotOffered, reasons.NotEnforced} {
 		x := newTenant(t, behaviour{access: reason})
 		p := requireProblem(t, g.call(http.MethodPost, x.path("external-db-access"), staff(t), `{"enabled":true}`), http.StatusConflict, openapi.NotOffered)
 		require.Contains(t, p.Detail, reason)
@@ -67,7 +69,7 @@ func TestExternalAccessWithoutAnAddress(t *testing.T) {
 	e.Spec.Postgres.External = nil
 	require.NoError(t, admin.Patch(t.Context(), &e, client.MergeFrom(before)))
 	g := newGateway(t, nil) // its cache begins after that
-	x := newTenantIn(t, "tenants", "inward", uuid.NewString(), behaviour{access: v1alpha1.ReasonEnabled})
+	x := newTenantIn(t, "tenants", "inward", uuid.NewString(), behaviour{access: reasons.Enabled})
 	requireProblem(t, g.call(http.MethodPost, x.path("external-db-access"), staff(t), `{"enabled":true}`), http.StatusConflict, openapi.NotOffered)
 	require.Nil(t, x.object().Spec.ExternalAccess)
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -125,7 +127,7 @@ func (o *operator) pass(ctx context.Context, key client.ObjectKey) bool {
 	}
 	time.Sleep(b.prove)
 	o.update(ctx, key, func(c *v1alpha1.TenantCredential) {
-		set(c, v1alpha1.PostgresSyncedCondition, metav1.ConditionTrue, v1alpha1.ReasonVerified, "")
+		set(c, v1alpha1.PostgresSyncedCondition, metav1.ConditionTrue, reasons.Verified, "")
 	})
 	if b.complete < 0 {
 		return true
@@ -135,7 +137,7 @@ func (o *operator) pass(ctx context.Context, key client.ObjectKey) bool {
 		if last := c.Status.LastRotation; last != nil && last.Revision == committed {
 			now := metav1.Now()
 			last.CompletionTime = &now
-			set(c, v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonRotated, "")
+			set(c, v1alpha1.ReadyCondition, metav1.ConditionTrue, reasons.Rotated, "")
 			meta.RemoveStatusCondition(&c.Status.Conditions, v1alpha1.ReconcilingCondition)
 			if c.Status.Fly != nil {
 				c.Status.Fly.Machines.Updated = c.Status.Fly.Machines.Total
@@ -153,17 +155,17 @@ func (o *operator) observe(c *v1alpha1.TenantCredential, b behaviour) {
 	if c.Spec.RotationRequest != nil && b.stall != "" {
 		set(c, v1alpha1.StalledCondition, metav1.ConditionTrue, b.stall, "role tenant_of_another is not allowed")
 	} else if o.due(c) {
-		set(c, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "")
-		set(c, v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonRotating, "")
+		set(c, v1alpha1.ReadyCondition, metav1.ConditionFalse, reasons.Progressing, "")
+		set(c, v1alpha1.ReconcilingCondition, metav1.ConditionTrue, reasons.Rotating, "")
 	}
 	switch {
-	case c.Spec.ExternalAccess != nil && b.access == v1alpha1.ReasonEnabled:
+	case c.Spec.ExternalAccess != nil && b.access == reasons.Enabled:
 		set(c, v1alpha1.ExternalAccessCondition, metav1.ConditionTrue, b.access, "")
 		c.Status.Postgres.ExternalURL = "postgresql://tenant_x@db.example.com:5432/site_x?sslmode=verify-full"
 	case c.Spec.ExternalAccess != nil && b.access != "":
 		set(c, v1alpha1.ExternalAccessCondition, metav1.ConditionFalse, b.access, "host db.internal has no rule")
 	case c.Spec.ExternalAccess == nil && meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ExternalAccessCondition) != nil:
-		set(c, v1alpha1.ExternalAccessCondition, metav1.ConditionFalse, v1alpha1.ReasonDisabled, "")
+		set(c, v1alpha1.ExternalAccessCondition, metav1.ConditionFalse, reasons.Disabled, "")
 		c.Status.Postgres.ExternalURL = ""
 	}
 }
@@ -183,7 +185,7 @@ func (o *operator) rotate(c *v1alpha1.TenantCredential) int64 {
 			o.mu.Unlock()
 		}
 	}
-	set(c, v1alpha1.PostgresSyncedCondition, metav1.ConditionUnknown, v1alpha1.ReasonLoginUnproved, "")
+	set(c, v1alpha1.PostgresSyncedCondition, metav1.ConditionUnknown, reasons.LoginUnproved, "")
 	if s.Fly != nil {
 		s.Fly.Machines.Updated = 0
 	}
@@ -234,7 +236,7 @@ func ready(t testing.TB, name string, status metav1.ConditionStatus) {
 	var e v1alpha1.TenantEnvironment
 	require.NoError(t, admin.Get(t.Context(), client.ObjectKey{Name: name}, &e))
 	before := e.DeepCopy()
-	meta.SetStatusCondition(&e.Status.Conditions, metav1.Condition{Type: v1alpha1.ReadyCondition, Status: status, Reason: v1alpha1.ReasonConnected})
+	meta.SetStatusCondition(&e.Status.Conditions, metav1.Condition{Type: v1alpha1.ReadyCondition, Status: status, Reason: reasons.Connected})
 	require.NoError(t, admin.Status().Patch(t.Context(), &e, client.MergeFrom(before)))
 }
 
@@ -256,8 +258,8 @@ func newTenantIn(t testing.TB, namespace, environmentName, id string, b behaviou
 		s.ObservedGeneration = c.Generation
 		s.Postgres = &v1alpha1.PostgresStatus{Role: "tenant_x", Database: "site_x", InternalURL: "postgresql://tenant_x@db.internal:5432/site_x"}
 		s.Fly = &v1alpha1.FlyStatus{AppName: "sp-" + id[:8], Machines: &v1alpha1.MachinesStatus{Total: 4}}
-		set(c, v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonAdopted, "")
-		set(c, v1alpha1.PostgresSyncedCondition, metav1.ConditionTrue, v1alpha1.ReasonAdopted, "")
+		set(c, v1alpha1.ReadyCondition, metav1.ConditionTrue, reasons.Adopted, "")
+		set(c, v1alpha1.PostgresSyncedCondition, metav1.ConditionTrue, reasons.Adopted, "")
 	})
 	fleet.behave(made.key, b)
 	waitUntilKnown(t, made)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -86,7 +88,7 @@ func TestAnObjectProvesNothingUntilTheOperatorHasAcceptedIt(t *testing.T) {
 		require.Eventually(t, func() bool { return g.rotate(victim, service, "").status == http.StatusForbidden }, 10*time.Second, 20*time.Millisecond, why)
 		require.Nil(t, intruder.object().Spec.RotationRequest)
 	}
-	for _, reason := range []string{v1alpha1.ReasonOwnershipConflict, v1alpha1.ReasonTenantNotBound, v1alpha1.ReasonNamespaceNotAllowed} {
+	for _, reason := range []string{reasons.OwnershipConflict, reasons.TenantNotBound, reasons.NamespaceNotAllowed} {
 		intruder.restate(func(c *v1alpha1.TenantCredential) {
 			set(c, v1alpha1.StalledCondition, metav1.ConditionTrue, reason, "held by others/acme")
 		})
@@ -201,7 +203,7 @@ func TestWhatCannotBeAskedNow(t *testing.T) {
 
 	x = newTenant(t, behaviour{})
 	x.restate(func(c *v1alpha1.TenantCredential) {
-		set(c, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonFlyAppNotFound, "App sp-1 was not found.")
+		set(c, v1alpha1.StalledCondition, metav1.ConditionTrue, reasons.FlyAppNotFound, "App sp-1 was not found.")
 	})
 	p = requireProblem(t, g.rotate(x, token, ""), http.StatusConflict, openapi.Stalled)
 	require.Contains(t, p.Detail, "App sp-1 was not found.")
@@ -220,7 +222,7 @@ func TestWhatCannotBeAskedNow(t *testing.T) {
 
 func TestItStandsStillDuringTheWait(t *testing.T) {
 	g := newGateway(t, nil)
-	x := newTenant(t, behaviour{stall: v1alpha1.ReasonRoleNotAllowed})
+	x := newTenant(t, behaviour{stall: reasons.RoleNotAllowed})
 	a := g.rotate(x, staff(t), "")
 	p := requireProblem(t, a, http.StatusConflict, openapi.Stalled)
 	require.Contains(t, p.Detail, "stays asked for")

@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -104,7 +106,7 @@ func (s Store) Stage(ctx context.Context, owner client.Object, key client.Object
 		return err
 	}
 	if over != nil && !over.Owned {
-		return failure.New(failure.Stall, failure.SecretNotOwned, key.Name)
+		return failure.New(failure.Stall, reasons.SecretNotOwned, key.Name)
 	}
 	data := map[string][]byte{}
 	for name, value := range content {
@@ -155,14 +157,14 @@ func refused(err error, name string) error {
 	case err == nil:
 		return nil
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return failure.New(failure.Wait, failure.Rejected, fmt.Sprintf("Secret %s cannot be made, because its namespace is being deleted", name))
+		return failure.New(failure.Wait, reasons.Rejected, fmt.Sprintf("Secret %s cannot be made, because its namespace is being deleted", name))
 	case apierrors.IsForbidden(err):
-		return failure.New(failure.Stall, failure.PermissionDenied, name)
+		return failure.New(failure.Stall, reasons.PermissionDenied, name)
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
-		return failure.New(failure.Retry, failure.Superseded, fmt.Sprintf("Another client changed Secret %s at the same moment", name))
+		return failure.New(failure.Retry, reasons.Superseded, fmt.Sprintf("Another client changed Secret %s at the same moment", name))
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
-		return failure.New(failure.Retry, failure.Rejected, fmt.Sprintf("The API server refuses what is to be written into Secret %s", name))
+		return failure.New(failure.Retry, reasons.Rejected, fmt.Sprintf("The API server refuses what is to be written into Secret %s", name))
 	default:
-		return failure.New(failure.Retry, failure.ConnectionFailed, fmt.Sprintf("The API server did not answer about Secret %s", name))
+		return failure.New(failure.Retry, reasons.ConnectionFailed, fmt.Sprintf("The API server did not answer about Secret %s", name))
 	}
 }

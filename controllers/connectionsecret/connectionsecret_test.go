@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,15 +21,15 @@ func TestRefusalsRepeatNothing(t *testing.T) {
 	secrets := schema.GroupResource{Resource: "secrets"}
 	echo := errors.New("denied: hunter2-hunter2")
 	for err, want := range map[error]failure.Error{
-		apierrors.NewForbidden(secrets, "x", echo):                {Class: failure.Stall, Reason: failure.PermissionDenied},
-		apierrors.NewConflict(secrets, "x", echo):                 {Class: failure.Retry, Reason: failure.Superseded},
-		apierrors.NewAlreadyExists(secrets, "hunter2-hunter2"):    {Class: failure.Retry, Reason: failure.Superseded},
-		apierrors.NewBadRequest("hunter2-hunter2"):                {Class: failure.Retry, Reason: failure.Rejected},
-		apierrors.NewInvalid(schema.GroupKind{}, "hunter2", nil):  {Class: failure.Retry, Reason: failure.Rejected},
-		apierrors.NewInternalError(echo):                          {Class: failure.Retry, Reason: failure.ConnectionFailed},
-		apierrors.NewTooManyRequests("hunter2-hunter2", 1):        {Class: failure.Retry, Reason: failure.ConnectionFailed},
-		context.DeadlineExceeded:                                  {Class: failure.Retry, Reason: failure.ConnectionFailed},
-		&apierrors.StatusError{ErrStatus: namespaceTerminating()}: {Class: failure.Wait, Reason: failure.Rejected},
+		apierrors.NewForbidden(secrets, "x", echo):                {Class: failure.Stall, Reason: reasons.PermissionDenied},
+		apierrors.NewConflict(secrets, "x", echo):                 {Class: failure.Retry, Reason: reasons.Superseded},
+		apierrors.NewAlreadyExists(secrets, "hunter2-hunter2"):    {Class: failure.Retry, Reason: reasons.Superseded},
+		apierrors.NewBadRequest("hunter2-hunter2"):                {Class: failure.Retry, Reason: reasons.Rejected},
+		apierrors.NewInvalid(schema.GroupKind{}, "hunter2", nil):  {Class: failure.Retry, Reason: reasons.Rejected},
+		apierrors.NewInternalError(echo):                          {Class: failure.Retry, Reason: reasons.ConnectionFailed},
+		apierrors.NewTooManyRequests("hunter2-hunter2", 1):        {Class: failure.Retry, Reason: reasons.ConnectionFailed},
+		context.DeadlineExceeded:                                  {Class: failure.Retry, Reason: reasons.ConnectionFailed},
+		&apierrors.StatusError{ErrStatus: namespaceTerminating()}: {Class: failure.Wait, Reason: reasons.Rejected},
 	} {
 		got := failure.As(refused(err, "acme-db"))
 		require.Equal(t, want.Class, got.Class, err)

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"strings"
 	"unicode"
+
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 )
 
 // Class says what may be done next.
@@ -24,45 +26,13 @@ const (
 	Unknown Class = "Unknown"
 )
 
-// Reason names the cause. The values that a user meets are condition reasons and are documented in api/v1alpha1.
+// Reason names the cause: one of package reasons.
 type Reason string
-
-// The reasons that the adapters can report.
-const (
-	ConnectionFailed     Reason = "ConnectionFailed"     // the server cannot be reached, or is shutting down
-	ConnectionRefused    Reason = "ConnectionRefused"    // nothing listens at the address
-	HostNotFound         Reason = "HostNotFound"         // the host's name does not resolve
-	CertificateUntrusted Reason = "CertificateUntrusted" // the server's certificate is from an authority that is not trusted
-	CertificateMismatch  Reason = "CertificateMismatch"  // the server's certificate is for another host
-	CertificateInvalid   Reason = "CertificateInvalid"   // the server's certificate has expired, or ca.crt holds none
-	MethodNotAccepted    Reason = "MethodNotAccepted"    // the server asks for another authentication than SCRAM-SHA-256
-	AuthenticationFailed Reason = "AuthenticationFailed" // the operator's own login or token was refused
-	PermissionDenied     Reason = "PermissionDenied"     // it was accepted, but may not do this
-	TenantNotFound       Reason = "TenantNotFound"       // no row in the management table
-	RoleNotFound         Reason = "RoleNotFound"         // no such login role
-	RoleNotAllowed       Reason = "RoleNotAllowed"       // the role guard refuses the role
-	NameConflict         Reason = "NameConflict"         // another tenant has claimed the same role or app
-	OwnershipConflict    Reason = "OwnershipConflict"    // another object or cluster holds the tenant
-	VerificationFailed   Reason = "VerificationFailed"   // the tenant's own login was refused
-	LedgerOutdated       Reason = "LedgerOutdated"       // the ledger is missing, older than this program, or installed for other names
-	Busy                 Reason = "Busy"                 // a lock, a serialization failure or a deadlock
-	Superseded           Reason = "Superseded"           // an earlier read is no longer true: decide again
-	SecretNotOwned       Reason = "SecretNotOwned"       // a Secret of that name is there, and is not the operator's
-	FlyAppNotFound       Reason = "FlyAppNotFound"
-	RateLimited          Reason = "RateLimited"
-	LeaseHeld            Reason = "LeaseHeld"
-	HostUnreachable      Reason = "HostUnreachable"
-	MachineUnhealthy     Reason = "MachineUnhealthy"
-	SecretHidden         Reason = "SecretHidden" // a Machine's own config keeps the app's secret from its processes
-	OutcomeUnknown       Reason = "OutcomeUnknown"
-	Rejected             Reason = "Rejected"   // the other side understood the request and refused it
-	Unexpected           Reason = "Unexpected" // an answer that this program does not know
-)
 
 // Unreachable says that the other side has not been asked anything: no connection was made, or it broke.
 func (r Reason) Unreachable() bool {
 	switch r {
-	case ConnectionFailed, ConnectionRefused, HostNotFound, CertificateUntrusted, CertificateMismatch, CertificateInvalid, MethodNotAccepted:
+	case reasons.ConnectionFailed, reasons.ConnectionRefused, reasons.HostNotFound, reasons.CertificateUntrusted, reasons.CertificateMismatch, reasons.CertificateInvalid, reasons.MethodNotAccepted:
 		return true
 	}
 	return false
@@ -116,5 +86,5 @@ func ReasonOf(err error) Reason {
 	if e := As(err); e != nil {
 		return e.Reason
 	}
-	return Unexpected
+	return reasons.Unexpected
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
@@ -114,7 +116,7 @@ func readFailure(r request, a *answer, err error) *failure.Error {
 func boundFailure(r request, bound *boundError) *failure.Error {
 	detail := fmt.Sprintf("%s (%s of %s). To fix: %s", bound.fact, r.action, r.id, bound.remedy)
 	if r.mutates() {
-		return failure.New(failure.Unknown, failure.OutcomeUnknown, detail)
+		return failure.New(failure.Unknown, reasons.OutcomeUnknown, detail)
 	}
-	return failure.New(failure.Retry, failure.Unexpected, detail)
+	return failure.New(failure.Retry, reasons.Unexpected, detail)
 }

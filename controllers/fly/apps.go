@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/superfly/fly-go/flaps"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -13,7 +15,7 @@ import (
 // checkName: an app's name comes from a table, and stands in a path.
 func checkName(app string) error {
 	if !name.MatchString(app) {
-		return failure.New(failure.Wait, failure.FlyAppNotFound, "not a Fly app name")
+		return failure.New(failure.Wait, reasons.FlyAppNotFound, "not a Fly app name")
 	}
 	return nil
 }
@@ -36,7 +38,7 @@ func (c *Client) App(ctx context.Context, app string) (App, error) {
 		return App{}, boundFailure(r, errManyMachines)
 	}
 	if c.organization != "" && slug != c.organization {
-		return App{}, failure.New(failure.Retry, failure.PermissionDenied,
+		return App{}, failure.New(failure.Retry, reasons.PermissionDenied,
 			"app "+app+" is not in the Fly organization "+c.organization)
 	}
 	return App{Name: app, Organization: slug, MachineCount: int(answer.MachineCount)}, nil

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/superfly/fly-go/flaps"
 	"github.com/superfly/fly-go/tokens"
 
@@ -55,7 +57,7 @@ type attempt struct {
 // Open checks the token's shape and the URL; it does no I/O. A fault of either is failure Stall/AuthenticationFailed.
 func Open(config Config) (*Client, error) {
 	if problem := tokenProblem(config.Token.Reveal()); problem != "" {
-		return nil, failure.New(failure.Stall, failure.AuthenticationFailed, "the Fly token "+problem)
+		return nil, failure.New(failure.Stall, reasons.AuthenticationFailed, "the Fly token "+problem)
 	}
 	base, err := baseURL(config.URL, config.Insecure)
 	if err != nil {
@@ -64,7 +66,7 @@ func Open(config Config) (*Client, error) {
 	token := tokens.Parse(config.Token.Reveal())
 	requests, err := flaps.NewWithOptions(context.Background(), flaps.NewClientOpts{Tokens: token})
 	if err != nil { // an unusable FLY_FLAPS_BASE_URL in the environment
-		return nil, failure.New(failure.Stall, failure.AuthenticationFailed, "FLY_FLAPS_BASE_URL is not a URL")
+		return nil, failure.New(failure.Stall, reasons.AuthenticationFailed, "FLY_FLAPS_BASE_URL is not a URL")
 	}
 	roots, err := network.Roots(config.CA)
 	if err != nil {
@@ -90,12 +92,12 @@ func baseURL(text string, insecure bool) (*url.URL, error) {
 	base, err := url.Parse(text)
 	if err != nil || base.Hostname() == "" || base.Opaque != "" || (base.Scheme != "https" && base.Scheme != "http") ||
 		base.User != nil || base.RawQuery != "" || base.ForceQuery || strings.Contains(text, "#") || (base.Path != "" && base.Path != "/") {
-		return nil, failure.New(failure.Stall, failure.AuthenticationFailed,
+		return nil, failure.New(failure.Stall, reasons.AuthenticationFailed,
 			"the Fly API URL must be a scheme and a host, such as "+defaultURL)
 	}
 	base.Host = strings.TrimSuffix(base.Host, ":") // an empty port is none
 	if base.Scheme == "http" && !insecure && !private(base.Hostname()) {
-		return nil, failure.New(failure.Stall, failure.AuthenticationFailed,
+		return nil, failure.New(failure.Stall, reasons.AuthenticationFailed,
 			"the Fly API URL is http, which sends the token and every secret in clear. To fix: write https, or allow it with insecure")
 	}
 	return base, nil

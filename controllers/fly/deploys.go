@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
@@ -16,7 +18,7 @@ func (c *Client) Instances(ctx context.Context, app App) ([]string, error) {
 		return nil, err
 	}
 	if short != "" {
-		return nil, failure.New(failure.Wait, failure.Unexpected, short)
+		return nil, failure.New(failure.Wait, reasons.Unexpected, short)
 	}
 	instances := []string{}
 	for _, m := range inScope(machines) {

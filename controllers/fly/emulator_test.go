@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
@@ -63,14 +65,14 @@ func TestALeaseOfSomebodyElseIsWaitedFor(t *testing.T) {
 			} else {
 				require.True(t, w.HoldLease(testApp, id, "other", time.Hour))
 				_, err := w.Probe(t.Context())
-				requireFailure(t, err, failure.Wait, failure.LeaseHeld)
+				requireFailure(t, err, failure.Wait, reasons.LeaseHeld)
 			}
 			r := w.set(1)
 			p, err := w.Advance(t.Context(), r)
 			require.NoError(t, err)
 			require.Contains(t, p.Waiting, "lease")
 			require.Contains(t, p.Waiting, id)
-			require.Equal(t, failure.LeaseHeld, p.Reason)
+			require.Equal(t, reasons.LeaseHeld, p.Reason)
 			require.Equal(t, listed, w.state()[0].Leased, "it is not broken")
 			require.Zero(t, w.state()[0].Updates)
 			if listed {
@@ -164,7 +166,7 @@ func TestALostAnswerToAnUpdateRebootsOnce(t *testing.T) {
 			w.fault(flyemulator.Fault{Route: updateRoute, Mode: mode, Status: 504})
 			_, err := w.Advance(t.Context(), r)
 			if err != nil {
-				requireFailure(t, err, failure.Retry, failure.ConnectionFailed)
+				requireFailure(t, err, failure.Retry, reasons.ConnectionFailed)
 			}
 			require.True(t, w.run(r).Done())
 			require.Equal(t, 1, w.state()[0].Updates)
@@ -182,7 +184,7 @@ func TestAListThatContradictsTheCountIsNotBelieved(t *testing.T) {
 	require.False(t, p.Done())
 	require.Contains(t, p.Waiting, "counts 2 Machines")
 	_, err = w.Probe(t.Context())
-	requireFailure(t, err, failure.Wait, failure.Unexpected)
+	requireFailure(t, err, failure.Wait, reasons.Unexpected)
 	require.True(t, w.run(r).Done())
 }
 
@@ -191,7 +193,7 @@ func TestAnUnreachableHostIsWaitedForAndTheOthersMove(t *testing.T) {
 	first := w.state()[0].ID
 	w.ChangeMachine(testApp, first, flyemulator.MachineChange{HostStatus: "unreachable"})
 	_, err := w.Probe(t.Context())
-	requireFailure(t, err, failure.Wait, failure.HostUnreachable)
+	requireFailure(t, err, failure.Wait, reasons.HostUnreachable)
 	r := w.set(1)
 	for range 3 {
 		p, err := w.Advance(t.Context(), r)
@@ -237,7 +239,7 @@ func TestAMachineThatAFailedUpdateLeftStoppedIsNotPassedOver(t *testing.T) {
 	r := w.set(1)
 	w.fault(flyemulator.Fault{Route: updateRoute, Status: 503})
 	_, err := w.Advance(t.Context(), r)
-	requireFailure(t, err, failure.Retry, failure.ConnectionFailed)
+	requireFailure(t, err, failure.Retry, reasons.ConnectionFailed)
 	require.NoError(t, w.call(t.Context(), machineRequest(testApp, id, "stop machine", http.MethodPost, "/stop"), nil))
 	w.awaitStopped(id)
 	p, err := w.Advance(t.Context(), r)

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
@@ -94,20 +96,20 @@ func TestAnswersAreClassed(t *testing.T) {
 		readClass, writeClass  failure.Class
 		readReason, writeReson failure.Reason
 	}{
-		"401":        {status(401), failure.Retry, failure.Retry, failure.AuthenticationFailed, failure.AuthenticationFailed},
-		"403":        {status(403), failure.Retry, failure.Retry, failure.PermissionDenied, failure.PermissionDenied},
-		"404":        {status(404), failure.Wait, failure.Wait, failure.FlyAppNotFound, failure.FlyAppNotFound},
-		"408":        {status(408), failure.Retry, failure.Unknown, failure.ConnectionFailed, failure.OutcomeUnknown},
-		"409":        {status(409), failure.Wait, failure.Wait, failure.Busy, failure.Busy},
-		"412":        {status(412), failure.Wait, failure.Wait, failure.Busy, failure.Busy},
-		"422":        {status(422), failure.Retry, failure.Retry, failure.Rejected, failure.Rejected},
-		"429":        {status(429, "Retry-After", "30"), failure.Retry, failure.Retry, failure.RateLimited, failure.RateLimited},
-		"500":        {status(500), failure.Retry, failure.Unknown, failure.ConnectionFailed, failure.OutcomeUnknown},
-		"502":        {status(502), failure.Retry, failure.Unknown, failure.ConnectionFailed, failure.OutcomeUnknown},
-		"redirect":   {status(307, "Location", "/elsewhere"), failure.Retry, failure.Retry, failure.Unexpected, failure.Unexpected},
-		"cut":        {cut, failure.Retry, failure.Unknown, failure.ConnectionFailed, failure.OutcomeUnknown},
-		"not JSON":   {body("<html>"), failure.Retry, failure.Unknown, failure.Unexpected, failure.OutcomeUnknown},
-		"empty body": {body(""), failure.Retry, failure.Unknown, failure.Unexpected, failure.OutcomeUnknown},
+		"401":        {status(401), failure.Retry, failure.Retry, reasons.AuthenticationFailed, reasons.AuthenticationFailed},
+		"403":        {status(403), failure.Retry, failure.Retry, reasons.PermissionDenied, reasons.PermissionDenied},
+		"404":        {status(404), failure.Wait, failure.Wait, reasons.FlyAppNotFound, reasons.FlyAppNotFound},
+		"408":        {status(408), failure.Retry, failure.Unknown, reasons.ConnectionFailed, reasons.OutcomeUnknown},
+		"409":        {status(409), failure.Wait, failure.Wait, reasons.Busy, reasons.Busy},
+		"412":        {status(412), failure.Wait, failure.Wait, reasons.Busy, reasons.Busy},
+		"422":        {status(422), failure.Retry, failure.Retry, reasons.Rejected, reasons.Rejected},
+		"429":        {status(429, "Retry-After", "30"), failure.Retry, failure.Retry, reasons.RateLimited, reasons.RateLimited},
+		"500":        {status(500), failure.Retry, failure.Unknown, reasons.ConnectionFailed, reasons.OutcomeUnknown},
+		"502":        {status(502), failure.Retry, failure.Unknown, reasons.ConnectionFailed, reasons.OutcomeUnknown},
+		"redirect":   {status(307, "Location", "/elsewhere"), failure.Retry, failure.Retry, reasons.Unexpected, reasons.Unexpected},
+		"cut":        {cut, failure.Retry, failure.Unknown, reasons.ConnectionFailed, reasons.OutcomeUnknown},
+		"not JSON":   {body("<html>"), failure.Retry, failure.Unknown, reasons.Unexpected, reasons.OutcomeUnknown},
+		"empty body": {body(""), failure.Retry, failure.Unknown, reasons.Unexpected, reasons.OutcomeUnknown},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -127,7 +129,7 @@ func TestUnreachableFlyHasChangedNothing(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
 	_, err := open(t, gone.URL).SetSecret(t.Context(), "app-1", "DATABASE_URL", credential.SecretOf(testValue))
-	requireFailure(t, err, failure.Retry, failure.ConnectionRefused)
+	requireFailure(t, err, failure.Retry, reasons.ConnectionRefused)
 }
 
 func TestSetSecretSendsTheSameBytesUntilItKnows(t *testing.T) {
@@ -146,7 +148,7 @@ func TestSetSecretEndsUnknownAtItsDeadline(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	_, err := open(t, newFake(t, cut).URL).SetSecret(ctx, "app-1", "DATABASE_URL", credential.SecretOf(testValue))
-	requireFailure(t, err, failure.Unknown, failure.OutcomeUnknown)
+	requireFailure(t, err, failure.Unknown, reasons.OutcomeUnknown)
 }
 
 func TestSetSecretEndsUnknownWhenFlyHangs(t *testing.T) {
@@ -156,13 +158,13 @@ func TestSetSecretEndsUnknownWhenFlyHangs(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	_, err := open(t, f.URL).SetSecret(ctx, "app-1", "DATABASE_URL", credential.SecretOf(testValue))
-	requireFailure(t, err, failure.Unknown, failure.OutcomeUnknown)
+	requireFailure(t, err, failure.Unknown, reasons.OutcomeUnknown)
 }
 
 func TestARefusalAfterALostAnswerStaysUnknown(t *testing.T) {
 	for _, code := range []int{401, 403, 404, 422} {
 		_, err := open(t, newFake(t, cut, status(code)).URL).SetSecret(t.Context(), "app-1", "DATABASE_URL", credential.SecretOf(testValue))
-		requireFailure(t, err, failure.Unknown, failure.OutcomeUnknown)
+		requireFailure(t, err, failure.Unknown, reasons.OutcomeUnknown)
 	}
 }
 
@@ -178,11 +180,11 @@ func TestRetryAfterKeepsTheClientAway(t *testing.T) {
 	c := open(t, f.URL)
 	for range 3 {
 		_, err := c.App(t.Context(), "app-1")
-		requireFailure(t, err, failure.Retry, failure.RateLimited)
+		requireFailure(t, err, failure.Retry, reasons.RateLimited)
 	}
 	require.Len(t, f.sent(), 1, "nothing is sent before the time that Fly asked for")
 	_, err := c.App(t.Context(), "app-2")
-	requireFailure(t, err, failure.Retry, failure.RateLimited)
+	requireFailure(t, err, failure.Retry, reasons.RateLimited)
 	require.Len(t, f.sent(), 2, "another app has its own rate")
 }
 
@@ -223,9 +225,9 @@ func TestNamesThatLeadElsewhereAreNotSent(t *testing.T) {
 	c := open(t, f.URL)
 	for _, name := range []string{"", "../apps/other", "a/b", "a?b=c", "a b", "a%2fb", ".."} {
 		_, err := c.SetSecret(t.Context(), name, "DATABASE_URL", credential.SecretOf(testValue))
-		requireFailure(t, err, failure.Wait, failure.FlyAppNotFound)
+		requireFailure(t, err, failure.Wait, reasons.FlyAppNotFound)
 		_, err = c.Advance(t.Context(), RollOut{App: App{Name: name}})
-		requireFailure(t, err, failure.Wait, failure.FlyAppNotFound)
+		requireFailure(t, err, failure.Wait, reasons.FlyAppNotFound)
 	}
 	require.Empty(t, f.sent())
 }
@@ -235,7 +237,7 @@ func TestAppOfAnotherOrganizationIsRefused(t *testing.T) {
 	c, err := Open(Config{Token: credential.SecretOf(testToken), URL: f.URL, Organization: "ours"})
 	require.NoError(t, err)
 	_, err = c.App(t.Context(), "app-1")
-	requireFailure(t, err, failure.Retry, failure.PermissionDenied)
+	requireFailure(t, err, failure.Retry, reasons.PermissionDenied)
 	c.organization = "theirs"
 	app, err := c.App(t.Context(), "app-1")
 	require.NoError(t, err)
@@ -267,7 +269,7 @@ func TestOpenLooksAtTheTokenWithoutRepeatingIt(t *testing.T) {
 				require.NoError(t, err)
 				return
 			}
-			requireFailure(t, err, failure.Stall, failure.AuthenticationFailed)
+			requireFailure(t, err, failure.Stall, reasons.AuthenticationFailed)
 			require.Contains(t, err.Error(), test.want)
 		})
 	}
@@ -276,6 +278,6 @@ func TestOpenLooksAtTheTokenWithoutRepeatingIt(t *testing.T) {
 func TestOpenRefusesAnUnusableURL(t *testing.T) {
 	for _, url := range []string{"api.machines.dev", "ftp://x", "https://", "https://u:hunter2secret@x", "https://x/path", "https://x?q=1", ":"} {
 		_, err := Open(Config{Token: credential.SecretOf(testToken), URL: url})
-		requireFailure(t, err, failure.Stall, failure.AuthenticationFailed)
+		requireFailure(t, err, failure.Stall, reasons.AuthenticationFailed)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
@@ -43,7 +45,7 @@ type query struct {
 func (c *Client) ask(ctx context.Context, q query, data any) error {
 	body, err := json.Marshal(map[string]any{"query": q.text, "variables": q.variables})
 	if err != nil {
-		return failure.New(failure.Retry, failure.Unexpected, "the query can not be built: "+q.action+" of "+q.app)
+		return failure.New(failure.Retry, reasons.Unexpected, "the query can not be built: "+q.action+" of "+q.app)
 	}
 	r := request{
 		action: q.action, id: q.app, method: http.MethodPost, graphQL: true, path: "/graphql", reads: q.reads, body: body, timeout: platformTimeout,
@@ -104,9 +106,9 @@ func graphQLFailure(r request, code string) *failure.Error {
 	where := fmt.Sprintf(" (GraphQL: %s, %s of %s)", code, r.action, r.id)
 	switch {
 	case forbidden[code]:
-		return failure.New(failure.Retry, failure.PermissionDenied, "the Fly token may not do this"+where)
+		return failure.New(failure.Retry, reasons.PermissionDenied, "the Fly token may not do this"+where)
 	case code == "NOT_FOUND":
-		return failure.New(failure.Wait, failure.FlyAppNotFound, "Fly does not show it to the token"+where)
+		return failure.New(failure.Wait, reasons.FlyAppNotFound, "Fly does not show it to the token"+where)
 	}
-	return failure.New(failure.Retry, failure.Rejected, "Fly refused the request"+where)
+	return failure.New(failure.Retry, reasons.Rejected, "Fly refused the request"+where)
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/timing"
 )
@@ -29,15 +31,15 @@ func (c *Client) acquire(ctx context.Context, app, id string) (string, error) {
 	}
 	err := c.call(ctx, r, &answer)
 	switch {
-	case failure.ReasonOf(err) == failure.Busy:
-		return "", failure.New(failure.Wait, failure.LeaseHeld, "somebody else holds the lease of Machine "+id)
+	case failure.ReasonOf(err) == reasons.Busy:
+		return "", failure.New(failure.Wait, reasons.LeaseHeld, "somebody else holds the lease of Machine "+id)
 	case failure.ClassOf(err) == failure.Unknown:
 		// At worst there is a lease whose nonce no client knows. It runs out.
-		return "", failure.New(failure.Retry, failure.ConnectionFailed, "the answer of Fly was lost (lease of Machine "+id+")")
+		return "", failure.New(failure.Retry, reasons.ConnectionFailed, "the answer of Fly was lost (lease of Machine "+id+")")
 	case err != nil:
 		return "", err
 	case !opaque.MatchString(answer.Data.Nonce): // it goes into a header
-		return "", failure.New(failure.Retry, failure.Unexpected, "Fly gave a lease without a nonce (Machine "+id+")")
+		return "", failure.New(failure.Retry, reasons.Unexpected, "Fly gave a lease without a nonce (Machine "+id+")")
 	}
 	return answer.Data.Nonce, nil
 }

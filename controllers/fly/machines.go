@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
@@ -255,7 +257,7 @@ type update struct {
 func (c *Client) update(ctx context.Context, app, id, nonce string, config []byte, u update) error {
 	members, err := json.Marshal(u)
 	if err != nil {
-		return failure.New(failure.Retry, failure.Unexpected, "the update of Machine "+id+" can not be built")
+		return failure.New(failure.Retry, reasons.Unexpected, "the update of Machine "+id+" can not be built")
 	}
 	r := machineRequest(app, id, "update machine", http.MethodPost, "")
 	r.nonce, r.timeout = nonce, updateTimeout

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
@@ -107,7 +109,7 @@ func (p *Progress) wait(why string) {
 
 // waitFor is wait for what keeps a Machine from being moved.
 func (p *Progress) waitFor(why *failure.Error) {
-	if p.Waiting == "" && (why.Reason == failure.LeaseHeld || why.Reason == failure.HostUnreachable) {
+	if p.Waiting == "" && (why.Reason == reasons.LeaseHeld || why.Reason == reasons.HostUnreachable) {
 		p.Reason = why.Reason
 	}
 	p.wait(why.Detail)
@@ -154,11 +156,11 @@ func blocked(m machine, now time.Time) *failure.Error {
 	case m.unreachable():
 		return hostUnreachable(m)
 	case m.Lease.held(now):
-		return failure.New(failure.Wait, failure.LeaseHeld, "somebody else holds the lease of "+m.title())
+		return failure.New(failure.Wait, reasons.LeaseHeld, "somebody else holds the lease of "+m.title())
 	case !m.running() && !m.resting():
-		return failure.New(failure.Wait, failure.Busy, m.title()+" is "+m.State)
+		return failure.New(failure.Wait, reasons.Busy, m.title()+" is "+m.State)
 	case m.State == "stopped" && m.justCrashed(now):
-		return failure.New(failure.Wait, failure.Busy, m.title()+" has just exited; whether Fly starts it again is not known yet")
+		return failure.New(failure.Wait, reasons.Busy, m.title()+" has just exited; whether Fly starts it again is not known yet")
 	}
 	return nil
 }
@@ -174,7 +176,7 @@ func (m machine) unreachable() bool {
 }
 
 func hostUnreachable(m machine) *failure.Error {
-	return failure.New(failure.Wait, failure.HostUnreachable, "the host of "+m.title()+" can not be reached")
+	return failure.New(failure.Wait, reasons.HostUnreachable, "the host of "+m.title()+" can not be reached")
 }
 
 // running: the Machine is up, or on its way up.

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 
-	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/stretchr/testify/require"
 )
 
 var (
@@ -242,7 +242,7 @@ func TestPlan(t *testing.T) {
 		},
 		"a lease of somebody else is waited for": {
 			machines: []machine{made("1", "started", leased(noon.Add(time.Second)))},
-			want:     Progress{Total: 1, Reason: failure.LeaseHeld}, waiting: "lease of Machine 1",
+			want:     Progress{Total: 1, Reason: reasons.LeaseHeld}, waiting: "lease of Machine 1",
 		},
 		"a lease that ran out is none": {
 			machines: []machine{made("1", "started", leased(noon))},
@@ -250,11 +250,11 @@ func TestPlan(t *testing.T) {
 		},
 		"no config": {
 			machines: []machine{made("1", "started", func(m *machine) { m.configured = false })},
-			want:     Progress{Total: 1, Reason: failure.HostUnreachable}, waiting: "host of Machine 1 can not be reached",
+			want:     Progress{Total: 1, Reason: reasons.HostUnreachable}, waiting: "host of Machine 1 can not be reached",
 		},
 		"host unreachable": {
 			machines: []machine{made("1", "started", func(m *machine) { m.HostStatus = "unreachable" })},
-			want:     Progress{Total: 1, Reason: failure.HostUnreachable}, waiting: "host of Machine 1 can not be reached",
+			want:     Progress{Total: 1, Reason: reasons.HostUnreachable}, waiting: "host of Machine 1 can not be reached",
 		},
 		"on its way down": {
 			machines: []machine{made("1", "stopping")}, want: Progress{Total: 1}, waiting: "Machine 1 is stopping",

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
@@ -39,12 +41,12 @@ func (c *Client) Preflight(ctx context.Context) error {
 	if wanted == "" || len(organizations) == 0 || wanted == personal || slices.Contains(organizations, personal) || slices.Contains(organizations, wanted) {
 		return nil
 	}
-	return failure.New(failure.Retry, failure.PermissionDenied, "The Fly token is of organization "+organizations[0]+", not of "+wanted)
+	return failure.New(failure.Retry, reasons.PermissionDenied, "The Fly token is of organization "+organizations[0]+", not of "+wanted)
 }
 
 // withoutApp is a failure of a call that is about no app: a 404 says that the API has no such call.
 func withoutApp(err error) error {
-	if failure.ReasonOf(err) == failure.FlyAppNotFound {
+	if failure.ReasonOf(err) == reasons.FlyAppNotFound {
 		return errNoSuchCall
 	}
 	return err

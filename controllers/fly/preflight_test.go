@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
@@ -27,24 +29,24 @@ func TestPreflight(t *testing.T) {
 	}
 	require.NoError(t, ask(server.URL, testToken, "acme"))
 	require.NoError(t, ask(server.URL, testToken, ""), "any organization")
-	requireFailure(t, ask(server.URL, "fo1_another", "acme"), failure.Retry, failure.AuthenticationFailed)
+	requireFailure(t, ask(server.URL, "fo1_another", "acme"), failure.Retry, reasons.AuthenticationFailed)
 	err := ask(server.URL, testToken, "acmee")
-	requireFailure(t, err, failure.Retry, failure.PermissionDenied)
+	requireFailure(t, err, failure.Retry, reasons.PermissionDenied)
 	require.Contains(t, err.Error(), "The Fly token is of organization acme, not of acmee")
 
 	for name, test := range map[string]struct {
 		answer http.HandlerFunc
 		reason failure.Reason // "" = nothing is said against the token
 	}{
-		"no such call":                 {status(404), failure.Rejected},
-		"Fly is down":                  {status(503), failure.ConnectionFailed},
+		"no such call":                 {status(404), reasons.Rejected},
+		"Fly is down":                  {status(503), reasons.ConnectionFailed},
 		"no token":                     {body(`{"tokens":[]}`), ""},
 		"no organization":              {body(`{"tokens":[{"org_slug":""}]}`), ""},
 		"a name that there cannot be":  {body(`{"tokens":[{"org_slug":"<script>"}]}`), ""},
 		"the user's own, by its alias": {body(`{"tokens":[{"org_slug":"personal"}]}`), ""},
 		"one of several":               {body(`{"tokens":[{"org_slug":"other"},{"org_slug":"acme"}]}`), ""},
-		"another one":                  {body(`{"tokens":[{"org_slug":"other"}]}`), failure.PermissionDenied},
-		"no JSON":                      {body(`<html>`), failure.Unexpected},
+		"another one":                  {body(`{"tokens":[{"org_slug":"other"}]}`), reasons.PermissionDenied},
+		"no JSON":                      {body(`<html>`), reasons.Unexpected},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := ask(newFake(t, test.answer).URL, testToken, "acme")
@@ -69,11 +71,11 @@ func TestAPIOfAPrivateAuthority(t *testing.T) {
 	}
 	require.NoError(t, ask(server.URL, authority))
 	err := ask(server.URL, nil)
-	requireFailure(t, err, failure.Retry, failure.CertificateUntrusted)
+	requireFailure(t, err, failure.Retry, reasons.CertificateUntrusted)
 	require.Contains(t, err.Error(), "x509: certificate signed by unknown authority")
 	elsewhere := strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
-	requireFailure(t, ask(elsewhere, authority), failure.Retry, failure.CertificateMismatch)
+	requireFailure(t, ask(elsewhere, authority), failure.Retry, reasons.CertificateMismatch)
 
 	_, err = Open(Config{Token: credential.SecretOf(testToken), URL: server.URL, CA: []byte("none")})
-	requireFailure(t, err, failure.Stall, failure.CertificateInvalid)
+	requireFailure(t, err, failure.Stall, reasons.CertificateInvalid)
 }

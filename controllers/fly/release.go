@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	flyapi "github.com/superfly/fly-go"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -120,7 +122,7 @@ func (c *Client) findRelease(ctx context.Context, r RollOut) ([]machine, *releas
 		return nil, nil, err
 	}
 	if short != "" {
-		return nil, nil, failure.New(failure.Wait, failure.Unexpected, short)
+		return nil, nil, failure.New(failure.Wait, reasons.Unexpected, short)
 	}
 	machines = slices.DeleteFunc(inScope(machines), func(m machine) bool { return !m.managed() })
 	if len(machines) == 0 {
@@ -147,7 +149,7 @@ func (c *Client) secretSince(ctx context.Context, app, variable string) (time.Ti
 	}
 	since, err := time.Parse(time.RFC3339, secret.updatedAt)
 	if err != nil {
-		return time.Time{}, failure.New(failure.Retry, failure.Unexpected, "Fly does not say when "+variable+" was set")
+		return time.Time{}, failure.New(failure.Retry, reasons.Unexpected, "Fly does not say when "+variable+" was set")
 	}
 	return since, nil
 }
@@ -160,7 +162,7 @@ func (c *Client) findOrCreate(ctx context.Context, app string, since time.Time) 
 	}
 	found, base, refusal := choose(releases, since)
 	if refusal != "" {
-		return nil, failure.New(failure.Wait, failure.Rejected, refusal)
+		return nil, failure.New(failure.Wait, reasons.Rejected, refusal)
 	}
 	if found != nil {
 		return found, nil
@@ -233,7 +235,7 @@ func (c *Client) nameRelease(ctx context.Context, app string, machines []machine
 					defer c.end()
 					errs[i] = c.nameOn(ctx, app, m, r)
 				} else {
-					errs[i] = failure.New(failure.Retry, failure.ConnectionFailed, "Fly took too long for all Machines of "+app)
+					errs[i] = failure.New(failure.Retry, reasons.ConnectionFailed, "Fly took too long for all Machines of "+app)
 				}
 			})
 		}
@@ -259,13 +261,13 @@ func (c *Client) nameOn(ctx context.Context, app string, m machine, r release) e
 		return err
 	}
 	if now.InstanceID != m.InstanceID {
-		return failure.New(failure.Wait, failure.Superseded, m.title()+" has changed meanwhile")
+		return failure.New(failure.Wait, reasons.Superseded, m.title()+" has changed meanwhile")
 	}
 	body, err := json.Marshal(map[string]any{"metadata": map[string]string{
 		flyapi.MachineConfigMetadataKeyFlyReleaseId: r.ID, flyapi.MachineConfigMetadataKeyFlyReleaseVersion: strconv.Itoa(r.Version),
 	}})
 	if err != nil {
-		return failure.New(failure.Retry, failure.Unexpected, "the metadata of "+m.title()+" can not be built")
+		return failure.New(failure.Retry, reasons.Unexpected, "the metadata of "+m.title()+" can not be built")
 	}
 	request := machineRequest(app, m.ID, "set metadata", http.MethodPatch, "/metadata")
 	request.nonce, request.body = nonce, body

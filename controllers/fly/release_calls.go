@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	flyapi "github.com/superfly/fly-go"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -85,7 +87,7 @@ func (c *Client) createByGraphQL(ctx context.Context, app string, base release) 
 func (c *Client) completeRelease(ctx context.Context, r RollOut, made release, cause string) error {
 	metadata := map[string]string{metadataKey: strconv.FormatInt(r.Revision, 10), "tenant_credential_cause": cause}
 	err := c.completeByREST(ctx, r.App.Name, made.ID, metadata)
-	if errors.Is(err, errNoSuchCall) || failure.ReasonOf(err) == failure.FlyAppNotFound {
+	if errors.Is(err, errNoSuchCall) || failure.ReasonOf(err) == reasons.FlyAppNotFound {
 		err = c.completeByGraphQL(ctx, r.App.Name, made.ID, metadata)
 	}
 	return err
@@ -114,7 +116,7 @@ const releasesPath = "/api/v1/releases"
 func (c *Client) askREST(ctx context.Context, r request, body map[string]any, out any) error {
 	content, err := json.Marshal(body)
 	if err != nil {
-		return failure.New(failure.Retry, failure.Unexpected, "the request cannot be built: "+r.action+" of "+r.id)
+		return failure.New(failure.Retry, reasons.Unexpected, "the request cannot be built: "+r.action+" of "+r.id)
 	}
 	r.rest, r.body, r.timeout = true, content, platformTimeout
 	return c.call(ctx, r, out)

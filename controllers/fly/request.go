@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/superfly/fly-go/flaps"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -53,7 +55,7 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 // exchange sends r once and has the body of a 2xx answer read. It is a failure.Error that comes back.
 func (c *Client) exchange(ctx context.Context, r request, read func(*answer) error) error {
 	if !c.limits.wait(ctx, r.action, r.id) {
-		return failure.New(failure.Retry, failure.RateLimited, "the rate of Fly's API for "+r.action+" of "+r.id+" is used up")
+		return failure.New(failure.Retry, reasons.RateLimited, "the rate of Fly's API for "+r.action+" of "+r.id+" is used up")
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
@@ -78,7 +80,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, *failure.
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
 	httpRequest, err := c.build(httptrace.WithClientTrace(ctx, trace), r)
 	if err != nil {
-		return nil, failure.New(failure.Retry, failure.Unexpected, "the request can not be built: "+r.action+" of "+r.id)
+		return nil, failure.New(failure.Retry, reasons.Unexpected, "the request can not be built: "+r.action+" of "+r.id)
 	}
 	response, err := c.http.Do(httpRequest)
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/timing"
 )
@@ -20,12 +22,12 @@ func (c *Client) Probe(ctx context.Context, app App, variable string) (Progress,
 		return Progress{}, err
 	}
 	if short != "" {
-		return Progress{}, failure.New(failure.Wait, failure.Unexpected, short)
+		return Progress{}, failure.New(failure.Wait, reasons.Unexpected, short)
 	}
 	var p Progress
 	for _, m := range inScope(machines) {
 		why := blocked(m, c.now())
-		if why != nil && why.Reason != failure.Busy { // a Machine on its way somewhere arrives
+		if why != nil && why.Reason != reasons.Busy { // a Machine on its way somewhere arrives
 			return Progress{}, why
 		}
 		p.Total++
@@ -149,7 +151,7 @@ func (c *Client) replace(ctx context.Context, r RollOut, next move) (string, err
 	}
 	config, err := withMark(m.Config, next.mark.String())
 	if err != nil {
-		return "", failure.New(failure.Retry, failure.Unexpected, "the config of "+m.title()+" is not understood")
+		return "", failure.New(failure.Retry, reasons.Unexpected, "the config of "+m.title()+" is not understood")
 	}
 	if next.launch {
 		c.remember(r, id)
@@ -174,7 +176,7 @@ func (c *Client) reread(ctx context.Context, r RollOut, id string) error {
 		return err
 	}
 	if !m.reached(r) {
-		return failure.New(failure.Retry, failure.ConnectionFailed, "the answer to the update of "+m.title()+" was lost")
+		return failure.New(failure.Retry, reasons.ConnectionFailed, "the answer to the update of "+m.title()+" was lost")
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	flyapi "github.com/superfly/fly-go"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
@@ -25,7 +27,7 @@ func (c *Client) SetSecret(ctx context.Context, app, variable string, value cred
 	revealed := value.Reveal()
 	body, err := json.Marshal(flyapi.UpdateAppSecretsRequest{Values: map[string]*string{variable: &revealed}})
 	if err != nil {
-		return Secret{}, failure.New(failure.Stall, failure.Rejected, "the value can not be sent as JSON")
+		return Secret{}, failure.New(failure.Stall, reasons.Rejected, "the value can not be sent as JSON")
 	}
 	if _, limited := ctx.Deadline(); !limited {
 		var cancel context.CancelFunc
@@ -53,11 +55,11 @@ func (c *Client) SetSecret(ctx context.Context, app, variable string, value cred
 
 // passes says whether a refusal may end while SetSecret still waits.
 func passes(reason failure.Reason) bool {
-	return reason == failure.RateLimited || reason.Unreachable() || reason == failure.Busy
+	return reason == reasons.RateLimited || reason.Unreachable() || reason == reasons.Busy
 }
 
 func lostSecret(app, variable string) error {
-	return failure.New(failure.Unknown, failure.OutcomeUnknown,
+	return failure.New(failure.Unknown, reasons.OutcomeUnknown,
 		"the answer of Fly was lost; app "+app+" may or may not hold a new "+variable)
 }
 

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
@@ -42,7 +44,7 @@ func TestARateLimitChangesNothing(t *testing.T) {
 	w.fault(flyemulator.Fault{Route: secretsRoute, Status: 429, Headers: map[string]string{"Retry-After": "60"}})
 	for range 2 { // the second is not sent at all
 		_, err := w.SetSecret(t.Context(), testApp, "DATABASE_URL", credential.SecretOf(testValue))
-		requireFailure(t, err, failure.Retry, failure.RateLimited)
+		requireFailure(t, err, failure.Retry, reasons.RateLimited)
 	}
 	app, _ := w.Inspect(t.Context(), testApp)
 	require.Equal(t, "old value", app.Secrets[0].Value)

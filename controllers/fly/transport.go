@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
@@ -24,7 +26,7 @@ const (
 func newHTTPClient(roots *x509.CertPool) (*http.Client, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
-		return nil, failure.New(failure.Retry, failure.Unexpected, "no cookie jar for the Fly client")
+		return nil, failure.New(failure.Retry, reasons.Unexpected, "no cookie jar for the Fly client")
 	}
 	transport := &http.Transport{
 		Proxy:                  proxy,

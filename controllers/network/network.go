@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
@@ -21,23 +23,23 @@ func Explain(err error) (reason failure.Reason, clause string) {
 	var invalid x509.CertificateInvalidError
 	switch {
 	case errors.As(err, &authority):
-		return failure.CertificateUntrusted, quoted("its certificate is not from an authority that is trusted", authority)
+		return reasons.CertificateUntrusted, quoted("its certificate is not from an authority that is trusted", authority)
 	case errors.As(err, &host):
-		return failure.CertificateMismatch, quoted("its certificate is for another host", host)
+		return reasons.CertificateMismatch, quoted("its certificate is for another host", host)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil:
-		return failure.CertificateInvalid, validity(invalid.Cert)
+		return reasons.CertificateInvalid, validity(invalid.Cert)
 	case errors.As(err, &invalid):
-		return failure.CertificateInvalid, quoted("its certificate cannot be used", invalid)
+		return reasons.CertificateInvalid, quoted("its certificate cannot be used", invalid)
 	case errors.As(err, &name) && name.IsNotFound:
-		return failure.HostNotFound, fmt.Sprintf("the name %s does not resolve", bounded(name.Name))
+		return reasons.HostNotFound, fmt.Sprintf("the name %s does not resolve", bounded(name.Name))
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return failure.ConnectionRefused, address(err) + " refuses the connection"
+		return reasons.ConnectionRefused, address(err) + " refuses the connection"
 	}
 	var number syscall.Errno
 	if errors.As(err, &number) {
-		return failure.ConnectionFailed, address(err) + ": " + number.Error()
+		return reasons.ConnectionFailed, address(err) + ": " + number.Error()
 	}
-	return failure.ConnectionFailed, ""
+	return reasons.ConnectionFailed, ""
 }
 
 // validity stands for x509's own text, which has the present time in it: a status would be another one at each look.
@@ -74,7 +76,7 @@ func Roots(certificates []byte) (*x509.CertPool, error) {
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(certificates) {
-		return nil, failure.New(failure.Stall, failure.CertificateInvalid, "ca.crt has no certificate (PEM, -----BEGIN CERTIFICATE-----) that can be read.")
+		return nil, failure.New(failure.Stall, reasons.CertificateInvalid, "ca.crt has no certificate (PEM, -----BEGIN CERTIFICATE-----) that can be read.")
 	}
 	return roots, nil
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -28,17 +30,17 @@ func TestExplain(t *testing.T) {
 		reason failure.Reason
 		clause string
 	}{
-		"no route":             {&net.OpError{Addr: at, Err: syscall.EHOSTUNREACH}, failure.ConnectionFailed, "10.0.0.1:5432: no route to host"},
-		"refused":              {&net.OpError{Addr: at, Err: syscall.ECONNREFUSED}, failure.ConnectionRefused, "10.0.0.1:5432 refuses the connection"},
-		"the resolver is down": {&net.DNSError{Name: "db", Err: "server misbehaving", IsTemporary: true}, failure.ConnectionFailed, ""},
-		"no such name":         {&net.DNSError{Name: "db", IsNotFound: true}, failure.HostNotFound, "the name db does not resolve"},
-		"expired": {x509.CertificateInvalidError{Cert: past, Reason: x509.Expired, Detail: "current time 2026-11-27T12:00:00Z is after 2025-01-02T00:00:00Z"}, failure.CertificateInvalid,
+		"no route":             {&net.OpError{Addr: at, Err: syscall.EHOSTUNREACH}, reasons.ConnectionFailed, "10.0.0.1:5432: no route to host"},
+		"refused":              {&net.OpError{Addr: at, Err: syscall.ECONNREFUSED}, reasons.ConnectionRefused, "10.0.0.1:5432 refuses the connection"},
+		"the resolver is down": {&net.DNSError{Name: "db", Err: "server misbehaving", IsTemporary: true}, reasons.ConnectionFailed, ""},
+		"no such name":         {&net.DNSError{Name: "db", IsNotFound: true}, reasons.HostNotFound, "the name db does not resolve"},
+		"expired": {x509.CertificateInvalidError{Cert: past, Reason: x509.Expired, Detail: "current time 2026-11-27T12:00:00Z is after 2025-01-02T00:00:00Z"}, reasons.CertificateInvalid,
 			"its certificate cannot be used (x509: certificate has expired or is not yet valid: valid from 2025-01-01T00:00:00Z to 2025-01-02T00:00:00Z)"},
-		"not for a server": {x509.CertificateInvalidError{Cert: past, Reason: x509.IncompatibleUsage}, failure.CertificateInvalid,
+		"not for a server": {x509.CertificateInvalidError{Cert: past, Reason: x509.IncompatibleUsage}, reasons.CertificateInvalid,
 			"its certificate cannot be used (x509: certificate specifies an incompatible key usage)"},
-		"something else":           {errors.New("password=hunter2"), failure.ConnectionFailed, ""},
-		"nothing":                  {nil, failure.ConnectionFailed, ""},
-		"one host among untrusted": {errors.Join(errors.New("x"), x509.UnknownAuthorityError{}), failure.CertificateUntrusted, "its certificate is not from an authority that is trusted (x509: certificate signed by unknown authority)"},
+		"something else":           {errors.New("password=hunter2"), reasons.ConnectionFailed, ""},
+		"nothing":                  {nil, reasons.ConnectionFailed, ""},
+		"one host among untrusted": {errors.Join(errors.New("x"), x509.UnknownAuthorityError{}), reasons.CertificateUntrusted, "its certificate is not from an authority that is trusted (x509: certificate signed by unknown authority)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			reason, clause := Explain(test.err)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -47,7 +49,7 @@ func (s *Server) survey(ctx context.Context) (Survey, error) {
 		return Survey{}, err
 	}
 	if settings == nil {
-		return Survey{}, failure.New(failure.Wait, failure.LedgerOutdated, "The ledger is not configured: "+installHint+".")
+		return Survey{}, failure.New(failure.Wait, reasons.LedgerOutdated, "The ledger is not configured: "+installHint+".")
 	}
 	var row settingsRow
 	if err := json.Unmarshal(settings, &row); err != nil {
@@ -358,5 +360,5 @@ func orNull(value string) *string {
 }
 
 func unreadable() *failure.Error {
-	return failure.New(failure.Retry, failure.Unexpected, "The ledger's answer can not be read: it was installed by another version of this program.")
+	return failure.New(failure.Retry, reasons.Unexpected, "The ledger's answer can not be read: it was installed by another version of this program.")
 }

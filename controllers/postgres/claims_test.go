@@ -3,6 +3,8 @@ package postgres
 import (
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
@@ -39,10 +41,10 @@ func TestAdoptionBySomebodyElse(t *testing.T) {
 					require.Equal(t, claim, *f.observe(id).Claim)
 					require.Equal(t, 2, one[int](f, "select count(*) from tenant_credentials.adoptions where tenant_id = $1", id))
 					_, err = f.server.OpenRotation(t.Context(), Opening{TenantID: id, UID: "uid"})
-					requireFailure(t, err, failure.Stall, failure.OwnershipConflict)
+					requireFailure(t, err, failure.Stall, reasons.OwnershipConflict)
 					return
 				}
-				e := requireFailure(t, err, failure.Stall, failure.OwnershipConflict)
+				e := requireFailure(t, err, failure.Stall, reasons.OwnershipConflict)
 				require.Equal(t, "The tenant is held by TenantCredential tenants/acme of environment sandbox in cluster c1.", e.Detail)
 				requireSame(t, before, f.observe(id))
 			})
@@ -101,7 +103,7 @@ func TestTwoTenantsWithOneName(t *testing.T) {
 					f.exec("update management.tenants set db_role = $2, fly_app = null where id = $1", second, other)
 				}
 				_, err := f.server.Adopt(t.Context(), adoptionOf(second, "other"))
-				e := requireFailure(t, err, failure.Stall, failure.NameConflict)
+				e := requireFailure(t, err, failure.Stall, reasons.NameConflict)
 				require.Contains(t, e.Detail, first)
 				require.Contains(t, e.Detail, c.says)
 
@@ -124,7 +126,7 @@ func TestNameConflictWithoutOverrideColumn(t *testing.T) {
 		second := first[:8] + uuid.NewString()[8:]
 		f.exec("insert into management.tenants (id, password_hash, db_name) values ($1, 'x', $2)", second, f.database)
 		_, err := f.server.Adopt(t.Context(), adoptionOf(second, "other"))
-		e := requireFailure(t, err, failure.Stall, failure.NameConflict)
+		e := requireFailure(t, err, failure.Stall, reasons.NameConflict)
 		require.Contains(t, e.Detail, "spec.management.columns.role")
 	})
 }
@@ -133,12 +135,12 @@ func TestAdoptionOfWhatIsNotThere(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id := uuid.NewString()
 		_, err := f.server.Adopt(t.Context(), adoptionOf(id, "uid"))
-		requireFailure(t, err, failure.Wait, failure.TenantNotFound)
+		requireFailure(t, err, failure.Wait, reasons.TenantNotFound)
 		f.exec("insert into management.tenants (id, password_hash) values ($1, 'x')", id)
 		_, err = f.server.Adopt(t.Context(), adoptionOf(id, "uid"))
-		requireFailure(t, err, failure.Wait, failure.RoleNotFound)
+		requireFailure(t, err, failure.Wait, reasons.RoleNotFound)
 		_, err = f.server.OpenRotation(t.Context(), Opening{TenantID: id, UID: "uid"})
-		requireFailure(t, err, failure.Retry, failure.Superseded)
+		requireFailure(t, err, failure.Retry, reasons.Superseded)
 	})
 }
 
@@ -150,6 +152,6 @@ func TestNamesThatThePlatformChangesAreTakenOver(t *testing.T) {
 		f.open(id, 1)
 		password := f.rotate(id, 1)
 		require.NoError(t, f.server.VerifyLogin(t.Context(), Login{Name: other, Role: other, Database: f.database, Password: password}))
-		requireFailure(t, f.server.VerifyLogin(t.Context(), Login{Name: role, Role: role, Database: f.database, Password: password}), failure.Retry, failure.VerificationFailed)
+		requireFailure(t, f.server.VerifyLogin(t.Context(), Login{Name: role, Role: role, Database: f.database, Password: password}), failure.Retry, reasons.VerificationFailed)
 	})
 }

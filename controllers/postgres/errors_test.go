@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
@@ -21,13 +23,13 @@ func TestTranslation(t *testing.T) {
 		reason failure.Reason
 		detail string
 	}{
-		{"a whole SQLSTATE", &pgconn.PgError{Code: "40P01", Message: "secret"}, failure.Retry, failure.Busy, ""},
-		{"before its class", &pgconn.PgError{Code: "57014", Message: "secret"}, failure.Retry, failure.Busy, ""},
-		{"a class", &pgconn.PgError{Code: "57P03", Message: "secret"}, failure.Retry, failure.ConnectionFailed, ""},
-		{"unknown", &pgconn.PgError{Code: "XX001", Message: "secret"}, failure.Retry, failure.Unexpected, "PostgreSQL answered with SQLSTATE XX001."},
-		{"ours says why", &pgconn.PgError{Code: "TC012", Message: "Role x is too mighty."}, failure.Stall, failure.RoleNotAllowed, "Role x is too mighty."},
-		{"ours, unknown", &pgconn.PgError{Code: "TC999", Message: "secret"}, failure.Retry, failure.Unexpected, "PostgreSQL answered with SQLSTATE TC999."},
-		{"a lost connection", errors.New("write: secret"), failure.Retry, failure.ConnectionFailed, ""},
+		{"a whole SQLSTATE", &pgconn.PgError{Code: "40P01", Message: "secret"}, failure.Retry, reasons.Busy, ""},
+		{"before its class", &pgconn.PgError{Code: "57014", Message: "secret"}, failure.Retry, reasons.Busy, ""},
+		{"a class", &pgconn.PgError{Code: "57P03", Message: "secret"}, failure.Retry, reasons.ConnectionFailed, ""},
+		{"unknown", &pgconn.PgError{Code: "XX001", Message: "secret"}, failure.Retry, reasons.Unexpected, "PostgreSQL answered with SQLSTATE XX001."},
+		{"ours says why", &pgconn.PgError{Code: "TC012", Message: "Role x is too mighty."}, failure.Stall, reasons.RoleNotAllowed, "Role x is too mighty."},
+		{"ours, unknown", &pgconn.PgError{Code: "TC999", Message: "secret"}, failure.Retry, reasons.Unexpected, "PostgreSQL answered with SQLSTATE TC999."},
+		{"a lost connection", errors.New("write: secret"), failure.Retry, reasons.ConnectionFailed, ""},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -47,10 +49,10 @@ func TestAnswerToCommit(t *testing.T) {
 		class  failure.Class
 		reason failure.Reason
 	}{
-		{"the server says no", &pgconn.PgError{Code: "40001", SeverityUnlocalized: "ERROR"}, failure.Retry, failure.Busy},
-		{"the server ends the session, maybe after the commit", &pgconn.PgError{Code: "57P01", SeverityUnlocalized: "FATAL"}, failure.Unknown, failure.OutcomeUnknown},
-		{"the transaction had failed", pgx.ErrTxCommitRollback, failure.Retry, failure.Unexpected},
-		{"the connection is lost", errors.New("EOF"), failure.Unknown, failure.OutcomeUnknown},
+		{"the server says no", &pgconn.PgError{Code: "40001", SeverityUnlocalized: "ERROR"}, failure.Retry, reasons.Busy},
+		{"the server ends the session, maybe after the commit", &pgconn.PgError{Code: "57P01", SeverityUnlocalized: "FATAL"}, failure.Unknown, reasons.OutcomeUnknown},
+		{"the transaction had failed", pgx.ErrTxCommitRollback, failure.Retry, reasons.Unexpected},
+		{"the connection is lost", errors.New("EOF"), failure.Unknown, reasons.OutcomeUnknown},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

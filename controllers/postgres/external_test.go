@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -192,17 +194,17 @@ func TestExternalAccessIsTheHolders(t *testing.T) {
 		id, role := f.adoptedTenant()
 		for _, enabled := range []bool{true, false} {
 			_, err := f.server.SetExternalAccess(t.Context(), id, "stranger", enabled)
-			requireFailure(t, err, failure.Stall, failure.OwnershipConflict)
+			requireFailure(t, err, failure.Stall, reasons.OwnershipConflict)
 		}
 		_, err := f.server.SweepExternalAccess(t.Context(), id, "stranger")
-		requireFailure(t, err, failure.Stall, failure.OwnershipConflict)
+		requireFailure(t, err, failure.Stall, reasons.OwnershipConflict)
 		other, _ := f.newTenant()
 		_, err = f.server.SetExternalAccess(t.Context(), other, "uid", true)
-		requireFailure(t, err, failure.Retry, failure.Superseded)
+		requireFailure(t, err, failure.Retry, reasons.Superseded)
 		require.Zero(t, f.observe(id).External)
 		f.exec("alter role " + role + " superuser")
 		_, err = f.server.SetExternalAccess(t.Context(), id, "uid", true)
-		requireFailure(t, err, failure.Stall, failure.RoleNotAllowed)
+		requireFailure(t, err, failure.Stall, reasons.RoleNotAllowed)
 		require.Zero(t, f.observe(id).External)
 		for _, sql := range []string{"delete from", "update", "truncate"} {
 			statement := map[string]string{"update": "update tenant_credentials.external_access set uid = ''"}[sql]
@@ -382,7 +384,7 @@ func TestExternalAccessThatOthersHaveChanged(t *testing.T) {
 		require.Empty(t, f.observe(id).RoleViolation)
 		access, err := f.server.SetExternalAccess(t.Context(), id, "uid", false)
 		if f.version != "15" { // CREATEROLE does not reach a grant of another role's
-			e := requireFailure(t, err, failure.Stall, failure.RoleNotAllowed)
+			e := requireFailure(t, err, failure.Stall, reasons.RoleNotAllowed)
 			require.Equal(t, "Role "+role+" is a member of tenant_credentials_external by a grant of another role, so that it is let in from outside: REVOKE tenant_credentials_external FROM "+
 				role+" GRANTED BY postgres", e.Detail)
 			f.exec(e.Detail[strings.LastIndex(e.Detail, ": ")+2:])
@@ -396,7 +398,7 @@ func TestExternalAccessThatOthersHaveChanged(t *testing.T) {
 		f.exec("create role " + group + "; grant tenant_credentials_external to " + group + "; grant " + group + " to " + role)
 		defer f.exec("drop role " + group)
 		_, err = f.server.SetExternalAccess(t.Context(), id, "uid", false)
-		e := requireFailure(t, err, failure.Stall, failure.RoleNotAllowed)
+		e := requireFailure(t, err, failure.Stall, reasons.RoleNotAllowed)
 		require.Contains(t, e.Detail, "REVOKE "+group+" FROM "+role)
 		f.exec(e.Detail[strings.LastIndex(e.Detail, ": ")+2:])
 		require.False(t, f.setExternal(id, false).Member)
@@ -434,7 +436,7 @@ func TestMembershipGivesNothingElse(t *testing.T) {
 	f.exec("revoke tenant_credentials_external from tenant_credentials_owner cascade")
 	require.Equal(t, unended, f.observe(id).External)
 	_, err := f.server.SetExternalAccess(t.Context(), id, "uid", true)
-	requireFailure(t, err, failure.Retry, failure.PermissionDenied)
+	requireFailure(t, err, failure.Retry, reasons.PermissionDenied)
 	require.NoError(t, Install(t.Context(), f.dbaURL(), f.installation()))
 	require.True(t, one[bool](f, "select admin_option and not inherit_option and not set_option from pg_auth_members where roleid = 'tenant_credentials_external'::regrole and member = 'tenant_credentials_owner'::regrole"))
 	require.Equal(t, letIn, f.setExternal(id, true))

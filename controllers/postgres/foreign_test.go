@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
@@ -102,9 +104,9 @@ var betweenCommits = map[string]struct {
 	reason failure.Reason
 	class  failure.Class
 }{
-	"the answer is lost": {func(*foreign, faultproxy.Passage) {}, failure.ConnectionFailed, failure.Retry},
+	"the answer is lost": {func(*foreign, faultproxy.Passage) {}, reasons.ConnectionFailed, failure.Retry},
 	// Nothing but our server itself can end what it waits for then.
-	"the answer does not come, and the operator is gone": {func(w *foreign, p faultproxy.Passage) { w.ours.Close(); <-p.GivenUp() }, failure.OutcomeUnknown, failure.Unknown},
+	"the answer does not come, and the operator is gone": {func(w *foreign, p faultproxy.Passage) { w.ours.Close(); <-p.GivenUp() }, reasons.OutcomeUnknown, failure.Unknown},
 }
 
 // The other server commits first. The hash there stays where the transaction here is rolled back, and the next attempt replaces it.

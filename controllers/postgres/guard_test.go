@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
@@ -58,7 +60,7 @@ func TestRoleGuard(t *testing.T) {
 				err := f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
 					return tx.Stage(ctx, Staging{Revision: 1, Verifier: f.verifier(credential.NewPassword())})
 				})
-				e := requireFailure(t, err, failure.Stall, failure.RoleNotAllowed)
+				e := requireFailure(t, err, failure.Stall, reasons.RoleNotAllowed)
 				require.Equal(t, says, e.Detail)
 				requireSame(t, before, f.observe(id))
 
@@ -101,7 +103,7 @@ func TestRoleWithoutThePrefixIsNotATenants(t *testing.T) {
 		id, _ := f.newTenant()
 		f.exec("update management.tenants set db_role = $2 where id = $1", id, f.operator)
 		_, err := f.server.Adopt(t.Context(), adoptionOf(id, "uid"))
-		e := requireFailure(t, err, failure.Stall, failure.RoleNotAllowed)
+		e := requireFailure(t, err, failure.Stall, reasons.RoleNotAllowed)
 		require.Contains(t, e.Detail, "does not begin with '"+f.prefix+"'")
 	})
 }
@@ -121,7 +123,7 @@ func TestRoleThatTheOwnerMayNotChange(t *testing.T) {
 	id, role := f.newTenant()
 	f.exec("revoke " + role + " from tenant_credentials_owner")
 	_, err := f.server.Adopt(t.Context(), adoptionOf(id, "uid"))
-	e := requireFailure(t, err, failure.Stall, failure.RoleNotAllowed)
+	e := requireFailure(t, err, failure.Stall, reasons.RoleNotAllowed)
 	grant := "GRANT " + role + " TO tenant_credentials_owner WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"
 	require.Contains(t, e.Detail, grant)
 	f.exec(grant)

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
@@ -63,27 +65,27 @@ func TestMethodsOfAuthentication(t *testing.T) {
 				t.Run(login, func(t *testing.T) {
 					sent, tenant, operator := s.try(t, login)
 					require.NotContains(t, sent, passwordMessage)
-					require.Equal(t, says, requireFailure(t, tenant, failure.Retry, failure.MethodNotAccepted).Detail)
-					require.Equal(t, says, requireFailure(t, operator, failure.Retry, failure.MethodNotAccepted).Detail)
+					require.Equal(t, says, requireFailure(t, tenant, failure.Retry, reasons.MethodNotAccepted).Detail)
+					require.Equal(t, says, requireFailure(t, operator, failure.Retry, reasons.MethodNotAccepted).Detail)
 				})
 			}
 			t.Run("a URL that lets the operator's own password be told", func(t *testing.T) {
 				server, heard := s.connect(t, "by_password", url.Values{"require_auth": {"password"}})
 				err := server.VerifyLogin(t.Context(), tenantOf("by_password"))
 				require.NotContains(t, heard(), passwordMessage)
-				requireFailure(t, err, failure.Retry, failure.MethodNotAccepted)
+				requireFailure(t, err, failure.Retry, reasons.MethodNotAccepted)
 			})
 			t.Run("by_reject", func(t *testing.T) {
 				sent, tenant, operator := s.try(t, "by_reject")
-				require.Equal(t, loginRefusals["28000"], requireFailure(t, tenant, failure.Retry, failure.VerificationFailed).Detail)
-				require.Equal(t, verdicts["28"].detail, requireFailure(t, operator, failure.Retry, failure.AuthenticationFailed).Detail)
+				require.Equal(t, loginRefusals["28000"], requireFailure(t, tenant, failure.Retry, reasons.VerificationFailed).Detail)
+				require.Equal(t, verdicts["28"].detail, requireFailure(t, operator, failure.Retry, reasons.AuthenticationFailed).Detail)
 				require.NotContains(t, sent, passwordMessage)
 			})
 			for _, login := range []string{"by_scram", "by_md5_scram"} { // md5 is SCRAM for a role that has a verifier
 				t.Run(login, func(t *testing.T) {
 					sent, tenant, operator := s.try(t, login)
 					require.NoError(t, tenant)
-					requireFailure(t, operator, failure.Wait, failure.LedgerOutdated) // logged in: it has seen that there is no ledger
+					requireFailure(t, operator, failure.Wait, reasons.LedgerOutdated) // logged in: it has seen that there is no ledger
 					require.Contains(t, sent, passwordMessage)
 					require.NotContains(t, sent, hbaPassword)
 				})

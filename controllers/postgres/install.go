@@ -10,6 +10,8 @@ import (
 	"path"
 	"slices"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -164,7 +166,7 @@ func translateInstall(err error, place, step string) error {
 	if text == "" {
 		text = answer.Detail
 	}
-	if answer.Reason == failure.CertificateUntrusted {
+	if answer.Reason == reasons.CertificateUntrusted {
 		text += " To fix: add sslrootcert=<file with the authority's certificate> to DATABASE_URL, or set PGSSLROOTCERT."
 	}
 	return failure.New(answer.Class, answer.Reason, fmt.Sprintf("Nothing was changed in database %s, because %s failed. %s", place, step, text))

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/pressly/goose/v3"
 	"github.com/stretchr/testify/require"
@@ -39,9 +41,9 @@ func TestSurveyWithoutLedger(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		f.exec("drop schema tenant_credentials cascade")
 		_, err := f.server.Survey(t.Context())
-		requireFailure(t, err, failure.Wait, failure.LedgerOutdated)
+		requireFailure(t, err, failure.Wait, reasons.LedgerOutdated)
 		_, err = f.server.Observe(t.Context(), nil)
-		requireFailure(t, err, failure.Wait, failure.LedgerOutdated)
+		requireFailure(t, err, failure.Wait, reasons.LedgerOutdated)
 	})
 }
 
@@ -51,12 +53,12 @@ func TestOperatorThatIsRefused(t *testing.T) {
 		require.NoError(t, err)
 		defer wrong.Close()
 		_, err = wrong.Survey(t.Context())
-		e := requireFailure(t, err, failure.Retry, failure.AuthenticationFailed)
+		e := requireFailure(t, err, failure.Retry, reasons.AuthenticationFailed)
 		require.NotContains(t, e.Error(), "hunter2")
 
 		f.exec("revoke all on schema tenant_credentials from " + f.operator)
 		_, err = f.server.Survey(t.Context())
-		requireFailure(t, err, failure.Retry, failure.PermissionDenied)
+		requireFailure(t, err, failure.Retry, reasons.PermissionDenied)
 	})
 }
 
@@ -65,18 +67,18 @@ func TestServerThatIsDown(t *testing.T) {
 	require.NoError(t, err)
 	defer s.Close()
 	_, err = s.Survey(t.Context())
-	requireFailure(t, err, failure.Retry, failure.ConnectionRefused)
-	requireFailure(t, s.VerifyLogin(t.Context(), Login{Name: "r", Role: "r", Database: "d", Password: credential.SecretOf("p")}), failure.Retry, failure.ConnectionRefused)
+	requireFailure(t, err, failure.Retry, reasons.ConnectionRefused)
+	requireFailure(t, s.VerifyLogin(t.Context(), Login{Name: "r", Role: "r", Database: "d", Password: credential.SecretOf("p")}), failure.Retry, reasons.ConnectionRefused)
 }
 
 func TestOperatorLoginHasToBeOrdinary(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		i := f.installation()
 		i.OperatorLogin = "postgres"
-		e := requireFailure(t, Install(t.Context(), f.dbaURL(), i), failure.Stall, failure.RoleNotAllowed)
+		e := requireFailure(t, Install(t.Context(), f.dbaURL(), i), failure.Stall, reasons.RoleNotAllowed)
 		require.Contains(t, e.Detail, "has to be an ordinary role")
 		i.OperatorLogin = "nobody_knows"
-		e = requireFailure(t, Install(t.Context(), f.dbaURL(), i), failure.Stall, failure.RoleNotAllowed)
+		e = requireFailure(t, Install(t.Context(), f.dbaURL(), i), failure.Stall, reasons.RoleNotAllowed)
 		require.Contains(t, e.Detail, "does not exist")
 	})
 }

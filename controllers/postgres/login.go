@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -87,7 +89,7 @@ func (a *attempt) logIn(ctx context.Context, config *pgconn.Config, l Login) err
 		return err
 	}
 	if actsAs != l.Role {
-		return failure.New(failure.Retry, failure.VerificationFailed, "Its sessions act as role "+Identifier(actsAs)+", not as "+Identifier(l.Role)+".")
+		return failure.New(failure.Retry, reasons.VerificationFailed, "Its sessions act as role "+Identifier(actsAs)+", not as "+Identifier(l.Role)+".")
 	}
 	return nil
 }
@@ -166,17 +168,17 @@ func (a *attempt) judge(err error, l Login) *failure.Error {
 	case failure.As(err) != nil:
 		return failure.As(err)
 	case errors.Is(err, errNoAnswer):
-		return failure.New(failure.Retry, failure.VerificationFailed, "The server's answer at the tenant's login cannot be read.")
+		return failure.New(failure.Retry, reasons.VerificationFailed, "The server's answer at the tenant's login cannot be read.")
 	case tooMuch(err):
-		return failure.New(failure.Retry, failure.VerificationFailed, "The server sends more than 256 KiB at the tenant's login.")
+		return failure.New(failure.Retry, reasons.VerificationFailed, "The server sends more than 256 KiB at the tenant's login.")
 	case !errors.As(err, &answer):
 		return translate(err)
 	case answer.Code == "53300" && a.accepted.Load() && l.Name == l.Role: // too_many_connections: of the role, of the database, or those not reserved
 		return nil
 	case a.unasked(answer.Code):
-		return failure.New(failure.Retry, failure.ConnectionFailed, "The tenant's login could not be tried: "+described(answer.Code)+".")
+		return failure.New(failure.Retry, reasons.ConnectionFailed, "The tenant's login could not be tried: "+described(answer.Code)+".")
 	default:
-		return failure.New(failure.Retry, failure.VerificationFailed, a.refusal(answer.Code))
+		return failure.New(failure.Retry, reasons.VerificationFailed, a.refusal(answer.Code))
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
@@ -32,14 +34,14 @@ func TestVerifyLogin(t *testing.T) {
 			reason failure.Reason
 			says   string
 		}{
-			"a setting that no session survives": {[]string{"alter role {R} set local_preload_libraries = 'nope'"}, failure.VerificationFailed,
+			"a setting that no session survives": {[]string{"alter role {R} set local_preload_libraries = 'nope'"}, reasons.VerificationFailed,
 				"The tenant's password is accepted, and then its session ends: SQLSTATE 58P01 (system error)."},
-			"a database that accepts no connections": {[]string{"alter database {D} allow_connections false"}, failure.VerificationFailed,
+			"a database that accepts no connections": {[]string{"alter database {D} allow_connections false"}, reasons.VerificationFailed,
 				"The tenant's database accepts no connections."},
-			"no database": {[]string{"drop database {D}"}, failure.VerificationFailed, "The tenant's database does not exist."},
-			"no right to connect": {[]string{"revoke connect on database {D} from public"}, failure.VerificationFailed,
+			"no database": {[]string{"drop database {D}"}, reasons.VerificationFailed, "The tenant's database does not exist."},
+			"no right to connect": {[]string{"revoke connect on database {D} from public"}, reasons.VerificationFailed,
 				"The tenant may not connect to its database."},
-			"another password":              {[]string{"alter role {R} password 'other'"}, failure.VerificationFailed, "PostgreSQL refused the tenant's new password."},
+			"another password":              {[]string{"alter role {R} password 'other'"}, reasons.VerificationFailed, "PostgreSQL refused the tenant's new password."},
 			"no connection of the role":     {[]string{"alter role {R} connection limit 0"}, "", ""},
 			"no connection of the database": {[]string{"alter database {D} connection limit 0"}, "", ""},
 			"nothing":                       {nil, "", ""},
@@ -68,11 +70,11 @@ func TestServerWithoutConnections(t *testing.T) {
 	after.accepted.Store(true)
 	require.Nil(t, after.judge(full, first))
 	for _, refusal := range []*failure.Error{before.judge(full, first), before.judge(full, second), after.judge(full, second)} {
-		requireFailure(t, refusal, failure.Retry, failure.ConnectionFailed)
+		requireFailure(t, refusal, failure.Retry, reasons.ConnectionFailed)
 		require.Equal(t, "The tenant's login could not be tried: SQLSTATE 53300 (insufficient resources).", refusal.Detail)
 	}
-	requireFailure(t, before.judge(&pgconn.PgError{Severity: "FATAL", Code: "57P03"}, first), failure.Retry, failure.ConnectionFailed)
-	requireFailure(t, before.judge(&pgconn.PgError{Severity: "FATAL", Code: "08P01"}, first), failure.Retry, failure.VerificationFailed)
+	requireFailure(t, before.judge(&pgconn.PgError{Severity: "FATAL", Code: "57P03"}, first), failure.Retry, reasons.ConnectionFailed)
+	requireFailure(t, before.judge(&pgconn.PgError{Severity: "FATAL", Code: "08P01"}, first), failure.Retry, reasons.VerificationFailed)
 }
 
 // A rotation is completed only once a login with its password has succeeded.
@@ -87,7 +89,7 @@ func TestUncheckedLoginIsNotCompleted(t *testing.T) {
 			return tx.Commit(ctx, FlyWrite{})
 		}))
 		require.Zero(t, f.observe(id).Last.LoginCheckedAt)
-		e := requireFailure(t, f.server.Complete(t.Context(), id, "uid", 1), failure.Retry, failure.Superseded)
+		e := requireFailure(t, f.server.Complete(t.Context(), id, "uid", 1), failure.Retry, reasons.Superseded)
 		require.Contains(t, e.Detail, "No login with the password of revision 1 has succeeded")
 		require.NoError(t, f.server.LoginChecked(t.Context(), id, "uid", 1))
 		checked := f.observe(id).Last.LoginCheckedAt

@@ -3,6 +3,8 @@ package postgres
 import (
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -17,12 +19,12 @@ func TestLedgerOfANewerVersion(t *testing.T) {
 		survey, err := f.server.Survey(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, LedgerVersion+1, survey.LedgerVersion)
-		refused := requireFailure(t, Install(t.Context(), f.dbaURL(), f.installation()), failure.Stall, failure.Rejected)
+		refused := requireFailure(t, Install(t.Context(), f.dbaURL(), f.installation()), failure.Stall, reasons.Rejected)
 		require.Contains(t, refused.Detail, "Run install-sql of the newer program.")
 		f.rotate(id, f.open(id, 1).Revision)
 
 		f.exec("drop function tenant_credentials.observe(uuid[])")
 		_, err = f.server.Observe(t.Context(), []string{id})
-		requireFailure(t, err, failure.Wait, failure.LedgerOutdated)
+		requireFailure(t, err, failure.Wait, reasons.LedgerOutdated)
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
@@ -101,7 +103,7 @@ func TestOverlapChangesLoginsAndLeavesOne(t *testing.T) {
 
 			require.NoError(t, f.deliver(id, issued.Revision, SessionsKept))
 			f.requireLogsIn(formerLogin, role, former.Reveal())
-			requireFailure(t, f.server.Complete(t.Context(), id, "uid", issued.Revision), failure.Retry, failure.Superseded)
+			requireFailure(t, f.server.Complete(t.Context(), id, "uid", issued.Revision), failure.Retry, reasons.Superseded)
 
 			f.finish(id, issued.Revision)
 			f.requireClosed(formerLogin)
@@ -172,7 +174,7 @@ func TestSecondLoginHasToBePrepared(t *testing.T) {
 			t.Helper()
 			require.Contains(t, f.observe(id).SecondViolation, part)
 			err := f.issueAs(id, f.open(id, 1).Revision, credential.NewPassword())
-			requireFailure(t, err, failure.Stall, failure.RoleNotAllowed)
+			requireFailure(t, err, failure.Stall, reasons.RoleNotAllowed)
 			require.ErrorContains(t, err, part)
 		}
 		refused("SELECT tenant_credentials.prepare_overlap('" + role + "')")
@@ -209,7 +211,7 @@ func TestIssuedAgainAndDiscarded(t *testing.T) {
 		require.NoError(t, err)
 		require.Error(t, f.server.VerifyLogin(t.Context(), Login{Name: issued.Login, Role: role, Database: f.database, Password: lost}))
 		f.exec("alter role " + issued.Login + " password 'somebody else''s'")
-		requireFailure(t, f.deliver(id, issued.Revision, SessionsKept), failure.Retry, failure.Superseded)
+		requireFailure(t, f.deliver(id, issued.Revision, SessionsKept), failure.Retry, reasons.Superseded)
 
 		require.NoError(t, f.server.Discard(t.Context(), id, "uid", issued.Revision))
 		f.requireClosed(issued.Login)
@@ -224,7 +226,7 @@ func TestRetireWaitsForSessionsWithinItsGrace(t *testing.T) {
 		f.finish(id, first.Revision)
 		session := f.login(first.Login, former.Reveal())
 		second, _ := f.overlap(id)
-		requireFailure(t, second.retireNow(f, id), failure.Retry, failure.Superseded)
+		requireFailure(t, second.retireNow(f, id), failure.Retry, reasons.Superseded)
 		require.NoError(t, f.server.Rolled(t.Context(), id, "uid", second.Revision))
 
 		require.False(t, f.retire(id, second.Revision, time.Hour, true))
@@ -274,7 +276,7 @@ func TestNothingIsIssuedDuringARollOut(t *testing.T) {
 		f.finish(id, first.Revision)
 		second, _ := f.overlap(id)
 		err := f.issueAs(id, f.open(id, 3).Revision, credential.NewPassword())
-		requireFailure(t, err, failure.Retry, failure.Superseded)
+		requireFailure(t, err, failure.Retry, reasons.Superseded)
 		f.requireLogsIn(first.Login, role, former.Reveal())
 
 		password := f.rotate(id, 3) // on the login in use
@@ -295,16 +297,16 @@ func TestCompromiseClosesBothLoginsFirst(t *testing.T) {
 		f.finish(id, first.Revision)
 		session := f.login(first.Login, former.Reveal())
 		second, lost := f.issue(id)
-		requireFailure(t, f.deliver(id, second.Revision, SessionsCompromised), failure.Retry, failure.Superseded)
+		requireFailure(t, f.deliver(id, second.Revision, SessionsCompromised), failure.Retry, reasons.Superseded)
 		f.requireLogsIn(second.Login, role, lost.Reveal())
 
 		require.False(t, f.closeOnce(id, second.Revision), "its sessions are looked for once this is committed")
 		requireAlive(t, session)
 		require.Error(t, f.server.VerifyLogin(t.Context(), Login{Name: second.Login, Role: role, Database: f.database, Password: lost}))
-		requireFailure(t, f.issueAs(id, second.Revision, lost), failure.Retry, failure.Superseded)
+		requireFailure(t, f.issueAs(id, second.Revision, lost), failure.Retry, reasons.Superseded)
 		requireFailure(t, f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
 			return tx.Stage(ctx, Staging{Revision: second.Revision, Verifier: f.verifier(lost), SessionPolicy: SessionsCompromised})
-		}), failure.Retry, failure.Superseded)
+		}), failure.Retry, reasons.Superseded)
 		f.closeLogins(id, second.Revision)
 		requireEnded(t, session)
 		require.False(t, f.observe(id).Open.QuietAt.IsZero())
@@ -332,7 +334,7 @@ func TestTerminatedSessionsAreThoseOfBeforeTheRetirement(t *testing.T) {
 		f.retire(id, second.Revision, 0, false)
 		require.False(t, f.endSessions(id, second.Revision, true))
 		requireEnded(t, late)
-		requireFailure(t, f.server.Complete(t.Context(), id, "uid", second.Revision), failure.Retry, failure.Superseded)
+		requireFailure(t, f.server.Complete(t.Context(), id, "uid", second.Revision), failure.Retry, reasons.Superseded)
 		require.Equal(t, role, second.Login)
 	})
 }
@@ -400,7 +402,7 @@ func TestLoginsAreKnownByTheLedgerAndNotByName(t *testing.T) {
 	for name, rotate := range map[string]func(t *testing.T, f *fixture, id string){
 		"the next rotation": func(t *testing.T, f *fixture, id string) {
 			issued, _ := f.overlap(id)
-			requireFailure(t, f.server.Complete(t.Context(), id, "uid", issued.Revision), failure.Retry, failure.Superseded)
+			requireFailure(t, f.server.Complete(t.Context(), id, "uid", issued.Revision), failure.Retry, reasons.Superseded)
 			f.finish(id, issued.Revision)
 		},
 		"a compromise": func(t *testing.T, f *fixture, id string) {
@@ -431,7 +433,7 @@ func TestLoginsAreKnownByTheLedgerAndNotByName(t *testing.T) {
 
 				rotate(t, f, id)
 				require.Empty(t, f.observe(id).FormerLogin)
-				requireFailure(t, f.server.VerifyLogin(t.Context(), stray), failure.Retry, failure.VerificationFailed)
+				requireFailure(t, f.server.VerifyLogin(t.Context(), stray), failure.Retry, reasons.VerificationFailed)
 				f.requireClosed(stray.Name)
 			})
 		})

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
@@ -46,8 +48,8 @@ func TestVerifyLoginThroughPgBouncer(t *testing.T) {
 				l.Password = credential.NewPassword()
 				f.exec("alter role " + l.Role + " password '" + l.Password.Reveal() + "'")
 				require.NoError(t, asking.VerifyLogin(t.Context(), l))
-				requireFailure(t, asking.VerifyLogin(t.Context(), previous), failure.Retry, failure.VerificationFailed)
-				e := requireFailure(t, remembering.VerifyLogin(t.Context(), l), failure.Retry, failure.VerificationFailed)
+				requireFailure(t, asking.VerifyLogin(t.Context(), previous), failure.Retry, reasons.VerificationFailed)
+				e := requireFailure(t, remembering.VerifyLogin(t.Context(), l), failure.Retry, reasons.VerificationFailed)
 				require.Equal(t, "A pooler before PostgreSQL (PgBouncer answers so) refused the tenant's login: it may still have the previous verifier.", e.Detail)
 			})
 		}
@@ -110,7 +112,7 @@ func TestPgBouncerThatRefusesTheOperator(t *testing.T) {
 		require.NoError(t, err)
 		server := f.pooled(t, pgserver.PoolerOptions{Mode: "session", Verifiers: map[string]string{f.operator: verifier}})
 		_, err = server.Survey(t.Context())
-		e := requireFailure(t, err, failure.Retry, failure.ConnectionFailed)
+		e := requireFailure(t, err, failure.Retry, reasons.ConnectionFailed)
 		require.Equal(t, "A pooler before PostgreSQL (PgBouncer answers so) refused the operator's login or its settings.", e.Detail)
 	})
 }

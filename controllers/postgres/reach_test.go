@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
@@ -26,17 +28,17 @@ func TestServerOfAPrivateAuthority(t *testing.T) {
 		reason         failure.Reason
 		says           string
 	}{
-		"no authority":                   {"", "127.0.0.1", "", failure.Retry, failure.CertificateUntrusted, "its certificate is not from an authority that is trusted (x509: certificate signed by unknown authority)"},
-		"another authority":              {stranger.Certificate, "127.0.0.1", "", failure.Retry, failure.CertificateUntrusted, "x509: "},
-		"its authority":                  {s.ca.Certificate, "127.0.0.1", "", failure.Wait, failure.LedgerOutdated, ""},
-		"both authorities":               {stranger.Certificate + s.ca.Certificate, "127.0.0.1", "", failure.Wait, failure.LedgerOutdated, ""},
-		"another host":                   {s.ca.Certificate, "localhost", "", failure.Retry, failure.CertificateMismatch, "its certificate is for another host (x509: certificate is "},
-		"another host, verify-ca":        {s.ca.Certificate, "localhost", "verify-ca", failure.Wait, failure.LedgerOutdated, ""},
-		"another host, require":          {s.ca.Certificate, "localhost", "require", failure.Wait, failure.LedgerOutdated, ""},
-		"require checks the authority":   {stranger.Certificate, "localhost", "require", failure.Retry, failure.CertificateUntrusted, "x509: "},
-		"verify-ca checks the authority": {stranger.Certificate, "localhost", "verify-ca", failure.Retry, failure.CertificateUntrusted, "x509: "},
-		"an unchecked mode":              {s.ca.Certificate, "127.0.0.1", "prefer", failure.Stall, failure.AuthenticationFailed, "Leave sslmode out, or write verify-full."},
-		"no certificate":                 {"-----BEGIN NOTHING-----", "127.0.0.1", "", failure.Stall, failure.CertificateInvalid, "ca.crt has no certificate"},
+		"no authority":                   {"", "127.0.0.1", "", failure.Retry, reasons.CertificateUntrusted, "its certificate is not from an authority that is trusted (x509: certificate signed by unknown authority)"},
+		"another authority":              {stranger.Certificate, "127.0.0.1", "", failure.Retry, reasons.CertificateUntrusted, "x509: "},
+		"its authority":                  {s.ca.Certificate, "127.0.0.1", "", failure.Wait, reasons.LedgerOutdated, ""},
+		"both authorities":               {stranger.Certificate + s.ca.Certificate, "127.0.0.1", "", failure.Wait, reasons.LedgerOutdated, ""},
+		"another host":                   {s.ca.Certificate, "localhost", "", failure.Retry, reasons.CertificateMismatch, "its certificate is for another host (x509: certificate is "},
+		"another host, verify-ca":        {s.ca.Certificate, "localhost", "verify-ca", failure.Wait, reasons.LedgerOutdated, ""},
+		"another host, require":          {s.ca.Certificate, "localhost", "require", failure.Wait, reasons.LedgerOutdated, ""},
+		"require checks the authority":   {stranger.Certificate, "localhost", "require", failure.Retry, reasons.CertificateUntrusted, "x509: "},
+		"verify-ca checks the authority": {stranger.Certificate, "localhost", "verify-ca", failure.Retry, reasons.CertificateUntrusted, "x509: "},
+		"an unchecked mode":              {s.ca.Certificate, "127.0.0.1", "prefer", failure.Stall, reasons.AuthenticationFailed, "Leave sslmode out, or write verify-full."},
+		"no certificate":                 {"-----BEGIN NOTHING-----", "127.0.0.1", "", failure.Stall, reasons.CertificateInvalid, "ca.crt has no certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := url.URL{Scheme: "postgres", User: url.UserPassword("by_scram", hbaPassword), Host: net.JoinHostPort(test.host, strconv.Itoa(s.pg.Port)), Path: "/postgres"}
@@ -58,7 +60,7 @@ func TestInstallationOnAServerOfAPrivateAuthority(t *testing.T) {
 	u, err := url.Parse(s.pg.SuperuserURL())
 	require.NoError(t, err)
 	u.RawQuery = ""
-	refused := requireFailure(t, Install(t.Context(), u.String(), installation()), failure.Retry, failure.CertificateUntrusted)
+	refused := requireFailure(t, Install(t.Context(), u.String(), installation()), failure.Retry, reasons.CertificateUntrusted)
 	require.Contains(t, refused.Detail, "Nothing was changed in database postgres")
 	require.Contains(t, refused.Detail, "(x509: certificate signed by unknown authority). To fix: add sslrootcert=")
 
@@ -83,10 +85,10 @@ func TestServerThatCannotBeReached(t *testing.T) {
 		reason failure.Reason
 		says   string
 	}{
-		"nothing listens":           {"postgres://operator:hidden@" + closed + "/platform", failure.ConnectionRefused, "PostgreSQL cannot be reached: " + closed + " refuses the connection."},
-		"the name does not resolve": {"postgres://operator:hidden@db..internal/platform", failure.HostNotFound, "PostgreSQL cannot be reached: the name db..internal does not resolve."},
+		"nothing listens":           {"postgres://operator:hidden@" + closed + "/platform", reasons.ConnectionRefused, "PostgreSQL cannot be reached: " + closed + " refuses the connection."},
+		"the name does not resolve": {"postgres://operator:hidden@db..internal/platform", reasons.HostNotFound, "PostgreSQL cannot be reached: the name db..internal does not resolve."},
 		"another authentication": {"postgres://by_md5:hidden@" + net.JoinHostPort("127.0.0.1", strconv.Itoa(plain.pg.Port)) + "/postgres?sslmode=disable",
-			failure.MethodNotAccepted, asksFor + "md5" + onlyScram},
+			reasons.MethodNotAccepted, asksFor + "md5" + onlyScram},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.Equal(t, test.says, requireFailure(t, survey(t, Config{URL: credential.SecretOf(test.url)}), failure.Retry, test.reason).Detail)
@@ -97,7 +99,7 @@ func TestServerThatCannotBeReached(t *testing.T) {
 		u, err := url.Parse(f.pg.SuperuserURL())
 		require.NoError(t, err)
 		u.RawQuery = ""
-		require.Contains(t, requireFailure(t, survey(t, Config{URL: credential.SecretOf(u.String())}), failure.Retry, failure.ConnectionFailed).Detail, "PostgreSQL offers no TLS")
+		require.Contains(t, requireFailure(t, survey(t, Config{URL: credential.SecretOf(u.String())}), failure.Retry, reasons.ConnectionFailed).Detail, "PostgreSQL offers no TLS")
 	})
 }
 

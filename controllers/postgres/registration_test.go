@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
@@ -23,7 +25,7 @@ func TestOneLedgerHasARole(t *testing.T) {
 		installation := f.installation()
 		for _, prefix := range []string{f.prefix, f.prefix + "eu_", "tenant_"} {
 			installation.Settings.RolePrefix = prefix
-			e := requireFailure(t, Install(t.Context(), second.dbaURL(), installation), failure.Stall, failure.NameConflict)
+			e := requireFailure(t, Install(t.Context(), second.dbaURL(), installation), failure.Stall, reasons.NameConflict)
 			require.Contains(t, e.Detail, "has a ledger for roles that begin with '"+prefix+"', too, and a role has one password")
 		}
 		require.True(t, f.survey(f.operatorURL()).Registered)
@@ -42,7 +44,7 @@ func TestOneLedgerHasARole(t *testing.T) {
 		require.Equal(t, f.database, seen.OtherLedger)
 		require.Equal(t, copied.database, seen.Database)
 		require.True(t, f.survey(f.operatorURL()).Registered)
-		e := requireFailure(t, Install(t.Context(), copied.dbaURL(), f.installation()), failure.Stall, failure.NameConflict)
+		e := requireFailure(t, Install(t.Context(), copied.dbaURL(), f.installation()), failure.Stall, reasons.NameConflict)
 		require.Contains(t, e.Detail, "Database "+f.database+" of this server")
 
 		_, statement, _ := strings.Cut(e.Detail, "not used any more: ")

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
@@ -51,7 +53,7 @@ func TestRotationEndToEnd(t *testing.T) {
 			return tx.Commit(ctx, write)
 		}))
 		require.NoError(t, f.server.VerifyLogin(ctx, Login{Name: role, Role: role, Database: f.database, Password: password}))
-		requireFailure(t, f.server.VerifyLogin(ctx, Login{Name: role, Role: role, Database: f.database, Password: credential.SecretOf("wrong")}), failure.Retry, failure.VerificationFailed)
+		requireFailure(t, f.server.VerifyLogin(ctx, Login{Name: role, Role: role, Database: f.database, Password: credential.SecretOf("wrong")}), failure.Retry, reasons.VerificationFailed)
 
 		after := f.observe(id)
 		require.Nil(t, after.Open)

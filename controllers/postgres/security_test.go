@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
@@ -209,7 +211,7 @@ func TestVerifierStaysOutOfLogsAndErrors(t *testing.T) {
 
 		f.exec("alter table management.tenants add constraint short check (length(password_hash) < 5) not valid")
 		err := stage()
-		e := requireFailure(t, err, failure.Retry, failure.Rejected)
+		e := requireFailure(t, err, failure.Retry, reasons.Rejected)
 		require.Contains(t, e.Detail, "23514")
 		requireNone(t, e.Error(), verifiers)
 		f.exec("alter table management.tenants drop constraint short")
@@ -218,7 +220,7 @@ func TestVerifierStaysOutOfLogsAndErrors(t *testing.T) {
 		require.NoError(t, err)
 		_, err = tx.Exec(t.Context(), "alter role "+role+" connection limit 5")
 		require.NoError(t, err)
-		e = requireFailure(t, stage(), failure.Unknown, failure.Busy)
+		e = requireFailure(t, stage(), failure.Unknown, reasons.Busy)
 		requireNone(t, e.Error(), verifiers)
 		require.NoError(t, tx.Rollback(t.Context()))
 
@@ -268,7 +270,7 @@ func TestPasswordInAURLIsNotRepeated(t *testing.T) {
 		"mysql://operator:hunter2@db", "postgres://operator:hunter2@db/platform?sslmode=hunter2", "",
 	} {
 		_, err := Connect(t.Context(), Config{URL: credential.SecretOf(url)})
-		e := requireFailure(t, err, failure.Stall, failure.AuthenticationFailed)
+		e := requireFailure(t, err, failure.Stall, reasons.AuthenticationFailed)
 		require.NotContains(t, e.Error(), "hunter2")
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -184,7 +186,7 @@ func withTLS(text string, roots bool) (string, error) {
 	case roots && mode == "require":
 		query.Set("sslmode", "verify-ca")
 	case roots && mode != "verify-ca" && mode != "verify-full":
-		return "", failure.New(failure.Stall, failure.AuthenticationFailed,
+		return "", failure.New(failure.Stall, reasons.AuthenticationFailed,
 			"The login's URL has an sslmode that does not check the server's certificate, and certificates to check it with are given. Leave sslmode out, or write verify-full.")
 	default:
 		return u.String(), nil
@@ -195,6 +197,6 @@ func withTLS(text string, roots bool) (string, error) {
 
 // unusableURL does not say what is wrong in detail: the parser's own message repeats parts of the URL.
 func unusableURL() *failure.Error {
-	return failure.New(failure.Stall, failure.AuthenticationFailed,
+	return failure.New(failure.Stall, reasons.AuthenticationFailed,
 		"The login's URL can not be used. It has the form postgres://<login>:<password>@<host>:<port>/<database>, with special characters percent-encoded.")
 }

@@ -5,6 +5,8 @@ import (
 	"net"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
@@ -64,7 +66,7 @@ func TestSessionsOfBeforeAreEnded(t *testing.T) {
 		require.False(t, f.endSessions(id, 2, true))
 		requireEnded(t, former)
 		require.False(t, f.endSessions(id, 2, true), "a login may still be under way")
-		requireFailure(t, f.server.Complete(t.Context(), id, "uid", 2), failure.Retry, failure.Superseded)
+		requireFailure(t, f.server.Complete(t.Context(), id, "uid", 2), failure.Retry, reasons.Superseded)
 
 		f.authenticationTimePasses(id)
 		require.True(t, f.endSessions(id, 2, true))
@@ -72,7 +74,7 @@ func TestSessionsOfBeforeAreEnded(t *testing.T) {
 		requireAlive(t, other)
 		require.NoError(t, f.server.Complete(t.Context(), id, "uid", 2))
 		_, err := f.server.EndSessions(t.Context(), id, "uid", 2, true)
-		requireFailure(t, err, failure.Retry, failure.Superseded)
+		requireFailure(t, err, failure.Retry, reasons.Superseded)
 		requireAlive(t, present)
 	})
 }

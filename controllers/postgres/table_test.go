@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
@@ -104,7 +106,7 @@ func TestTheManagementTableIsTriedBeforeItIsTrusted(t *testing.T) {
 				if shape.tried {
 					step = "trying the management table"
 				}
-				e := requireFailure(t, Install(t.Context(), f.dbaURL(), f.installation()), failure.Stall, failure.Rejected)
+				e := requireFailure(t, Install(t.Context(), f.dbaURL(), f.installation()), failure.Stall, reasons.Rejected)
 				require.Equal(t, "Nothing was changed in database "+f.database+", because "+step+" failed. A rotation would fail. "+shape.says, e.Detail)
 				survey, err := f.server.Survey(t.Context())
 				require.NoError(t, err)
@@ -164,7 +166,7 @@ func TestATenantWithTwoRows(t *testing.T) {
 		require.Equal(t, says, f.observe(id).RoleViolation)
 		require.Empty(t, f.observe(other).RoleViolation)
 		_, err := f.server.Adopt(t.Context(), Adoption{TenantID: id, UID: "next", Cluster: "c1", ReplacesUID: "uid"})
-		require.Equal(t, says, requireFailure(t, err, failure.Stall, failure.RoleNotAllowed).Detail)
+		require.Equal(t, says, requireFailure(t, err, failure.Stall, reasons.RoleNotAllowed).Detail)
 		f.rotate(other, f.open(other, 1).Revision)
 
 		f.exec("delete from management.tenants where id = $1 and name = 'again'", id)

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -92,7 +94,7 @@ func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func
 		return err
 	}
 	if !t.sealed {
-		return failure.New(failure.Retry, failure.Unexpected, "The transaction was not ended by Issue, Close or Commit, so it was rolled back.")
+		return failure.New(failure.Retry, reasons.Unexpected, "The transaction was not ended by Issue, Close or Commit, so it was rolled back.")
 	}
 	ended = true
 	commitCtx, cancel := detached(ctx)
@@ -130,7 +132,7 @@ func (t *transaction) Close(ctx context.Context, revision int64) (quiet bool, er
 func (t *transaction) Stage(ctx context.Context, staging Staging) error {
 	digest, err := hex.DecodeString(staging.DeliveryDigest)
 	if err != nil {
-		return failure.New(failure.Retry, failure.Unexpected, "The delivery digest is not hexadecimal.")
+		return failure.New(failure.Retry, reasons.Unexpected, "The delivery digest is not hexadecimal.")
 	}
 	if len(digest) == 0 {
 		digest = nil

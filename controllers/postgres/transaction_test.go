@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
@@ -58,7 +60,7 @@ func TestStagedRotationCanNotBeCommitted(t *testing.T) {
 				_, err := tx.(*transaction).tx.Exec(ctx, trick)
 				return err
 			})
-			requireFailure(t, err, failure.Retry, failure.Unexpected)
+			requireFailure(t, err, failure.Retry, reasons.Unexpected)
 			requireSame(t, before, f.observe(id))
 		}
 	})
@@ -90,12 +92,12 @@ func TestStepsOutOfOrderAreSuperseded(t *testing.T) {
 		verifier := f.verifier(credential.NewPassword())
 		requireFailure(t, within(func(ctx context.Context, tx Transaction) error {
 			return tx.Stage(ctx, Staging{Revision: 2, Verifier: verifier})
-		}), failure.Retry, failure.Superseded)
-		requireFailure(t, within(func(ctx context.Context, tx Transaction) error { return tx.Commit(ctx, FlyWrite{}) }), failure.Retry, failure.Superseded)
-		requireFailure(t, f.server.Complete(t.Context(), id, "uid", 1), failure.Retry, failure.Superseded)
+		}), failure.Retry, reasons.Superseded)
+		requireFailure(t, within(func(ctx context.Context, tx Transaction) error { return tx.Commit(ctx, FlyWrite{}) }), failure.Retry, reasons.Superseded)
+		requireFailure(t, f.server.Complete(t.Context(), id, "uid", 1), failure.Retry, reasons.Superseded)
 		requireFailure(t, within(func(ctx context.Context, tx Transaction) error {
 			return tx.Stage(ctx, Staging{Revision: 1, Verifier: "a plaintext password"})
-		}), failure.Retry, failure.Unexpected)
+		}), failure.Retry, reasons.Unexpected)
 
 		require.NoError(t, f.server.Discard(t.Context(), id, "uid", 1))
 		require.NoError(t, f.server.Discard(t.Context(), id, "uid", 1), "twice is the same as once")
@@ -105,7 +107,7 @@ func TestStepsOutOfOrderAreSuperseded(t *testing.T) {
 		f.rotate(id, 1)
 		require.Equal(t, int64(2), f.open(id, 2).Revision)
 		f.rotate(id, 2)
-		requireFailure(t, f.server.Complete(t.Context(), id, "uid", 1), failure.Retry, failure.Superseded)
+		requireFailure(t, f.server.Complete(t.Context(), id, "uid", 1), failure.Retry, reasons.Superseded)
 		require.NoError(t, f.server.Complete(t.Context(), id, "uid", 2))
 		require.Equal(t, int64(2), f.observe(id).Last.Revision)
 	})
@@ -149,7 +151,7 @@ func TestLockThatIsNotGrantedIsUnknown(t *testing.T) {
 			t.Error("entered without the lock")
 			return nil
 		})
-		requireFailure(t, err, failure.Unknown, failure.Busy)
+		requireFailure(t, err, failure.Unknown, reasons.Busy)
 		require.NoError(t, tx.Rollback(t.Context()))
 	})
 }
@@ -186,7 +188,7 @@ func TestLostAnswerToCommitIsUnknown(t *testing.T) {
 			relay.dropAnswerTo("commit")
 			return nil
 		})
-		requireFailure(t, err, failure.Unknown, failure.OutcomeUnknown)
+		requireFailure(t, err, failure.Unknown, reasons.OutcomeUnknown)
 		require.ErrorIs(t, f.server.InTransaction(t.Context(), id, "uid", func(_ context.Context, tx Transaction) error {
 			require.Equal(t, StateCommitted, tx.Tenant().Last.State, "the ledger, read under the lock, knows")
 			return errLooked

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -86,7 +88,7 @@ func checkPause(e *Environment, in pass.Input, seen pass.Observed) error {
 	if !e.Pause.Paused() || seen.Tenant.Unfinished() && !regressed {
 		return nil
 	}
-	return pass.InKubernetes(failure.Stall, v1alpha1.ReasonRotationsPaused, environmentSays(in, v1alpha1.RotationsPausedCondition, metav1.ConditionTrue))
+	return pass.InKubernetes(failure.Stall, reasons.RotationsPaused, environmentSays(in, v1alpha1.RotationsPausedCondition, metav1.ConditionTrue))
 }
 
 // checkSecondLogin keeps a rotation that needs a second login from being opened where there is none.
@@ -94,7 +96,7 @@ func checkSecondLogin(in pass.Input, seen pass.Observed) error {
 	if seen.Tenant.SecondViolation == "" || !pass.Facts(in, seen).Overlaps() {
 		return nil
 	}
-	return pass.AtPostgres(failure.New(failure.Stall, failure.RoleNotAllowed, seen.Tenant.SecondViolation))
+	return pass.AtPostgres(failure.New(failure.Stall, reasons.RoleNotAllowed, seen.Tenant.SecondViolation))
 }
 
 // readLive makes sure that the attempt answers what is asked for now: the cache may lag behind, and spec.suspend, or the loss of the
@@ -121,7 +123,7 @@ func probeFly(ctx context.Context, e *Environment, in pass.Input, out pass.Outco
 	found, err := e.Fly.Probe(ctx, out.Seen.Fly.App, variable(in))
 	out.Attempt.Before = &found
 	if err == nil && found.Hidden != "" && !in.Object.FlyDelivery().AcceptHidden && !out.Seen.Tenant.Unfinished() && !pass.Facts(in, out.Seen).Closes() {
-		err = failure.New(failure.Stall, failure.SecretHidden, found.Hidden)
+		err = failure.New(failure.Stall, reasons.SecretHidden, found.Hidden)
 	}
 	return out, pass.AtMachines(err)
 }
@@ -184,7 +186,7 @@ func definite(err error) bool {
 		return false
 	}
 	reason := o.Failure.Reason
-	return !reason.Unreachable() && reason != failure.Superseded && reason != failure.Busy
+	return !reason.Unreachable() && reason != reasons.Superseded && reason != reasons.Busy
 }
 
 // discard gives up the attempt that is open.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/go-logr/logr/funcr"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,7 +51,7 @@ func TestAudit(t *testing.T) {
 			seen(s, 1, true)
 			s.tenant.Open = &postgres.Rotation{Revision: 2}
 			s.out.Attempt = pass.Attempt{Opened: 2, Made: true}
-			s.out.Obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Retry, failure.RateLimited, "")))
+			s.out.Obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Retry, reasons.RateLimited, "")))
 		}, []string{"2 opened", "2 failed RateLimited"}},
 		"what the ledger has lost": {func(s *situation) { seen(s, 7, true) }, nil},
 	} {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -47,11 +49,11 @@ func binding(ctx context.Context, from client.Reader, in pass.Input) (*pass.Obst
 		return nil, err
 	}
 	if !allowed {
-		return pass.AsObstacle(pass.InKubernetes(failure.Stall, v1alpha1.ReasonNamespaceNotAllowed, "")), nil
+		return pass.AsObstacle(pass.InKubernetes(failure.Stall, reasons.NamespaceNotAllowed, "")), nil
 	}
 	if in.Environment.Spec.TenantBinding != v1alpha1.TenantBindingNone &&
 		namespace.Labels[v1alpha1.TenantLabelPrefix+pass.ID(in)] != v1alpha1.TenantLabelAllowed {
-		return pass.AsObstacle(pass.InKubernetes(failure.Stall, v1alpha1.ReasonTenantNotBound, "")), nil
+		return pass.AsObstacle(pass.InKubernetes(failure.Stall, reasons.TenantNotBound, "")), nil
 	}
 	return nil, nil
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -16,7 +18,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 )
 
-var verdict = pass.AsObstacle(pass.InKubernetes(failure.Stall, v1alpha1.ReasonTenantNotBound, ""))
+var verdict = pass.AsObstacle(pass.InKubernetes(failure.Stall, reasons.TenantNotBound, ""))
 
 // An unbound object goes on to finish what the ledger says that this very object has begun, and learns nothing otherwise.
 func TestAdmit(t *testing.T) {
@@ -142,6 +144,6 @@ func TestNothingIsPromotedOnceTheBindingIsGone(t *testing.T) {
 	namespace.Labels = nil
 	require.NoError(t, w.r.Client.Update(t.Context(), &namespace))
 	w.settle()
-	require.Equal(t, failure.Reason(v1alpha1.ReasonTenantNotBound), w.trouble().Failure.Reason)
+	require.Equal(t, failure.Reason(reasons.TenantNotBound), w.trouble().Failure.Reason)
 	require.Equal(t, "1", w.annotation("acme-db"))
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -34,7 +36,7 @@ func (r *Reconciler) closeLogins(ctx context.Context, e *Environment, in pass.In
 			quiet, err = tx.Close(ctx, open.Revision)
 			return err
 		})
-		if busy = nil; failure.ReasonOf(err) == failure.Busy {
+		if busy = nil; failure.ReasonOf(err) == reasons.Busy {
 			busy, err = err, nil
 		}
 		return quiet, err
@@ -49,7 +51,7 @@ func (r *Reconciler) closeLogins(ctx context.Context, e *Environment, in pass.In
 	case wait.Interrupted(err) && busy != nil:
 		return out, pass.AtPostgres(busy)
 	case wait.Interrupted(err):
-		return out, pass.AtPostgres(failure.New(failure.Wait, failure.Busy,
+		return out, pass.AtPostgres(failure.New(failure.Wait, reasons.Busy,
 			"a session of role "+out.Seen.Tenant.Role+", or a login that was in progress when it was closed, is not gone yet: a login ends within authentication_timeout of the server"))
 	}
 	return out, pass.AtPostgres(err)

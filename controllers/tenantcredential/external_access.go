@@ -3,6 +3,8 @@ package tenantcredential
 import (
 	"context"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
@@ -84,7 +86,7 @@ func noted(out pass.Outcome, access postgres.ExternalAccess) pass.Outcome {
 // password has nothing to do with it.
 func troubled(out pass.Outcome, err error) pass.Outcome {
 	at := pass.AtPostgres
-	if failure.ReasonOf(err) == failure.RoleNotAllowed {
+	if failure.ReasonOf(err) == reasons.RoleNotAllowed {
 		at = pass.AtExternalAccess
 	}
 	out.Access = pass.AsObstacle(at(err))

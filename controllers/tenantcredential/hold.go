@@ -3,6 +3,8 @@ package tenantcredential
 import (
 	"context"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -26,7 +28,7 @@ func (r *Reconciler) holdEnvironment(ctx context.Context, in pass.Input, seen pa
 	begun := seen.Tenant.Unfinished() || pass.Lost(in, seen) || pass.Regressed(in, seen.Tenant)
 	switch {
 	case !live.DeletionTimestamp.IsZero() && !begun:
-		return pass.InKubernetes(failure.Wait, v1alpha1.ReasonEnvironmentTerminating, "")
+		return pass.InKubernetes(failure.Wait, reasons.EnvironmentTerminating, "")
 	case !live.DeletionTimestamp.IsZero(), controllerutil.ContainsFinalizer(&live, v1alpha1.Finalizer):
 		return nil
 	}

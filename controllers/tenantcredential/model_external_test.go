@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	"pgregory.net/rapid"
 
@@ -95,11 +97,11 @@ func (w *world) checkOutside(o *v1alpha1.TenantCredential) {
 		return
 	}
 	switch member := w.ledger.now.external.member; {
-	case c.Reason == v1alpha1.ReasonEnabled && !member:
+	case c.Reason == reasons.Enabled && !member:
 		w.violated("ExternalAccess says Enabled, and the role is no member")
-	case (c.Reason == v1alpha1.ReasonDisabled || c.Reason == v1alpha1.ReasonNotOffered) && member:
+	case (c.Reason == reasons.Disabled || c.Reason == reasons.NotOffered) && member:
 		w.violated("ExternalAccess says %s, and the role is a member", c.Reason)
-	case (c.Reason == v1alpha1.ReasonDisabled || c.Reason == v1alpha1.ReasonNotOffered) && !w.outside.succeeds.IsZero():
+	case (c.Reason == reasons.Disabled || c.Reason == reasons.NotOffered) && !w.outside.succeeds.IsZero():
 		w.violated("ExternalAccess says %s, and a session from outside is left", c.Reason)
 	}
 }

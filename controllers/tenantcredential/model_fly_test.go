@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
@@ -20,8 +22,8 @@ const (
 )
 
 var (
-	flySide    = side{"Fly", failure.New(failure.Retry, failure.ConnectionFailed, "refused"), failure.New(failure.Retry, failure.ConnectionFailed, "lost")}
-	secretSide = side{"Fly", failure.New(failure.Retry, failure.RateLimited, "refused"), failure.New(failure.Unknown, failure.OutcomeUnknown, "lost")}
+	flySide    = side{"Fly", failure.New(failure.Retry, reasons.ConnectionFailed, "refused"), failure.New(failure.Retry, reasons.ConnectionFailed, "lost")}
+	secretSide = side{"Fly", failure.New(failure.Retry, reasons.RateLimited, "refused"), failure.New(failure.Unknown, reasons.OutcomeUnknown, "lost")}
 )
 
 // flyApp is one app at Fly.
@@ -145,7 +147,7 @@ func (c flyOf) ask(ctx context.Context, s side, name, app string, f func(*flyApp
 	return c.p.call(ctx, s, name, func() error {
 		a := c.p.w.apps[app]
 		if a == nil || a.missing {
-			return failure.New(failure.Wait, failure.FlyAppNotFound, "404")
+			return failure.New(failure.Wait, reasons.FlyAppNotFound, "404")
 		}
 		return f(a)
 	})
@@ -182,7 +184,7 @@ func (c flyOf) Probe(ctx context.Context, app fly.App, variable string) (p fly.P
 	err = c.ask(ctx, flySide, "probe", app.Name, func(a *flyApp) error {
 		for _, m := range a.machines {
 			if m.leased {
-				return failure.New(failure.Wait, failure.LeaseHeld, "leased")
+				return failure.New(failure.Wait, reasons.LeaseHeld, "leased")
 			}
 			c.p.unwell[m.id] = c.p.w.failing(m, variable)
 		}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -99,7 +101,7 @@ func (w *world) create(generation int64) {
 		RotationGeneration: &generation, Rotation: v1alpha1.RotationPolicy{Strategy: w.strategy}, Delivery: *w.delivery.DeepCopy()}
 	w.must(w.api.Create(context.Background(), object))
 	object.Status = v1alpha1.TenantCredentialStatus{ObservedGeneration: -1, Conditions: []metav1.Condition{{
-		Type: v1alpha1.ReadyCondition, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonPending, Message: "Waiting for controller",
+		Type: v1alpha1.ReadyCondition, Status: metav1.ConditionUnknown, Reason: reasons.Pending, Message: "Waiting for controller",
 		LastTransitionTime: metav1.Unix(0, 0)}}}
 	w.must(w.api.Status().Update(context.Background(), object))
 	for _, p := range w.processes {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/xdg-go/scram"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -25,9 +27,9 @@ const (
 )
 
 var (
-	postgresSide = side{"Postgres", failure.New(failure.Retry, failure.ConnectionFailed, "refused"), failure.New(failure.Retry, failure.ConnectionFailed, "lost")}
-	commitSide   = side{"Postgres", failure.New(failure.Unknown, failure.OutcomeUnknown, "lost"), failure.New(failure.Unknown, failure.OutcomeUnknown, "lost")}
-	superseded   = failure.New(failure.Retry, failure.Superseded, "the ledger does not allow it")
+	postgresSide = side{"Postgres", failure.New(failure.Retry, reasons.ConnectionFailed, "refused"), failure.New(failure.Retry, reasons.ConnectionFailed, "lost")}
+	commitSide   = side{"Postgres", failure.New(failure.Unknown, reasons.OutcomeUnknown, "lost"), failure.New(failure.Unknown, reasons.OutcomeUnknown, "lost")}
+	superseded   = failure.New(failure.Retry, reasons.Superseded, "the ledger does not allow it")
 )
 
 // facts are what PostgreSQL knows of the tenant at one moment.
@@ -120,7 +122,7 @@ func (f *facts) hold(uid string) error {
 	case f.claim == nil:
 		return superseded
 	case f.claim.UID != uid:
-		return failure.New(failure.Stall, failure.OwnershipConflict, "held by another object")
+		return failure.New(failure.Stall, reasons.OwnershipConflict, "held by another object")
 	}
 	return nil
 }
@@ -172,7 +174,7 @@ func (l *ledger) begin(ctx context.Context, p *process) (*session, error) {
 	select {
 	case l.lock <- struct{}{}:
 	case <-time.After(lockTimeout):
-		return nil, failure.New(failure.Unknown, failure.Busy, "the lock was not granted")
+		return nil, failure.New(failure.Unknown, reasons.Busy, "the lock was not granted")
 	case <-ctx.Done():
 		return nil, postgresSide.refused
 	}

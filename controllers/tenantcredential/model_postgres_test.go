@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
@@ -54,7 +56,7 @@ func (c postgresOf) Adopt(ctx context.Context, a postgres.Adoption) (claim postg
 		generation := int64(0)
 		if f.claim != nil && f.claim.UID != a.UID {
 			if f.claim.UID != a.ReplacesUID {
-				return failure.New(failure.Stall, failure.OwnershipConflict, "held by another object")
+				return failure.New(failure.Stall, reasons.OwnershipConflict, "held by another object")
 			}
 			generation = f.claim.Generation
 		}
@@ -225,7 +227,7 @@ func (c postgresOf) VerifyLogin(ctx context.Context, l postgres.Login) error {
 	return c.p.call(ctx, postgresSide, "login", func() error {
 		c.p.w.passwords[l.Password.Reveal()] = true
 		if c.p.w.pooled || !matches(c.p.w.ledger.now.verifiers[l.Name], l.Password.Reveal()) {
-			return failure.New(failure.Retry, failure.VerificationFailed, "refused")
+			return failure.New(failure.Retry, reasons.VerificationFailed, "refused")
 		}
 		return nil
 	})

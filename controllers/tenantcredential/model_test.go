@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
@@ -55,7 +57,7 @@ func TestWaitingIsNotReady(t *testing.T) {
 				w.must(w.api.Update(w.logging, environment))
 			}
 			w.processes[0].pass(script{})
-			if o := w.object(); isReady(o) || meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ReconcilingCondition).Reason != v1alpha1.ReasonRotating {
+			if o := w.object(); isReady(o) || meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ReconcilingCondition).Reason != reasons.Rotating {
 				rt.Fatalf("the object says: %s", asJSON(o.Status.Conditions))
 			}
 		})
@@ -154,19 +156,19 @@ func (w *world) settled() bool {
 	case w.disturbances > w.looked:
 		return false
 	case !object.DeletionTimestamp.IsZero():
-		return w.foreign && stalled(object) == v1alpha1.ReasonDriftDetected // somebody has to take the finalizer away
+		return w.foreign && stalled(object) == reasons.DriftDetected // somebody has to take the finalizer away
 	case isReady(object), suspended(object):
 		return true
 	}
 	switch stalled(object) {
-	case v1alpha1.ReasonInvalidSpec:
+	case reasons.InvalidSpec:
 		return w.policiesClash(object) || object.Spec.RotationRequest.ReplacesRevision > object.Status.Revision
-	case v1alpha1.ReasonDriftDetected:
+	case reasons.DriftDetected:
 		return w.foreign
-	case v1alpha1.ReasonSecretNotDelivered:
+	case reasons.SecretNotDelivered:
 		secret := w.connectionSecret() // one of a previous object goes with that
 		return w.ledger.now.last() == nil && (secret == nil || !metav1.IsControlledBy(secret, object))
-	case v1alpha1.ReasonNotOffered:
+	case reasons.NotOffered:
 		return object.Spec.ExternalAccess != nil && !w.wantsOutside(object)
 	}
 	return false

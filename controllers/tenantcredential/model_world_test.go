@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -263,7 +265,7 @@ func (w *world) check() {
 // suspended says that the object, as it is now, is due and held back by its owner.
 func suspended(o *v1alpha1.TenantCredential) bool {
 	c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ReadyCondition)
-	return o.Status.ObservedGeneration == o.Generation && o.Spec.Suspend && c != nil && c.Reason == v1alpha1.ReasonSuspended
+	return o.Status.ObservedGeneration == o.Generation && o.Spec.Suspend && c != nil && c.Reason == reasons.Suspended
 }
 
 // isReady says Ready of the spec that there is now.
@@ -285,7 +287,7 @@ func (w *world) checkConditions(o *v1alpha1.TenantCredential) {
 		return
 	}
 	trueNow := 0
-	if ready := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ReadyCondition); ready != nil && ready.Reason == v1alpha1.ReasonSuspended {
+	if ready := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ReadyCondition); ready != nil && ready.Reason == reasons.Suspended {
 		trueNow++
 	}
 	for _, kind := range []string{v1alpha1.ReadyCondition, v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition} {

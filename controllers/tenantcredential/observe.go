@@ -5,6 +5,8 @@ import (
 	"context"
 	"strings"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -45,14 +47,14 @@ func (r *Reconciler) observe(ctx context.Context, e *Environment, in pass.Input)
 func (r *Reconciler) checkEnvironment(_ context.Context, _ *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
 	switch {
 	case in.Environment == nil:
-		return out, pass.InKubernetes(failure.Wait, v1alpha1.ReasonEnvironmentNotFound, "")
+		return out, pass.InKubernetes(failure.Wait, reasons.EnvironmentNotFound, "")
 	case in.Connected:
 		return out, nil
 	case in.Unbound != nil:
 		return out, in.Unbound
 	default:
 		said := cmp.Or(environmentSays(in, v1alpha1.ReadyCondition, metav1.ConditionFalse), "it has not been looked at yet")
-		return out, pass.AtPostgres(failure.New(failure.Wait, v1alpha1.ReasonEnvironmentNotReady, said))
+		return out, pass.AtPostgres(failure.New(failure.Wait, reasons.EnvironmentNotReady, said))
 	}
 }
 
@@ -95,13 +97,13 @@ func (r *Reconciler) checkTenant(_ context.Context, _ *Environment, in pass.Inpu
 	closes := tenant.Claim != nil && pass.Facts(in, out.Seen).Closes()
 	switch {
 	case !tenant.Found:
-		return out, pass.AtPostgres(failure.New(failure.Wait, failure.TenantNotFound, ""))
+		return out, pass.AtPostgres(failure.New(failure.Wait, reasons.TenantNotFound, ""))
 	case !tenant.RoleExists:
-		return out, pass.AtPostgres(failure.New(failure.Wait, failure.RoleNotFound, ""))
+		return out, pass.AtPostgres(failure.New(failure.Wait, reasons.RoleNotFound, ""))
 	case tenant.RoleViolation != "" && !tenant.Unfinished():
-		return out, pass.AtPostgres(failure.New(failure.Stall, failure.RoleNotAllowed, tenant.RoleViolation))
+		return out, pass.AtPostgres(failure.New(failure.Stall, reasons.RoleNotAllowed, tenant.RoleViolation))
 	case tenant.LoginViolation != "" && !tenant.Unfinished() && !closes:
-		return out, pass.AtPostgres(failure.New(failure.Stall, failure.RoleNotAllowed, tenant.LoginViolation))
+		return out, pass.AtPostgres(failure.New(failure.Stall, reasons.RoleNotAllowed, tenant.LoginViolation))
 	default:
 		return out, nil
 	}
@@ -116,7 +118,7 @@ func (r *Reconciler) observeAgain(ctx context.Context, e *Environment, in pass.I
 		}
 	}
 	if tenant := out.Seen.Tenant; tenant.Claim == nil || committed > 0 && (tenant.Last == nil || tenant.Last.Revision < committed) {
-		return out, pass.AtPostgres(failure.New(failure.Retry, failure.Superseded, "PostgreSQL does not know any more what was just done"))
+		return out, pass.AtPostgres(failure.New(failure.Retry, reasons.Superseded, "PostgreSQL does not know any more what was just done"))
 	}
 	return out, nil
 }
@@ -158,7 +160,7 @@ func variable(in pass.Input) string { return in.Object.FlyDelivery().Variable }
 // passing says that an error goes by itself and says nothing about the app or the token.
 func passing(err error) bool {
 	switch failure.ReasonOf(err) {
-	case failure.AuthenticationFailed, failure.PermissionDenied, failure.FlyAppNotFound:
+	case reasons.AuthenticationFailed, reasons.PermissionDenied, reasons.FlyAppNotFound:
 		return false
 	}
 	return failure.ClassOf(err) == failure.Retry || failure.ClassOf(err) == failure.Unknown

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -23,7 +25,7 @@ func (r *Reconciler) claim(ctx context.Context, e *Environment, in pass.Input, o
 		return out, nil
 	}
 	if pass.Deleted(in) {
-		return out, pass.InKubernetes(failure.Stall, v1alpha1.ReasonOwnershipConflict, "Another object holds the tenant by now")
+		return out, pass.InKubernetes(failure.Stall, reasons.OwnershipConflict, "Another object holds the tenant by now")
 	}
 	if err := r.stillBound(ctx, in); err != nil {
 		return out, err
@@ -39,7 +41,7 @@ func (r *Reconciler) claim(ctx context.Context, e *Environment, in pass.Input, o
 		return out, err
 	}
 	if !pass.Held(in, out.Seen) {
-		return out, pass.InKubernetes(failure.Stall, v1alpha1.ReasonOwnershipConflict, "Another object has claimed the tenant at the same moment")
+		return out, pass.InKubernetes(failure.Stall, reasons.OwnershipConflict, "Another object has claimed the tenant at the same moment")
 	}
 	return out, nil
 }
@@ -122,7 +124,7 @@ func nothingLeft(in pass.Input, out pass.Outcome) bool {
 		return false
 	}
 	switch out.Obstacle.Failure.Reason {
-	case failure.TenantNotFound, failure.RoleNotFound, failure.FlyAppNotFound, failure.OwnershipConflict:
+	case reasons.TenantNotFound, reasons.RoleNotFound, reasons.FlyAppNotFound, reasons.OwnershipConflict:
 		return true
 	}
 	return false

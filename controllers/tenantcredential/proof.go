@@ -4,11 +4,12 @@ import (
 	"context"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
@@ -37,7 +38,7 @@ func newPassword(login string) (password, error) {
 func (r *Reconciler) proved(next act) act {
 	return func(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, bool, error) {
 		if out.Seen.Tenant.PasswordDrifted() {
-			return out, false, pass.AtPostgres(failure.New(failure.Stall, v1alpha1.ReasonDriftDetected, ""))
+			return out, false, pass.AtPostgres(failure.New(failure.Stall, reasons.DriftDetected, ""))
 		}
 		out, err := r.proveLogin(ctx, e, in, out)
 		if err != nil {
@@ -61,7 +62,7 @@ func (r *Reconciler) proveLogin(ctx context.Context, e *Environment, in pass.Inp
 	}
 	out.Attempt.Login = untried.login
 	if err := checkLogin(ctx, e, in, out.Seen.Tenant, *untried); err != nil {
-		if failure.ReasonOf(err) == failure.VerificationFailed {
+		if failure.ReasonOf(err) == reasons.VerificationFailed {
 			r.untried.Delete(client.ObjectKeyFromObject(in.Object))
 		}
 		return out, pass.AtPostgres(err)

@@ -3,6 +3,8 @@ package tenantcredential
 import (
 	"context"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
@@ -30,7 +32,7 @@ func moved(in pass.Input, out pass.Outcome, progress fly.Progress, err error) (p
 	}
 	out.Seen.Machines = &progress
 	if progress.Halted != "" && pass.Assess(in, out).Phase.Committed() {
-		return out, false, pass.AtMachines(failure.New(failure.Stall, failure.MachineUnhealthy, progress.Halted))
+		return out, false, pass.AtMachines(failure.New(failure.Stall, reasons.MachineUnhealthy, progress.Halted))
 	}
 	return out, progress.Done() || progress.Halted != "", nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/connectionsecret"
@@ -44,7 +46,7 @@ func (r *Reconciler) promote(ctx context.Context, e *Environment, in pass.Input,
 		return pass.SecretAnswer{}, err
 	}
 	if present != nil && !present.Owned {
-		return pass.SecretAnswer{}, failure.New(failure.Stall, failure.SecretNotOwned, key.Name)
+		return pass.SecretAnswer{}, failure.New(failure.Stall, reasons.SecretNotOwned, key.Name)
 	}
 	answer := pass.Seeing(present, tenant.Last)
 	if tenant.Last == nil || pass.Regressed(in, tenant) {
@@ -77,7 +79,7 @@ func (r *Reconciler) copyStaged(ctx context.Context, e *Environment, in pass.Inp
 		return pass.AtPostgres(err)
 	}
 	if now.Last == nil || now.Last.Revision != tenant.Last.Revision {
-		return failure.New(failure.Retry, failure.Superseded, "another process went on with this rotation")
+		return failure.New(failure.Retry, reasons.Superseded, "another process went on with this rotation")
 	}
 	if err := r.stillBound(ctx, in); err != nil {
 		return err

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,7 +17,6 @@ import (
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
-	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
 	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
@@ -195,7 +196,7 @@ func TestPromotionGivesWayToANewerRevision(t *testing.T) {
 func requireSuperseded(t *testing.T, w *secretWorld) {
 	t.Helper()
 	w.settle() // Machines do not wait for it
-	require.Equal(t, failure.Superseded, w.trouble().Failure.Reason)
+	require.Equal(t, reasons.Superseded, w.trouble().Failure.Reason)
 	require.ErrorIs(t, w.finish(), w.trouble(), "but the completion does")
 }
 
@@ -219,9 +220,9 @@ func TestWritesOverNothingOfOthers(t *testing.T) {
 			}
 			before, staged := w.secret("acme-db"), w.secret("acme-db-r3")
 			w.settle()
-			require.Equal(t, failure.SecretNotOwned, w.trouble().Failure.Reason)
+			require.Equal(t, reasons.SecretNotOwned, w.trouble().Failure.Reason)
 			_, err := w.tryToStage(3, w.third)
-			require.Equal(t, failure.SecretNotOwned, pass.AsObstacle(err).Failure.Reason)
+			require.Equal(t, reasons.SecretNotOwned, pass.AsObstacle(err).Failure.Reason)
 			require.Equal(t, before, w.secret("acme-db"))
 			require.Equal(t, staged, w.secret("acme-db-r3"))
 		})

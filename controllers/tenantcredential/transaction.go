@@ -3,6 +3,8 @@ package tenantcredential
 import (
 	"context"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
@@ -73,7 +75,7 @@ func stillDue(in pass.Input, out pass.Outcome, locked pass.Observed) error {
 		now.FlyApp == before.FlyApp && now.Database == before.Database && pass.Assess(in, out).Phase == rotation.Attempting {
 		return nil
 	}
-	return pass.AtPostgres(failure.New(failure.Retry, failure.Superseded, "another process went on with this rotation"))
+	return pass.AtPostgres(failure.New(failure.Retry, reasons.Superseded, "another process went on with this rotation"))
 }
 
 // deliverToFly tells Fly the new value. Whatever fails without an unknown outcome, Fly has not taken.

@@ -3,6 +3,8 @@ package tenantenvironment
 import (
 	"context"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,7 +17,7 @@ import (
 // logged each time.
 func (r *Reconciler) announce(ctx context.Context, before, after *v1alpha1.TenantEnvironment, err error) {
 	was, is := readyOf(before), readyOf(after)
-	if err != nil && is.Reason == v1alpha1.ReasonEnvironmentNotReady {
+	if err != nil && is.Reason == reasons.EnvironmentNotReady {
 		ctrl.LoggerFrom(ctx).Error(err, "The environment could not be looked at")
 	}
 	if was.Status == is.Status && was.Reason == is.Reason {

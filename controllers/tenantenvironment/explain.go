@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
@@ -34,22 +36,22 @@ func (e explainer) explain(err error) explanation {
 	}
 	switch {
 	case errors.As(err, &conflict):
-		return explanation{v1alpha1.ReasonLedgerConflict, fmt.Sprintf("%s. %s %s", conflict.fact, waits, conflict.remedy), v1alpha1.StalledCondition}
+		return explanation{reasons.LedgerConflict, fmt.Sprintf("%s. %s %s", conflict.fact, waits, conflict.remedy), v1alpha1.StalledCondition}
 	case errors.As(err, &table):
-		return explanation{v1alpha1.ReasonTableNotUsable, fmt.Sprintf("%s %s", table.problem, waits), v1alpha1.ReconcilingCondition}
+		return explanation{reasons.TableNotUsable, fmt.Sprintf("%s %s", table.problem, waits), v1alpha1.ReconcilingCondition}
 	case errors.As(err, &changed):
-		return explanation{v1alpha1.ReasonServerChanged, changed.message, v1alpha1.StalledCondition}
+		return explanation{reasons.ServerChanged, changed.message, v1alpha1.StalledCondition}
 	case errors.As(err, &missing):
-		return reconciling(v1alpha1.ReasonSecretNotFound, missing.Error()+".", "To fix: "+e.writeSecret(missing.name, missing.key))
+		return reconciling(reasons.SecretNotFound, missing.Error()+".", "To fix: "+e.writeSecret(missing.name, missing.key))
 	case errors.Is(err, errLedgerOld):
-		return reconciling(v1alpha1.ReasonLedgerOutdated, fmt.Sprintf("The ledger in PostgreSQL is of version %d, and this operator needs version %d.",
+		return reconciling(reasons.LedgerOutdated, fmt.Sprintf("The ledger in PostgreSQL is of version %d, and this operator needs version %d.",
 			e.survey.LedgerVersion, postgres.LedgerVersion), e.install())
 	case errors.Is(err, errLedgerElsewhere):
-		return reconciling(v1alpha1.ReasonLedgerOutdated, "The ledger in PostgreSQL was installed for other names than spec.management and spec.naming have.", e.install())
+		return reconciling(reasons.LedgerOutdated, "The ledger in PostgreSQL was installed for other names than spec.management and spec.naming have.", e.install())
 	case errors.Is(err, errLedgerCopied):
-		return reconciling(v1alpha1.ReasonLedgerOutdated, fmt.Sprintf("The ledger in database %s was copied there, and not installed.", e.survey.Database), e.install())
+		return reconciling(reasons.LedgerOutdated, fmt.Sprintf("The ledger in database %s was copied there, and not installed.", e.survey.Database), e.install())
 	case failure.As(err) == nil:
-		return reconciling(v1alpha1.ReasonEnvironmentNotReady, "The environment could not be looked at; the operator's log has the error.", "Retrying automatically.")
+		return reconciling(reasons.EnvironmentNotReady, "The environment could not be looked at; the operator's log has the error.", "Retrying automatically.")
 	case errors.As(err, &settings):
 		failed := failure.As(err)
 		return reconciling(string(failed.Reason), "Fly cannot be asked: "+strings.TrimSuffix(failed.Detail, ".")+".", e.flyRemedy(failed.Reason))
@@ -69,17 +71,17 @@ func (e explainer) postgresRemedy(reason failure.Reason) string {
 	login := e.environment.Spec.Postgres.LoginSecretRef
 	url := fmt.Sprintf("key %s in Secret %s/%s", login.Key, e.namespace, login.Name)
 	switch reason {
-	case failure.LedgerOutdated, failure.PermissionDenied:
+	case reasons.LedgerOutdated, reasons.PermissionDenied:
 		return e.install()
-	case failure.AuthenticationFailed:
+	case reasons.AuthenticationFailed:
 		return "To fix: replace " + url + "."
-	case failure.HostNotFound, failure.ConnectionRefused:
+	case reasons.HostNotFound, reasons.ConnectionRefused:
 		return "To fix: start the server, or correct host and port in " + url + "."
-	case failure.CertificateUntrusted, failure.CertificateInvalid:
+	case reasons.CertificateUntrusted, reasons.CertificateInvalid:
 		return e.trust("postgres", e.environment.Spec.Postgres.CASecretRef)
-	case failure.CertificateMismatch:
+	case reasons.CertificateMismatch:
 		return "To fix: write a host that the certificate is for into " + url + "."
-	case failure.MethodNotAccepted:
+	case reasons.MethodNotAccepted:
 		return "To fix: have pg_hba.conf ask this login for scram-sha-256."
 	}
 	return fmt.Sprintf("Retrying automatically. To fix: start the server, or correct %s.", url)
@@ -90,13 +92,13 @@ func (e explainer) flyRemedy(reason failure.Reason) string {
 	fly, name := e.environment.Spec.Fly, e.environment.Name
 	token := fmt.Sprintf("key %s in Secret %s/%s", fly.TokenSecretRef.Key, e.namespace, fly.TokenSecretRef.Name)
 	switch reason {
-	case failure.AuthenticationFailed:
+	case reasons.AuthenticationFailed:
 		return "To fix: replace " + token + "."
-	case failure.PermissionDenied:
+	case reasons.PermissionDenied:
 		return fmt.Sprintf("To fix: correct spec.fly.organization (kubectl edit tenv %s), or replace %s by a token of that organization.", name, token)
-	case failure.CertificateUntrusted, failure.CertificateInvalid:
+	case reasons.CertificateUntrusted, reasons.CertificateInvalid:
 		return e.trust("fly", fly.CASecretRef)
-	case failure.CertificateMismatch, failure.HostNotFound, failure.ConnectionRefused:
+	case reasons.CertificateMismatch, reasons.HostNotFound, reasons.ConnectionRefused:
 		return fmt.Sprintf("To fix: correct spec.fly.apiURL: kubectl edit tenv %s", name)
 	}
 	return "Retrying automatically."

@@ -3,6 +3,8 @@ package tenantenvironment
 import (
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -110,14 +112,14 @@ func TestReportOfAnEnvironmentThatIsBeingDeleted(t *testing.T) {
 	report(environment, "tcred-system", seen{survey: postgres.Survey{ServerVersion: "15.18", LedgerVersion: 9}}, 2)
 	ready := environment.Status.Conditions[0]
 	require.Equal(t, metav1.ConditionTrue, ready.Status)
-	require.Equal(t, v1alpha1.ReasonEnvironmentTerminating, ready.Reason)
+	require.Equal(t, reasons.EnvironmentTerminating, ready.Reason)
 	require.Contains(t, ready.Message, "stays until its unfinished rotations (2) are completed, which goes on by itself")
 	require.Contains(t, ready.Message, `kubectl patch tenv sandbox --type merge -p '{"metadata":{"finalizers":null}}'`)
 
 	report(environment, "tcred-system", seen{err: errLedgerOld}, 1)
 	ready = environment.Status.Conditions[0]
 	require.Equal(t, metav1.ConditionFalse, ready.Status)
-	require.Equal(t, v1alpha1.ReasonLedgerOutdated, ready.Reason)
+	require.Equal(t, reasons.LedgerOutdated, ready.Reason)
 	require.Contains(t, ready.Message, "stays until its unfinished rotations (1) are completed")
 	require.NotContains(t, ready.Message, "keep what they have")
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -36,7 +38,7 @@ func (t *flyTrial) refused() bool { return t != nil && t.err != nil && !t.unclea
 // unclear says that Fly answered something which tells nothing of the token.
 func (t *flyTrial) unclear() bool {
 	switch reason := failure.ReasonOf(t.err); reason {
-	case failure.AuthenticationFailed, failure.PermissionDenied:
+	case reasons.AuthenticationFailed, reasons.PermissionDenied:
 		return false
 	default:
 		return t.err != nil && !reason.Unreachable()
@@ -45,7 +47,7 @@ func (t *flyTrial) unclear() bool {
 
 // reportFly writes the condition FlyReachable. It is absent while there is no connection.
 func reportFly(status *v1alpha1.TenantEnvironmentStatus, generation int64, trial *flyTrial) {
-	c := metav1.Condition{Type: v1alpha1.FlyReachableCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonConnected,
+	c := metav1.Condition{Type: v1alpha1.FlyReachableCondition, Status: metav1.ConditionTrue, Reason: reasons.Connected,
 		Message: "Fly accepts the token.", ObservedGeneration: generation}
 	switch {
 	case trial == nil:

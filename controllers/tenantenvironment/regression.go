@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -26,7 +28,7 @@ type pauseCause struct{ reason, fact string }
 func checkServer(environment *v1alpha1.TenantEnvironment, survey postgres.Survey) error {
 	status := &environment.Status
 	if known := cmp.Or(status.SystemIdentifier, survey.InstalledOn, survey.SystemIdentifier); known != survey.SystemIdentifier {
-		condition := rotationsPaused(environment, pauseCause{v1alpha1.ReasonServerChanged, fmt.Sprintf(
+		condition := rotationsPaused(environment, pauseCause{reasons.ServerChanged, fmt.Sprintf(
 			"PostgreSQL of this environment has the system identifier %s, and had %s before: it is another server, or was made anew from a dump. If it is meant to be used", survey.SystemIdentifier, known)}, time.Now())
 		setCondition(status, condition)
 		if condition.Status == metav1.ConditionTrue {
@@ -44,14 +46,14 @@ func (r *Reconciler) checkPause(ctx context.Context, environment *v1alpha1.Tenan
 	status := &environment.Status
 	before := meta.FindStatusCondition(status.Conditions, v1alpha1.RotationsPausedCondition)
 	var regressed []string
-	if connection.Pause.wanted(survey.Started) || before != nil && before.Reason != v1alpha1.ReasonNotPaused {
+	if connection.Pause.wanted(survey.Started) || before != nil && before.Reason != reasons.NotPaused {
 		if regressed, err = r.regressed(ctx, environment.Name, connection); err != nil {
 			return false, err
 		}
 	}
 	var cause pauseCause
 	if limit := int(environment.Spec.MaxConcurrent); len(regressed) > limit {
-		cause = pauseCause{v1alpha1.ReasonLedgerRegressed, fmt.Sprintf(
+		cause = pauseCause{reasons.LedgerRegressed, fmt.Sprintf(
 			"PostgreSQL of this environment has lost rotations of %d tenants, and a failover catches %d under way at most (spec.maxConcurrent): it seems to be restored from a backup. If it is there to stay", len(regressed), limit)}
 	}
 	condition := rotationsPaused(environment, cause, time.Now())
@@ -64,7 +66,7 @@ func (r *Reconciler) checkPause(ctx context.Context, environment *v1alpha1.Tenan
 func rotationsPaused(environment *v1alpha1.TenantEnvironment, cause pauseCause, now time.Time) metav1.Condition {
 	before := meta.FindStatusCondition(environment.Status.Conditions, v1alpha1.RotationsPausedCondition)
 	c := metav1.Condition{Type: v1alpha1.RotationsPausedCondition, Status: metav1.ConditionFalse,
-		Reason: cmp.Or(cause.reason, v1alpha1.ReasonNotPaused), Message: "Rotations start when they are due.",
+		Reason: cmp.Or(cause.reason, reasons.NotPaused), Message: "Rotations start when they are due.",
 		LastTransitionTime: metav1.NewTime(now.Truncate(time.Second)), ObservedGeneration: environment.Generation}
 	if before != nil && before.Reason == c.Reason {
 		c.LastTransitionTime = before.LastTransitionTime
@@ -73,9 +75,9 @@ func rotationsPaused(environment *v1alpha1.TenantEnvironment, cause pauseCause, 
 		return c
 	}
 	value := cause.reason + "@" + c.LastTransitionTime.UTC().Format(time.RFC3339)
-	lossAcknowledged := before != nil && before.Reason == v1alpha1.ReasonAcknowledged && cause.reason == v1alpha1.ReasonLedgerRegressed
+	lossAcknowledged := before != nil && before.Reason == reasons.Acknowledged && cause.reason == reasons.LedgerRegressed
 	if lossAcknowledged || environment.Annotations[v1alpha1.ResumeRotationsAnnotation] == value {
-		c.Reason, c.Message = v1alpha1.ReasonAcknowledged, "It was acknowledged that rotations go on."
+		c.Reason, c.Message = reasons.Acknowledged, "It was acknowledged that rotations go on."
 		return c
 	}
 	c.Status = metav1.ConditionTrue

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,15 +41,15 @@ func acknowledge(t *testing.T, environment *v1alpha1.TenantEnvironment) {
 // acknowledgement of its own.
 func TestAPauseIsAcknowledgedOnce(t *testing.T) {
 	environment := &v1alpha1.TenantEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "prod"}}
-	lost, none := pauseCause{v1alpha1.ReasonLedgerRegressed, "lost"}, pauseCause{}
-	require.Equal(t, v1alpha1.ReasonNotPaused, pauses(environment, none, now))
-	require.Equal(t, v1alpha1.ReasonLedgerRegressed, pauses(environment, lost, now))
-	require.Equal(t, v1alpha1.ReasonLedgerRegressed, pauses(environment, lost, now.Add(time.Minute)))
+	lost, none := pauseCause{reasons.LedgerRegressed, "lost"}, pauseCause{}
+	require.Equal(t, reasons.NotPaused, pauses(environment, none, now))
+	require.Equal(t, reasons.LedgerRegressed, pauses(environment, lost, now))
+	require.Equal(t, reasons.LedgerRegressed, pauses(environment, lost, now.Add(time.Minute)))
 	acknowledge(t, environment)
-	require.Equal(t, v1alpha1.ReasonAcknowledged, pauses(environment, lost, now.Add(2*time.Minute)))
-	require.Equal(t, v1alpha1.ReasonAcknowledged, pauses(environment, lost, now.Add(3*time.Minute)), "while it is made up for")
-	require.Equal(t, v1alpha1.ReasonNotPaused, pauses(environment, none, now.Add(4*time.Minute)))
-	require.Equal(t, v1alpha1.ReasonLedgerRegressed, pauses(environment, lost, now.Add(5*time.Minute)), "the next one")
+	require.Equal(t, reasons.Acknowledged, pauses(environment, lost, now.Add(2*time.Minute)))
+	require.Equal(t, reasons.Acknowledged, pauses(environment, lost, now.Add(3*time.Minute)), "while it is made up for")
+	require.Equal(t, reasons.NotPaused, pauses(environment, none, now.Add(4*time.Minute)))
+	require.Equal(t, reasons.LedgerRegressed, pauses(environment, lost, now.Add(5*time.Minute)), "the next one")
 }
 
 // An acknowledged loss says nothing about another server, and an acknowledged server nothing about what it lost.
@@ -55,10 +57,10 @@ func TestAnotherServerIsAcknowledgedByItself(t *testing.T) {
 	environment := &v1alpha1.TenantEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "prod"}}
 	first, second := postgres.Survey{SystemIdentifier: "1"}, postgres.Survey{SystemIdentifier: "2"}
 	require.NoError(t, checkServer(environment, first))
-	lost := pauseCause{v1alpha1.ReasonLedgerRegressed, "lost"}
-	require.Equal(t, v1alpha1.ReasonLedgerRegressed, pauses(environment, lost, now))
+	lost := pauseCause{reasons.LedgerRegressed, "lost"}
+	require.Equal(t, reasons.LedgerRegressed, pauses(environment, lost, now))
 	acknowledge(t, environment)
-	require.Equal(t, v1alpha1.ReasonAcknowledged, pauses(environment, lost, now))
+	require.Equal(t, reasons.Acknowledged, pauses(environment, lost, now))
 
 	require.ErrorContains(t, checkServer(environment, second), "system identifier 2, and had 1 before")
 	require.ErrorContains(t, checkServer(environment, second), "system identifier 2, and had 1 before")
@@ -67,5 +69,5 @@ func TestAnotherServerIsAcknowledgedByItself(t *testing.T) {
 	acknowledge(t, environment)
 	require.NoError(t, checkServer(environment, second))
 	require.Equal(t, "2", environment.Status.SystemIdentifier)
-	require.Equal(t, v1alpha1.ReasonLedgerRegressed, pauses(environment, lost, now))
+	require.Equal(t, reasons.LedgerRegressed, pauses(environment, lost, now))
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -28,7 +30,7 @@ func report(environment *v1alpha1.TenantEnvironment, namespace string, seen seen
 		status.ServerVersion = survey.ServerVersion
 		status.LedgerVersion = survey.LedgerVersion
 	}
-	ready := metav1.Condition{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonConnected,
+	ready := metav1.Condition{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: reasons.Connected,
 		Message: fmt.Sprintf("PostgreSQL %s answers, and its ledger is of version %d.", survey.ServerVersion, survey.LedgerVersion) + exposed(survey) + untried(survey)}
 	progress := ""
 	fail := func(why explanation) {
@@ -43,7 +45,7 @@ func report(environment *v1alpha1.TenantEnvironment, namespace string, seen seen
 	if deleted(environment) {
 		ready.Message += terminating(environment.Name, unfinished)
 		if seen.err == nil {
-			ready.Status, ready.Reason, progress = metav1.ConditionTrue, v1alpha1.ReasonEnvironmentTerminating, ""
+			ready.Status, ready.Reason, progress = metav1.ConditionTrue, reasons.EnvironmentTerminating, ""
 		}
 	}
 	ready.ObservedGeneration = environment.Generation
@@ -56,7 +58,7 @@ func report(environment *v1alpha1.TenantEnvironment, namespace string, seen seen
 		}
 		reason := ready.Reason
 		if kind == v1alpha1.ReconcilingCondition {
-			reason = v1alpha1.ReasonRetryingAfterFailure
+			reason = reasons.RetryingAfterFailure
 		}
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason,
 			Message: ready.Message, ObservedGeneration: environment.Generation})

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -145,7 +147,7 @@ func fill(v reflect.Value) {
 		return
 	case *[]metav1.Condition:
 		for _, kind := range each(16, "Kind%d") {
-			*value = append(*value, metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonUnexpected, LastTransitionTime: metav1.Now(), Message: strings.Repeat("é", 33000)})
+			*value = append(*value, metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reasons.Unexpected, LastTransitionTime: metav1.Now(), Message: strings.Repeat("é", 33000)})
 		}
 		return
 	}

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -226,7 +228,7 @@ func (p *performance) recreate(ctx context.Context, s step) error {
 
 func isHalted(o *v1alpha1.TenantCredential) bool {
 	return meta.IsStatusConditionPresentAndEqual(o.Status.Conditions, v1alpha1.StalledCondition, metav1.ConditionTrue) &&
-		meta.FindStatusCondition(o.Status.Conditions, v1alpha1.StalledCondition).Reason == v1alpha1.ReasonRolloutHalted
+		meta.FindStatusCondition(o.Status.Conditions, v1alpha1.StalledCondition).Reason == reasons.RolloutHalted
 }
 
 // startMachines is the repair that the condition's message asks for. Fly may refuse it, and it is tried at the next look.

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -47,7 +49,7 @@ func TestAnotherObjectOfTheSameNameIsNotWrittenTo(t *testing.T) {
 }
 
 func TestAnObjectThatTheOperatorHasRefusedMeanwhileIsNotWrittenTo(t *testing.T) {
-	refused := object(inSandbox, says(v1alpha1.StalledCondition, v1alpha1.ReasonTenantNotBound))
+	refused := object(inSandbox, says(v1alpha1.StalledCondition, reasons.TenantNotBound))
 	_, _, err := serving(t, interceptor.Funcs{}, refused).act(t.Context(), refer(refused), ask{caller: staff, id: "new", known: 4})
 	require.Equal(t, errNotFound, err)
 }

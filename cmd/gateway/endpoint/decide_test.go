@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -31,8 +33,8 @@ func object(changes ...func(*v1alpha1.TenantCredential)) *v1alpha1.TenantCredent
 		LastRotation: &v1alpha1.RotationStatus{Revision: 4, RequestID: "four", CommitTime: done, CompletionTime: &done},
 		History:      []v1alpha1.RotationStatus{{Revision: 3, RequestID: "three", CommitTime: done}, {Revision: 2, CommitTime: done, CompletionTime: &done}},
 		Postgres:     &v1alpha1.PostgresStatus{InternalURL: "postgresql://t@db:5432/s"},
-		Conditions: []metav1.Condition{{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRotated},
-			{Type: v1alpha1.PostgresSyncedCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonVerified}},
+		Conditions: []metav1.Condition{{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: reasons.Rotated},
+			{Type: v1alpha1.PostgresSyncedCondition, Status: metav1.ConditionTrue, Reason: reasons.Verified}},
 	}
 	for _, change := range changes {
 		change(c)
@@ -125,10 +127,10 @@ func TestDecide(t *testing.T) {
 		"deleting":                                   {object: object(func(c *v1alpha1.TenantCredential) { c.DeletionTimestamp = &metav1.Time{Time: now} }), ask: plain, step: refuse, code: openapi.Deleting},
 		"suspended":                                  {object: object(suspend), ask: plain, step: refuse, code: openapi.Suspended},
 		"suspended with a request":                   {object: object(suspend, asks(v1alpha1.RotationRequest{ReplacesRevision: 4})), ask: plain, step: refuse, code: openapi.Suspended},
-		"suspended with a rotation in progress":      {object: object(suspend, asks(v1alpha1.RotationRequest{ReplacesRevision: 4}), says(v1alpha1.ReconcilingCondition, v1alpha1.ReasonRotating)), ask: plain, step: await, replaces: 4},
+		"suspended with a rotation in progress":      {object: object(suspend, asks(v1alpha1.RotationRequest{ReplacesRevision: 4}), says(v1alpha1.ReconcilingCondition, reasons.Rotating)), ask: plain, step: await, replaces: 4},
 		"stalled":                                    {object: object(says(v1alpha1.StalledCondition, "FlyAppNotFound")), ask: plain, step: refuse, code: openapi.Stalled},
 		"stalled before the spec was changed":        {object: object(says(v1alpha1.StalledCondition, "FlyAppNotFound"), func(c *v1alpha1.TenantCredential) { c.Generation++ }), ask: plain, step: write, replaces: 4},
-		"stalled by what a rotation heals":           {object: object(says(v1alpha1.StalledCondition, v1alpha1.ReasonDriftDetected)), ask: plain, step: write, replaces: 4},
+		"stalled by what a rotation heals":           {object: object(says(v1alpha1.StalledCondition, reasons.DriftDetected)), ask: plain, step: write, replaces: 4},
 		"the environment is not ready":               {object: object(), ask: plain, notReady: true, step: refuse, code: openapi.Unavailable},
 		"too soon":                                   {object: object(recent), ask: plain, step: refuse, code: openapi.RateLimited},
 		"a compromise is never too soon":             {object: object(recent), ask: compromised, step: write, replaces: 4},
@@ -185,9 +187,9 @@ func TestWhatIsSaidToWhom(t *testing.T) {
 	suspendedObject := object(func(c *v1alpha1.TenantCredential) { c.Spec.Suspend = true })
 	require.Contains(t, suspended(suspendedObject, staff).Detail, "kubectl patch tcred acme -n tenants")
 	require.NotContains(t, suspended(suspendedObject, customer).Detail, "acme")
-	condition := &metav1.Condition{Reason: v1alpha1.ReasonNameConflict, Message: "tenant 4f21a7c9 has the same role"}
+	condition := &metav1.Condition{Reason: reasons.NameConflict, Message: "tenant 4f21a7c9 has the same role"}
 	require.Contains(t, standingStill(condition, staff, "Nothing was done.").Detail, "4f21a7c9")
-	require.Contains(t, standingStill(condition, customer, "Nothing was done.").Detail, v1alpha1.ReasonNameConflict)
+	require.Contains(t, standingStill(condition, customer, "Nothing was done.").Detail, reasons.NameConflict)
 	require.NotContains(t, standingStill(condition, customer, "Nothing was done.").Detail, "4f21a7c9")
 	condition.Message = strings.Repeat("é", 40000)
 	require.Less(t, len(standingStill(condition, staff, "").Detail), 1200)

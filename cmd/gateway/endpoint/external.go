@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -145,14 +147,14 @@ func accessDone(c *v1alpha1.TenantCredential, enabled bool, generation int64) bo
 	case condition == nil: // the tenant never had it
 		return c.Status.ObservedGeneration >= generation && meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ExternalAccessCondition) == nil
 	default:
-		return condition.Status == metav1.ConditionFalse && condition.Reason != v1alpha1.ReasonDisabling
+		return condition.Status == metav1.ConditionFalse && condition.Reason != reasons.Disabling
 	}
 }
 
 // accessRefused is the condition that says why access cannot be enabled.
 func accessRefused(c *v1alpha1.TenantCredential, enabled bool, generation int64) *metav1.Condition {
 	condition := accessCondition(c, generation)
-	if condition == nil || !enabled || condition.Reason != v1alpha1.ReasonNotOffered && condition.Reason != v1alpha1.ReasonNotEnforced {
+	if condition == nil || !enabled || condition.Reason != reasons.NotOffered && condition.Reason != reasons.NotEnforced {
 		return nil
 	}
 	return condition

@@ -3,6 +3,8 @@ package endpoint
 import (
 	"strings"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -113,7 +115,7 @@ func stalled(c *v1alpha1.TenantCredential, generation int64) *metav1.Condition {
 // healed says that a new rotation is what ends the standstill.
 func healed(stalled *metav1.Condition) bool {
 	switch stalled.Reason {
-	case v1alpha1.ReasonDriftDetected, v1alpha1.ReasonSecretNotDelivered, v1alpha1.ReasonRolloutHalted:
+	case reasons.DriftDetected, reasons.SecretNotDelivered, reasons.RolloutHalted:
 		return true
 	default:
 		return false

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -75,8 +77,8 @@ func accepted(c *v1alpha1.TenantCredential) bool {
 		return true
 	}
 	switch stalled.Reason {
-	case v1alpha1.ReasonOwnershipConflict, v1alpha1.ReasonNamespaceNotAllowed, v1alpha1.ReasonTenantNotBound, v1alpha1.ReasonNameConflict,
-		v1alpha1.ReasonRoleNotAllowed, v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonEnvironmentNotFound:
+	case reasons.OwnershipConflict, reasons.NamespaceNotAllowed, reasons.TenantNotBound, reasons.NameConflict,
+		reasons.RoleNotAllowed, reasons.InvalidSpec, reasons.EnvironmentNotFound:
 		return false
 	default:
 		return true

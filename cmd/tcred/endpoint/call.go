@@ -14,7 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/controllers/network"
 )
 
@@ -169,10 +170,10 @@ func (c *Client) lost(ctx context.Context, err error, connected bool) *Unreachab
 	reason, clause := network.Explain(err)
 	u := &Unreachable{sent: connected}
 	switch reason {
-	case failure.CertificateUntrusted:
+	case reasons.CertificateUntrusted:
 		u.final = true
 		clause += ". To fix: give the authority's certificate with --ca-file"
-	case failure.CertificateMismatch, failure.CertificateInvalid, failure.HostNotFound:
+	case reasons.CertificateMismatch, reasons.CertificateInvalid, reasons.HostNotFound:
 		u.final = true
 	}
 	switch {

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -31,7 +33,7 @@ type Input struct {
 
 // UnboundBy is the input of an object whose binding was found to be gone during the pass, if that is what the obstacle says.
 func UnboundBy(in Input, o *Obstacle) Input {
-	if o != nil && (o.Failure.Reason == v1alpha1.ReasonNamespaceNotAllowed || o.Failure.Reason == v1alpha1.ReasonTenantNotBound) {
+	if o != nil && (o.Failure.Reason == reasons.NamespaceNotAllowed || o.Failure.Reason == reasons.TenantNotBound) {
 		in.Unbound = o
 	}
 	return in

@@ -3,6 +3,8 @@ package pass
 import (
 	"errors"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
@@ -33,8 +35,8 @@ func AtSecret(err error) error { return at(v1alpha1.ConnectionSecretSyncedCondit
 func AtExternalAccess(err error) error { return at(v1alpha1.ExternalAccessCondition, err) }
 
 // InKubernetes is what has to be put right in the spec, the namespace or the environment.
-func InKubernetes(class failure.Class, reason, detail string) error {
-	return &Obstacle{Failure: failure.New(class, failure.Reason(reason), detail)}
+func InKubernetes(class failure.Class, reason failure.Reason, detail string) error {
+	return &Obstacle{Failure: failure.New(class, reason, detail)}
 }
 
 func at(condition string, err error) error {
@@ -60,7 +62,7 @@ func classed(err error) *failure.Error {
 	if f := failure.As(err); f != nil {
 		return f
 	}
-	return failure.New(failure.Retry, failure.Unexpected, "the operator's log has the error")
+	return failure.New(failure.Retry, reasons.Unexpected, "the operator's log has the error")
 }
 
 // The fields that Detail names of an obstacle with the reason InvalidSpec.
@@ -74,9 +76,9 @@ func SpecProblem(in Input, seen Observed, resting bool) *Obstacle {
 	request := Request(in)
 	switch {
 	case resting && !Deleted(in) && request != nil && request.ReplacesRevision > NewestRevision(in, seen.Tenant):
-		return AsObstacle(InKubernetes(failure.Stall, v1alpha1.ReasonInvalidSpec, RotationRequestField))
+		return AsObstacle(InKubernetes(failure.Stall, reasons.InvalidSpec, RotationRequestField))
 	case Staged(in) && Strategy(in) != v1alpha1.RotationStrategyOverlap && !seen.Tenant.Unfinished():
-		return AsObstacle(InKubernetes(failure.Stall, v1alpha1.ReasonInvalidSpec, RolloutPolicyField))
+		return AsObstacle(InKubernetes(failure.Stall, reasons.InvalidSpec, RolloutPolicyField))
 	default:
 		return nil
 	}

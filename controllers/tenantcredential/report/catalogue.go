@@ -3,6 +3,8 @@ package report
 import (
 	"strings"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
@@ -26,39 +28,39 @@ type entry struct {
 // catalogue has every obstacle, by the condition that shows it ("" = Ready alone) and the reason. The reason "" is for all others.
 var catalogue = map[string]map[failure.Reason]entry{
 	"": {
-		v1alpha1.ReasonEnvironmentNotFound:    {onboarding: true, words: words.environmentNotFound},
-		v1alpha1.ReasonEnvironmentTerminating: {onboarding: true, words: words.environmentTerminating},
-		v1alpha1.ReasonInvalidSpec:            {words: words.invalidSpec},
-		v1alpha1.ReasonRotationsPaused:        {words: words.rotationsPaused},
-		v1alpha1.ReasonNamespaceNotAllowed:    {words: words.namespaceNotAllowed},
-		v1alpha1.ReasonTenantNotBound:         {words: words.tenantNotBound},
-		failure.OwnershipConflict:             {words: words.ownershipConflict},
+		reasons.EnvironmentNotFound:    {onboarding: true, words: words.environmentNotFound},
+		reasons.EnvironmentTerminating: {onboarding: true, words: words.environmentTerminating},
+		reasons.InvalidSpec:            {words: words.invalidSpec},
+		reasons.RotationsPaused:        {words: words.rotationsPaused},
+		reasons.NamespaceNotAllowed:    {words: words.namespaceNotAllowed},
+		reasons.TenantNotBound:         {words: words.tenantNotBound},
+		reasons.OwnershipConflict:      {words: words.ownershipConflict},
 	},
 	v1alpha1.PostgresSyncedCondition: {
-		v1alpha1.ReasonEnvironmentNotReady: {unknown: true, onboarding: true, words: words.environmentNotReady},
-		v1alpha1.ReasonDriftDetected:       {words: words.driftDuringRollout},
-		failure.OwnershipConflict:          {words: words.ownershipConflict},
-		failure.TenantNotFound:             {onboarding: true, words: words.tenantNotFound},
-		failure.RoleNotFound:               {onboarding: true, words: words.roleNotFound},
-		failure.RoleNotAllowed:             {words: words.roleNotAllowed},
-		failure.NameConflict:               {words: words.nameConflict},
-		failure.VerificationFailed:         {words: words.verificationFailed},
-		failure.ConnectionFailed:           unreachable,
-		failure.ConnectionRefused:          unreachable,
-		failure.HostNotFound:               unreachable,
-		failure.CertificateUntrusted:       unreachable,
-		failure.CertificateMismatch:        unreachable,
-		failure.CertificateInvalid:         unreachable,
-		failure.MethodNotAccepted:          unreachable,
-		"":                                 {words: words.retried},
+		reasons.EnvironmentNotReady:  {unknown: true, onboarding: true, words: words.environmentNotReady},
+		reasons.DriftDetected:        {words: words.driftDuringRollout},
+		reasons.OwnershipConflict:    {words: words.ownershipConflict},
+		reasons.TenantNotFound:       {onboarding: true, words: words.tenantNotFound},
+		reasons.RoleNotFound:         {onboarding: true, words: words.roleNotFound},
+		reasons.RoleNotAllowed:       {words: words.roleNotAllowed},
+		reasons.NameConflict:         {words: words.nameConflict},
+		reasons.VerificationFailed:   {words: words.verificationFailed},
+		reasons.ConnectionFailed:     unreachable,
+		reasons.ConnectionRefused:    unreachable,
+		reasons.HostNotFound:         unreachable,
+		reasons.CertificateUntrusted: unreachable,
+		reasons.CertificateMismatch:  unreachable,
+		reasons.CertificateInvalid:   unreachable,
+		reasons.MethodNotAccepted:    unreachable,
+		"":                           {words: words.retried},
 	},
 	v1alpha1.ExternalAccessCondition: {
 		"": {unknown: true, words: words.retried},
 	},
 	v1alpha1.ConnectionSecretSyncedCondition: {
-		failure.SecretNotOwned:   {words: words.secretNotOwned},
-		failure.PermissionDenied: {words: words.secretNotPermitted},
-		failure.Rejected:         {words: words.secretRejected},
+		reasons.SecretNotOwned:   {words: words.secretNotOwned},
+		reasons.PermissionDenied: {words: words.secretNotPermitted},
+		reasons.Rejected:         {words: words.secretRejected},
 		"":                       {unknown: true, words: words.secretRetried},
 	},
 	v1alpha1.FlySecretSyncedCondition:    flyEntries,
@@ -66,18 +68,18 @@ var catalogue = map[string]map[failure.Reason]entry{
 }
 
 // unreachable is a server that has not been asked anything: the environment says more.
-var unreachable = entry{unknown: true, ready: v1alpha1.ReasonEnvironmentNotReady, words: words.retried}
+var unreachable = entry{unknown: true, ready: reasons.EnvironmentNotReady, words: words.retried}
 
 var flyEntries = map[failure.Reason]entry{
-	failure.FlyAppNotFound:       {onboarding: true, words: words.flyAppNotFound},
-	failure.MachineUnhealthy:     {stalled: v1alpha1.ReasonRolloutHalted, words: words.machineUnhealthy},
-	failure.SecretHidden:         {words: words.secretHidden},
-	failure.AuthenticationFailed: {unknown: true, words: words.flyTokenRejected},
-	failure.PermissionDenied:     {unknown: true, words: words.flyTokenNotPermitted},
-	failure.RateLimited:          {unknown: true, words: words.flyRateLimited},
-	failure.OutcomeUnknown:       {unknown: true, words: words.flyAnswerLost},
-	failure.LeaseHeld:            {unknown: true, words: words.machinesBlocked},
-	failure.HostUnreachable:      {unknown: true, words: words.machinesBlocked},
+	reasons.FlyAppNotFound:       {onboarding: true, words: words.flyAppNotFound},
+	reasons.MachineUnhealthy:     {stalled: reasons.RolloutHalted, words: words.machineUnhealthy},
+	reasons.SecretHidden:         {words: words.secretHidden},
+	reasons.AuthenticationFailed: {unknown: true, words: words.flyTokenRejected},
+	reasons.PermissionDenied:     {unknown: true, words: words.flyTokenNotPermitted},
+	reasons.RateLimited:          {unknown: true, words: words.flyRateLimited},
+	reasons.OutcomeUnknown:       {unknown: true, words: words.flyAnswerLost},
+	reasons.LeaseHeld:            {unknown: true, words: words.machinesBlocked},
+	reasons.HostUnreachable:      {unknown: true, words: words.machinesBlocked},
 	"":                           {unknown: true, words: words.flyRetried},
 }
 
@@ -121,7 +123,7 @@ func (w words) atStandstill() (ready metav1.Condition, beside *metav1.Condition)
 	case w.obstacle.Failure.Class == failure.Stall, w.onboardingTooLong():
 		return notReady(v1alpha1.StalledCondition, reason, reason, message)
 	default:
-		return notReady(v1alpha1.ReconcilingCondition, reason, v1alpha1.ReasonRetryingAfterFailure, message)
+		return notReady(v1alpha1.ReconcilingCondition, reason, reasons.RetryingAfterFailure, message)
 	}
 }
 

@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -40,7 +42,7 @@ func (w words) before(kind string) metav1.Condition {
 	if seen := meta.FindStatusCondition(w.object.Status.Conditions, kind); seen != nil {
 		return *seen
 	}
-	return condition(kind, metav1.ConditionUnknown, v1alpha1.ReasonPending, "Not looked at yet.")
+	return condition(kind, metav1.ConditionUnknown, reasons.Pending, "Not looked at yet.")
 }
 
 func (w words) readyBefore() *metav1.Condition {
@@ -58,19 +60,19 @@ func (w words) postgresSynced() metav1.Condition {
 	case !w.held():
 		return w.before(kind)
 	case w.regressed():
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonLedgerRegressed, w.lostRevision()+".")
+		return condition(kind, metav1.ConditionFalse, reasons.LedgerRegressed, w.lostRevision()+".")
 	case w.tenant.LoginsClosed():
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonRotating, w.closed())
+		return condition(kind, metav1.ConditionFalse, reasons.Rotating, w.closed())
 	case w.tenant.PasswordDrifted():
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, w.drift("The password of "+w.login()))
+		return condition(kind, metav1.ConditionFalse, reasons.DriftDetected, w.drift("The password of "+w.login()))
 	case w.tenant.LoginDrifted():
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, w.openLogin())
+		return condition(kind, metav1.ConditionFalse, reasons.DriftDetected, w.openLogin())
 	case w.tenant.Unproved():
-		return condition(kind, metav1.ConditionUnknown, v1alpha1.ReasonLoginUnproved, w.unproved())
+		return condition(kind, metav1.ConditionUnknown, reasons.LoginUnproved, w.unproved())
 	case w.tenant.Last == nil:
-		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAdopted, fmt.Sprintf("Role %s has the password that it was adopted with.", w.tenant.Role))
+		return condition(kind, metav1.ConditionTrue, reasons.Adopted, fmt.Sprintf("Role %s has the password that it was adopted with.", w.tenant.Role))
 	default:
-		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonVerified, fmt.Sprintf("The password of %s is the one of revision %d.", w.login(), w.tenant.Last.Revision))
+		return condition(kind, metav1.ConditionTrue, reasons.Verified, fmt.Sprintf("The password of %s is the one of revision %d.", w.login(), w.tenant.Last.Revision))
 	}
 }
 
@@ -80,13 +82,13 @@ func (w words) hashSynced() metav1.Condition {
 	case !w.held():
 		return w.before(kind)
 	case w.regressed():
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonLedgerRegressed, w.lostRevision()+".")
+		return condition(kind, metav1.ConditionFalse, reasons.LedgerRegressed, w.lostRevision()+".")
 	case w.tenant.HashDrifted():
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, w.outsideDrift("The hash in "+w.table()))
+		return condition(kind, metav1.ConditionFalse, reasons.DriftDetected, w.outsideDrift("The hash in "+w.table()))
 	case w.tenant.Last == nil:
-		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAdopted, fmt.Sprintf("The hash in %s is the one that was found.", w.table()))
+		return condition(kind, metav1.ConditionTrue, reasons.Adopted, fmt.Sprintf("The hash in %s is the one that was found.", w.table()))
 	default:
-		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonVerified, fmt.Sprintf("The hash in %s is the one of revision %d.", w.table(), w.tenant.Last.Revision))
+		return condition(kind, metav1.ConditionTrue, reasons.Verified, fmt.Sprintf("The hash in %s is the one of revision %d.", w.table(), w.tenant.Last.Revision))
 	}
 }
 
@@ -99,18 +101,18 @@ func (w words) flySecretSynced() metav1.Condition {
 	case !w.held() || w.seen.Fly == nil || w.regressed():
 		return w.before(kind)
 	case pass.FlySecretDrifted(w.seen):
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, w.outsideDrift(w.flySecret()))
+		return condition(kind, metav1.ConditionFalse, reasons.DriftDetected, w.outsideDrift(w.flySecret()))
 	case w.leftAtFly():
-		return condition(kind, metav1.ConditionUnknown, v1alpha1.ReasonOutcomeUnknown, w.notTheFound())
+		return condition(kind, metav1.ConditionUnknown, reasons.OutcomeUnknown, w.notTheFound())
 	case w.tenant.Last == nil && w.seen.Fly.Digest == "":
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonAdopted, fmt.Sprintf("App %s has no secret %s. Nothing was changed. To set one, raise spec.rotationGeneration to %d.",
+		return condition(kind, metav1.ConditionFalse, reasons.Adopted, fmt.Sprintf("App %s has no secret %s. Nothing was changed. To set one, raise spec.rotationGeneration to %d.",
 			w.tenant.FlyApp, w.destination.Variable, w.nextGeneration()))
 	case w.tenant.Last == nil:
-		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAdopted, w.flySecret()+" is the one that was found.")
+		return condition(kind, metav1.ConditionTrue, reasons.Adopted, w.flySecret()+" is the one that was found.")
 	case w.State.Phase == rotation.AwaitingDeploy:
-		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonStaged, fmt.Sprintf("%s is the one of revision %d (digest %s), for your next deploy.", w.flySecret(), w.tenant.Last.Revision, w.seen.Fly.Digest))
+		return condition(kind, metav1.ConditionTrue, reasons.Staged, fmt.Sprintf("%s is the one of revision %d (digest %s), for your next deploy.", w.flySecret(), w.tenant.Last.Revision, w.seen.Fly.Digest))
 	default:
-		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonVerified, fmt.Sprintf("%s is the one of revision %d (digest %s).", w.flySecret(), w.tenant.Last.Revision, w.seen.Fly.Digest))
+		return condition(kind, metav1.ConditionTrue, reasons.Verified, fmt.Sprintf("%s is the one of revision %d (digest %s).", w.flySecret(), w.tenant.Last.Revision, w.seen.Fly.Digest))
 	}
 }
 
@@ -123,9 +125,9 @@ func (w words) flyMachinesUpdated() metav1.Condition {
 	case !w.held(), w.regressed(), w.tenant.Last == nil && w.seen.Fly == nil:
 		return w.before(kind)
 	case w.tenant.Last == nil:
-		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAdopted, "The Machines run with what they were found with.")
+		return condition(kind, metav1.ConditionTrue, reasons.Adopted, "The Machines run with what they were found with.")
 	case w.tenant.Last.State == postgres.StateCompleted, w.moved():
-		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAllUpdated, fmt.Sprintf("Every Machine of app %s has revision %d.", w.tenant.FlyApp, w.tenant.Last.Revision))
+		return condition(kind, metav1.ConditionTrue, reasons.AllUpdated, fmt.Sprintf("Every Machine of app %s has revision %d.", w.tenant.FlyApp, w.tenant.Last.Revision))
 	default:
 		return condition(kind, metav1.ConditionFalse, w.rollingReason(), w.rolling())
 	}
@@ -141,7 +143,7 @@ func (w words) rollingReason() string {
 	if w.seen.Machines != nil && w.seen.Machines.Reason != "" {
 		return string(w.seen.Machines.Reason)
 	}
-	return v1alpha1.ReasonRollingOut
+	return reasons.RollingOut
 }
 
 func (w words) connectionSecretSynced() metav1.Condition {
@@ -158,18 +160,18 @@ func (w words) connectionSecretSynced() metav1.Condition {
 	case !w.held() || w.In.Unbound != nil || w.secretState() == "" || w.regressed():
 		return w.before(kind)
 	case w.tenant.Last == nil && w.secretState() == pass.SecretAbsent && w.tenant.Open != nil:
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonRotating, fmt.Sprintf("%s does not exist yet: revision %d, which has been begun, makes it.",
+		return condition(kind, metav1.ConditionFalse, reasons.Rotating, fmt.Sprintf("%s does not exist yet: revision %d, which has been begun, makes it.",
 			w.connectionSecret(), w.tenant.Open.Revision))
 	case pass.SecretNotDelivered(w.In, w.seen):
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonSecretNotDelivered, w.notDelivered())
+		return condition(kind, metav1.ConditionFalse, reasons.SecretNotDelivered, w.notDelivered())
 	case w.tenant.Last == nil:
-		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAdopted, w.connectionSecret()+" is the one that was found.")
+		return condition(kind, metav1.ConditionTrue, reasons.Adopted, w.connectionSecret()+" is the one that was found.")
 	case w.secretState() == pass.SecretCurrent:
-		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonVerified, fmt.Sprintf("%s has revision %d.", w.connectionSecret(), w.tenant.Last.Revision))
+		return condition(kind, metav1.ConditionTrue, reasons.Verified, fmt.Sprintf("%s has revision %d.", w.connectionSecret(), w.tenant.Last.Revision))
 	case w.secretState() == pass.SecretOther && (!w.tenant.Rolling() || w.tenant.Rolled()):
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDriftDetected, w.drift(w.connectionSecret()))
+		return condition(kind, metav1.ConditionFalse, reasons.DriftDetected, w.drift(w.connectionSecret()))
 	default:
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound, fmt.Sprintf("%s does not have revision %d, and nobody else has its password: a new one is due.",
+		return condition(kind, metav1.ConditionFalse, reasons.SecretNotFound, fmt.Sprintf("%s does not have revision %d, and nobody else has its password: a new one is due.",
 			w.connectionSecret(), w.tenant.Last.Revision))
 	}
 }
@@ -193,16 +195,16 @@ func (w words) externalAccess() (c metav1.Condition, present bool) {
 	}
 	switch access := w.tenant.External; {
 	case pass.EndsExternalAccess(w.In, w.tenant):
-		return condition(kind, metav1.ConditionUnknown, v1alpha1.ReasonDisabling, w.disablingAccess()), true
+		return condition(kind, metav1.ConditionUnknown, reasons.Disabling, w.disablingAccess()), true
 	case pass.AsksInVain(w.In):
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonNotOffered, w.accessNotOffered()), true
+		return condition(kind, metav1.ConditionFalse, reasons.NotOffered, w.accessNotOffered()), true
 	case !asked:
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonDisabled, w.accessDisabled()), access.Noted
+		return condition(kind, metav1.ConditionFalse, reasons.Disabled, w.accessDisabled()), access.Noted
 	case !access.Member:
-		return condition(kind, metav1.ConditionUnknown, v1alpha1.ReasonPending, w.accessPending()), true
+		return condition(kind, metav1.ConditionUnknown, reasons.Pending, w.accessPending()), true
 	case w.In.ExternalProblem != "":
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonNotEnforced, w.In.ExternalProblem), true
+		return condition(kind, metav1.ConditionFalse, reasons.NotEnforced, w.In.ExternalProblem), true
 	default:
-		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonEnabled, w.accessEnabled()), true
+		return condition(kind, metav1.ConditionTrue, reasons.Enabled, w.accessEnabled()), true
 	}
 }

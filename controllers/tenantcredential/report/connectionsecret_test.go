@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
@@ -27,7 +29,7 @@ func restingBySecret() *situation {
 }
 
 func TestReportOfConnectionSecret(t *testing.T) {
-	taken := pass.AsObstacle(pass.AtSecret(failure.New(failure.Stall, failure.SecretNotOwned, "acme-db")))
+	taken := pass.AsObstacle(pass.AtSecret(failure.New(failure.Stall, reasons.SecretNotOwned, "acme-db")))
 	alsoFly := func(s *situation) {
 		s.object.Spec.Delivery.Fly = &v1alpha1.FlyDelivery{Variable: "DATABASE_URL"}
 		s.fly = &pass.FlyAnswer{}
@@ -61,7 +63,7 @@ func TestReportOfConnectionSecret(t *testing.T) {
 			"Nothing was changed. Write another name into spec.delivery.connectionSecret, or, if nobody needs it: kubectl -n tenants delete secret acme-db", "False/SecretNotOwned", "", status.FailedStatus},
 		{"no right to it", func(s *situation) {
 			s.secret = nil
-			s.obstacle = pass.AsObstacle(pass.AtSecret(failure.New(failure.Stall, failure.PermissionDenied, "acme-db")))
+			s.obstacle = pass.AsObstacle(pass.AtSecret(failure.New(failure.Stall, reasons.PermissionDenied, "acme-db")))
 		}, "False/PermissionDenied", "Stalled/PermissionDenied", "To fix: kubectl -n tenants create rolebinding tenant-credential-operator-connection-secret --clusterrole=tenant-credential-operator-connection-secret --serviceaccount=system:tenant-credential-operator", "False/PermissionDenied", "", status.FailedStatus},
 		{"committed, and not promoted yet", func(s *situation) {
 			s.tenant.Last.State, s.secret.State = postgres.StateCommitted, pass.SecretOther
@@ -84,7 +86,7 @@ func TestReportOfConnectionSecret(t *testing.T) {
 		}, "False/Progressing", "Reconciling/Retiring", "Roll what mounts that: the former login is closed within 15m.", "True/Verified", "", status.InProgressStatus},
 		{"Postgres's answer to COMMIT was lost", func(s *situation) {
 			s.tenant.Open = &postgres.Rotation{Revision: 2, State: postgres.StateOpen}
-			s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Unknown, failure.OutcomeUnknown, "No answer to COMMIT.")))
+			s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Unknown, reasons.OutcomeUnknown, "No answer to COMMIT.")))
 		}, "False/OutcomeUnknown", "Reconciling/RetryingAfterFailure", "Whether the new password is in force is not known", "True/Verified", "", status.InProgressStatus},
 	}
 	for _, test := range tests {

@@ -3,6 +3,8 @@ package report
 import (
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/api/meta"
 
@@ -17,7 +19,7 @@ func TestWhatAnAttemptLeftIsNotBlamedOnOthers(t *testing.T) {
 	s := resting()
 	s.tenant.Open = &postgres.Rotation{Revision: 2, State: postgres.StateOpen}
 	s.tenant.HashDigest, s.fly.Digest = "h2", "f2"
-	s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Retry, failure.ConnectionFailed, "No answer.")))
+	s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Retry, reasons.ConnectionFailed, "No answer.")))
 	s.report()
 	for kind, what := range map[string]string{
 		v1alpha1.HashSyncedCondition: "The hash in management.tenants", v1alpha1.FlySecretSyncedCondition: "Secret DATABASE_URL of app sp-7dd06cd6",
@@ -36,7 +38,7 @@ func TestAnAttemptThatLeftTheHashHasChangedSomething(t *testing.T) {
 	s := resting()
 	s.object.Spec.Delivery = v1alpha1.Delivery{ConnectionSecret: &v1alpha1.ConnectionSecretDelivery{Name: "acme-db"}}
 	s.tenant.Open = &postgres.Rotation{Revision: 2, State: postgres.StateOpen}
-	s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Retry, failure.ConnectionFailed, "No answer.")))
+	s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Retry, reasons.ConnectionFailed, "No answer.")))
 	require.Contains(t, newWords(s.pass()).at(s.obstacle), "Nothing was changed.")
 	s.tenant.HashDigest = "h2"
 	require.Contains(t, newWords(s.pass()).at(s.obstacle), "The previous password is still the valid one, and the stored hash is another password's.")

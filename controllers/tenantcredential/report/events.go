@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 
@@ -46,7 +48,7 @@ func (w words) events(before, after *v1alpha1.TenantCredentialStatus) []Event {
 	if w.Out.Attempt.Made && w.obstacle != nil && reasonOf(before) != reasonOf(after) {
 		say(corev1.EventTypeWarning, v1alpha1.EventRotationFailed, "Rotate", "%s", w.at(w.obstacle))
 	}
-	if reasonOf(after) == v1alpha1.ReasonDriftDetected && reasonOf(before) != v1alpha1.ReasonDriftDetected {
+	if reasonOf(after) == reasons.DriftDetected && reasonOf(before) != reasons.DriftDetected {
 		say(corev1.EventTypeWarning, v1alpha1.EventDriftDetected, "Observe", "%s", meta.FindStatusCondition(after.Conditions, v1alpha1.ReadyCondition).Message)
 	}
 	return events
@@ -63,10 +65,10 @@ func (w words) accessEvents(before, after *v1alpha1.TenantCredentialStatus) []Ev
 		return []Event{{corev1.EventTypeNormal, reason, "ExternalAccess", v1alpha1.BoundNote(note)}}
 	}
 	switch is.Reason {
-	case v1alpha1.ReasonEnabled:
+	case reasons.Enabled:
 		return normal(v1alpha1.EventExternalAccessEnabled, is.Message)
-	case v1alpha1.ReasonDisabled, v1alpha1.ReasonNotOffered:
-		if was != nil && (was.Reason == v1alpha1.ReasonEnabled || was.Reason == v1alpha1.ReasonDisabling || was.Reason == v1alpha1.ReasonNotEnforced) {
+	case reasons.Disabled, reasons.NotOffered:
+		if was != nil && (was.Reason == reasons.Enabled || was.Reason == reasons.Disabling || was.Reason == reasons.NotEnforced) {
 			return normal(v1alpha1.EventExternalAccessDisabled, w.accessDisabled())
 		}
 	}
@@ -83,7 +85,7 @@ func (w words) warnings() string {
 
 // adopted says that nothing has been rotated, and that nothing but the tenant's owner is waited for.
 func adopted(status *v1alpha1.TenantCredentialStatus) bool {
-	return reasonOf(status) == v1alpha1.ReasonAdopted || reasonOf(status) == v1alpha1.ReasonSecretNotDelivered
+	return reasonOf(status) == reasons.Adopted || reasonOf(status) == reasons.SecretNotDelivered
 }
 
 // Completed says that the newest rotation of the status is done.

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -58,15 +60,15 @@ func TestAccessFromOutsideInAnOutage(t *testing.T) {
 		ready          string // reason of Ready
 		rests          bool
 	}{
-		{false, true, "", v1alpha1.ReasonRotated, true},
-		{true, true, v1alpha1.ReasonEnabled, v1alpha1.ReasonRotated, true},
-		{true, true, v1alpha1.ReasonNotEnforced, v1alpha1.ReasonNotEnforced, true},
-		{false, true, v1alpha1.ReasonDisabled, v1alpha1.ReasonRotated, true},
-		{true, false, v1alpha1.ReasonNotOffered, v1alpha1.ReasonNotOffered, true},
-		{true, true, v1alpha1.ReasonNotOffered, v1alpha1.ReasonNotOffered, false}, // the environment has an address since
-		{true, false, v1alpha1.ReasonEnabled, v1alpha1.ReasonRotated, false},      // it has none any more
-		{false, true, v1alpha1.ReasonDisabling, v1alpha1.ReasonProgressing, false},
-		{false, true, v1alpha1.ReasonDisabling, v1alpha1.ReasonDriftDetected, false},
+		{false, true, "", reasons.Rotated, true},
+		{true, true, reasons.Enabled, reasons.Rotated, true},
+		{true, true, reasons.NotEnforced, reasons.NotEnforced, true},
+		{false, true, reasons.Disabled, reasons.Rotated, true},
+		{true, false, reasons.NotOffered, reasons.NotOffered, true},
+		{true, true, reasons.NotOffered, reasons.NotOffered, false}, // the environment has an address since
+		{true, false, reasons.Enabled, reasons.Rotated, false},      // it has none any more
+		{false, true, reasons.Disabling, reasons.Progressing, false},
+		{false, true, reasons.Disabling, reasons.DriftDetected, false},
 	}
 	for _, test := range tests {
 		s := resting()
@@ -79,7 +81,7 @@ func TestAccessFromOutsideInAnOutage(t *testing.T) {
 		}
 		s.tenant = nil
 		ready := condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, test.ready, "")
-		if test.ready == v1alpha1.ReasonRotated {
+		if test.ready == reasons.Rotated {
 			ready.Status = metav1.ConditionTrue
 		}
 		ready.ObservedGeneration = s.object.Generation
@@ -87,7 +89,7 @@ func TestAccessFromOutsideInAnOutage(t *testing.T) {
 		if test.shown != "" {
 			s.object.Status.Conditions = append(s.object.Status.Conditions, condition(v1alpha1.ExternalAccessCondition, metav1.ConditionFalse, test.shown, ""))
 		}
-		s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Retry, failure.ConnectionFailed, "refused")))
+		s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Retry, reasons.ConnectionFailed, "refused")))
 		require.Equal(t, test.rests, newWords(s.pass()).restsInOutage(), "%+v", test)
 	}
 }
@@ -109,7 +111,7 @@ func TestAccessEndsBesideAFailureThatStands(t *testing.T) {
 	asksForAccess(s, postgres.ExternalAccess{Member: true, Noted: true})
 	s.raised()
 	s.attempt.Made = true
-	s.obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Retry, failure.ConnectionFailed, "timeout")))
+	s.obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Retry, reasons.ConnectionFailed, "timeout")))
 	s.report()
 	failed := meta.FindStatusCondition(s.object.Status.Conditions, v1alpha1.ReadyCondition).Message
 
@@ -118,7 +120,7 @@ func TestAccessEndsBesideAFailureThatStands(t *testing.T) {
 	said := s.report()
 	require.True(t, said.Stands)
 	require.Equal(t, failed, meta.FindStatusCondition(said.Status.Conditions, v1alpha1.ReadyCondition).Message)
-	require.Equal(t, v1alpha1.ReasonDisabled, meta.FindStatusCondition(said.Status.Conditions, v1alpha1.ExternalAccessCondition).Reason)
+	require.Equal(t, reasons.Disabled, meta.FindStatusCondition(said.Status.Conditions, v1alpha1.ExternalAccessCondition).Reason)
 	require.Empty(t, said.Status.Postgres.ExternalURL)
 	require.Len(t, said.Events, 1)
 	require.Equal(t, v1alpha1.EventExternalAccessDisabled, said.Events[0].Reason)

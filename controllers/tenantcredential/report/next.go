@@ -3,6 +3,8 @@ package report
 import (
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
@@ -45,7 +47,7 @@ func (w words) nextStep(after *v1alpha1.TenantCredentialStatus) time.Duration {
 		return w.spread(restingPeriod, 0.2)
 	case w.waitsForEnvironment():
 		return w.untilStalled()
-	case w.obstacle != nil && w.obstacle.Failure.Reason == failure.Superseded:
+	case w.obstacle != nil && w.obstacle.Failure.Reason == reasons.Superseded:
 		return rollingPeriod
 	case w.obstacle != nil:
 		return after.Failure.RetryTime.Sub(w.Ended)
@@ -125,7 +127,7 @@ func (w words) waitsForEnvironment() bool {
 
 // waitsForEdit says that the spec asks for what cannot be: no time mends that.
 func (w words) waitsForEdit() bool {
-	return w.obstacle != nil && w.obstacle.Failure.Reason == v1alpha1.ReasonInvalidSpec
+	return w.obstacle != nil && w.obstacle.Failure.Reason == reasons.InvalidSpec
 }
 
 // failure keeps count of failures in the status, where a restart does not lose it; nil = nothing failed. Waiting for the environment is not counted:

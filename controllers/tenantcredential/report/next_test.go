@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
@@ -24,7 +26,7 @@ func TestAFailedAttemptIsMadeAgain(t *testing.T) {
 		s.tenant.Open = &postgres.Rotation{Revision: 8, State: postgres.StateOpen}
 		s.attempt.Made = true
 		s.obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(
-			rapid.SampledFrom([]failure.Class{failure.Wait, failure.Retry, failure.Unknown}).Draw(t, "class"), failure.OutcomeUnknown, "lost")))
+			rapid.SampledFrom([]failure.Class{failure.Wait, failure.Retry, failure.Unknown}).Draw(t, "class"), reasons.OutcomeUnknown, "lost")))
 		s.now = now.Add(time.Duration(rapid.Int64Range(0, int64(time.Second)).Draw(t, "fraction of a second")))
 		s.report()
 		retry := s.object.Status.Failure.RetryTime.Time
@@ -75,7 +77,7 @@ func TestAChangeIsTriedAtOnce(t *testing.T) {
 func TestWaitingForTheEnvironmentIsNoFailure(t *testing.T) {
 	s := resting()
 	s.connected, s.tenant = false, nil
-	s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Wait, v1alpha1.ReasonEnvironmentNotReady, "ConnectionFailed")))
+	s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Wait, reasons.EnvironmentNotReady, "ConnectionFailed")))
 	s.object.Status.Failure = &v1alpha1.FailureStatus{Attempts: 3}
 	next := s.report().Next
 	require.Nil(t, s.object.Status.Failure)
@@ -98,7 +100,7 @@ func TestFlyDoesNotAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := resting()
 			s.report()
-			s.fly, s.unseen = nil, pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Retry, failure.ConnectionFailed, "no answer")))
+			s.fly, s.unseen = nil, pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Retry, reasons.ConnectionFailed, "no answer")))
 			test.given(s)
 			s.report()
 			ready := newWords(s.pass()).readyBefore()
@@ -131,7 +133,7 @@ func TestNextLook(t *testing.T) {
 		"retiring":        {func(s *situation) { s.tenant.Last.State = postgres.StateRolled }, SweepPeriod},
 		"ending sessions": {func(s *situation) { committed(s); s.machines = &fly.Progress{}; s.left = true }, SweepPeriod},
 		"a spec that cannot be": {func(s *situation) {
-			s.obstacle = pass.AsObstacle(pass.InKubernetes(failure.Stall, v1alpha1.ReasonInvalidSpec, pass.RolloutPolicyField))
+			s.obstacle = pass.AsObstacle(pass.InKubernetes(failure.Stall, reasons.InvalidSpec, pass.RolloutPolicyField))
 		}, restingPeriod},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,8 +4,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
-	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 )
 
@@ -23,7 +24,7 @@ func (w words) restsInOutage() bool {
 // waitsForItsOwner says that an object is not Ready for this reason until its owner does something, and that the operator does nothing meanwhile.
 func waitsForItsOwner(reason string) bool {
 	switch reason {
-	case v1alpha1.ReasonSuspended, v1alpha1.ReasonDriftDetected, v1alpha1.ReasonSecretNotDelivered, v1alpha1.ReasonNotOffered, v1alpha1.ReasonNotEnforced:
+	case reasons.Suspended, reasons.DriftDetected, reasons.SecretNotDelivered, reasons.NotOffered, reasons.NotEnforced:
 		return true
 	}
 	return false
@@ -35,7 +36,7 @@ func (w words) environmentFailed() bool {
 		return false
 	}
 	switch w.obstacle.Failure.Reason {
-	case v1alpha1.ReasonEnvironmentNotReady, failure.AuthenticationFailed, failure.PermissionDenied, failure.LedgerOutdated, failure.Busy:
+	case reasons.EnvironmentNotReady, reasons.AuthenticationFailed, reasons.PermissionDenied, reasons.LedgerOutdated, reasons.Busy:
 		return true
 	}
 	return w.obstacle.Failure.Reason.Unreachable()
@@ -48,8 +49,8 @@ func (w words) externalAccessStands() bool {
 	case w.environment == nil:
 		return true
 	case pass.WantsExternalAccess(w.In):
-		return shown != nil && (shown.Reason == v1alpha1.ReasonEnabled || shown.Reason == v1alpha1.ReasonNotEnforced)
+		return shown != nil && (shown.Reason == reasons.Enabled || shown.Reason == reasons.NotEnforced)
 	default:
-		return shown == nil || shown.Reason == v1alpha1.ReasonDisabled || shown.Reason == v1alpha1.ReasonNotOffered
+		return shown == nil || shown.Reason == reasons.Disabled || shown.Reason == reasons.NotOffered
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -131,31 +133,31 @@ func TestReport(t *testing.T) {
 		{"secret changed by somebody else", func(s *situation) { s.fly.Digest = "f9" },
 			"False/DriftDetected", "Stalled/DriftDetected", "Secret DATABASE_URL of app sp-7dd06cd6 is not the one of revision 1", status.FailedStatus},
 		{"token refused", func(s *situation) {
-			s.obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Retry, failure.AuthenticationFailed, "401")))
+			s.obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Retry, reasons.AuthenticationFailed, "401")))
 		}, "False/AuthenticationFailed", "Reconciling/RetryingAfterFailure", "Fly token rejected (401). Nothing was changed. Replace key token in Secret system/fly-sandbox.", status.InProgressStatus},
 		{"Fly's answer lost", func(s *situation) {
 			s.tenant.Open = &postgres.Rotation{Revision: 2, State: postgres.StateOpen}
-			s.obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Unknown, failure.OutcomeUnknown, "no answer within 15s")))
+			s.obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Unknown, reasons.OutcomeUnknown, "no answer within 15s")))
 		}, "False/OutcomeUnknown", "Reconciling/RetryingAfterFailure", "do not deploy app sp-7dd06cd6 until this object is Ready", status.InProgressStatus},
 		{"Postgres down", func(s *situation) {
 			s.tenant = nil
-			s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Retry, failure.ConnectionFailed, "Connection refused.")))
+			s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Retry, reasons.ConnectionFailed, "Connection refused.")))
 		}, "False/EnvironmentNotReady", "Reconciling/RetryingAfterFailure", "Connection refused. Nothing was changed.", status.InProgressStatus},
 		{"the new login fails", func(s *situation) {
 			unprovedSince(s)
-			s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Retry, failure.VerificationFailed, "SQLSTATE 58P01 (system error).")))
+			s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Retry, reasons.VerificationFailed, "SQLSTATE 58P01 (system error).")))
 		}, "False/VerificationFailed", "Reconciling/RetryingAfterFailure", "fails: SQLSTATE 58P01 (system error). Revision 1 is in force in Postgres and at Fly, and no Machine was touched.", status.InProgressStatus},
 		{"the new login could not be tried", func(s *situation) {
 			unprovedSince(s)
-			s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Retry, failure.ConnectionFailed, "The tenant's login could not be tried.")))
+			s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Retry, reasons.ConnectionFailed, "The tenant's login could not be tried.")))
 		}, "False/EnvironmentNotReady", "Reconciling/RetryingAfterFailure", "The tenant's login could not be tried. Revision 1 is in force in Postgres and at Fly, and no Machine was touched.", status.InProgressStatus},
 		{"the new login is not tried, as Fly does not answer", func(s *situation) {
 			unprovedSince(s)
-			s.obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Retry, failure.ConnectionFailed, "no answer")))
+			s.obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Retry, reasons.ConnectionFailed, "no answer")))
 		}, "False/ConnectionFailed", "Reconciling/RetryingAfterFailure", "Revision 1 is in force in Postgres and at Fly, and no Machine was touched.", status.InProgressStatus},
 		{"Machine does not come up", func(s *situation) {
 			s.tenant.Last.State = postgres.StateCommitted
-			s.obstacle = pass.AsObstacle(pass.AtMachines(failure.New(failure.Stall, failure.MachineUnhealthy, "Machine 42 exits again and again")))
+			s.obstacle = pass.AsObstacle(pass.AtMachines(failure.New(failure.Stall, reasons.MachineUnhealthy, "Machine 42 exits again and again")))
 		}, "False/MachineUnhealthy", "Stalled/RolloutHalted", "Machine 42 exits again and again. Revision 1 is in force", status.FailedStatus},
 		{"password changed by somebody else during the roll-out", driftedDuringRollOut,
 			"False/DriftDetected", "Stalled/DriftDetected", "not every Machine runs with it. To set a new one everywhere, raise spec.rotationGeneration to 2.", status.FailedStatus},
@@ -166,11 +168,11 @@ func TestReport(t *testing.T) {
 		{"lost in a failover, and the environment is paused", func(s *situation) {
 			s.object.Status.Revision = 3
 			s.object.Status.RotationGeneration = 2
-			s.obstacle = pass.AsObstacle(pass.InKubernetes(failure.Stall, v1alpha1.ReasonRotationsPaused, ""))
+			s.obstacle = pass.AsObstacle(pass.InKubernetes(failure.Stall, reasons.RotationsPaused, ""))
 		}, "False/RotationsPaused", "Stalled/RotationsPaused", "PostgreSQL has lost revision 3 of this tenant (its ledger knows revision 1), so the app may be refused. The rotations of TenantEnvironment sandbox are paused. Nothing was changed.", status.FailedStatus},
 		{"namespace not bound", func(s *situation) {
 			s.tenant = nil
-			s.obstacle = pass.AsObstacle(pass.InKubernetes(failure.Stall, v1alpha1.ReasonTenantNotBound, ""))
+			s.obstacle = pass.AsObstacle(pass.InKubernetes(failure.Stall, reasons.TenantNotBound, ""))
 		}, "False/TenantNotBound", "Stalled/TenantNotBound", "kubectl label namespace tenants tenant.credentials.systemprompt.io/7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01=allowed", status.FailedStatus},
 		{"let in from outside", func(s *situation) { asksForAccess(s, postgres.ExternalAccess{Member: true, Noted: true}) },
 			"True/Rotated", "", "Credentials rotated", status.CurrentStatus},
@@ -193,7 +195,7 @@ func TestReport(t *testing.T) {
 		}, "False/NotEnforced", "Stalled/NotEnforced", "pg_hba.conf has no such rule.", status.FailedStatus},
 		{"another role has granted the group", func(s *situation) {
 			s.tenant.External = postgres.ExternalAccess{Member: true}
-			s.obstacle = pass.AsObstacle(pass.AtExternalAccess(failure.New(failure.Stall, failure.RoleNotAllowed, "Role x is a member: REVOKE g FROM x")))
+			s.obstacle = pass.AsObstacle(pass.AtExternalAccess(failure.New(failure.Stall, reasons.RoleNotAllowed, "Role x is a member: REVOKE g FROM x")))
 		}, "False/RoleNotAllowed", "Stalled/RoleNotAllowed", "Role x is a member: REVOKE g FROM x. Nothing was changed. Retrying automatically.", status.FailedStatus},
 		{"app missing, as while onboarding", func(s *situation) { missingApp(s, time.Minute) },
 			"False/FlyAppNotFound", "Reconciling/RetryingAfterFailure", "fly apps create sp-7dd06cd6", status.InProgressStatus},
@@ -224,7 +226,7 @@ func TestStatusKeepsWhatTheLedgerLost(t *testing.T) {
 	for _, kind := range []string{v1alpha1.PostgresSyncedCondition, v1alpha1.HashSyncedCondition} {
 		c := meta.FindStatusCondition(s.object.Status.Conditions, kind)
 		require.Equal(t, metav1.ConditionFalse, c.Status)
-		require.Equal(t, v1alpha1.ReasonLedgerRegressed, c.Reason)
+		require.Equal(t, reasons.LedgerRegressed, c.Reason)
 	}
 }
 
@@ -234,21 +236,21 @@ func unprovedSince(s *situation) {
 
 func driftedDuringRollOut(s *situation) {
 	s.tenant.Last.State, s.tenant.VerifierDigest = postgres.StateCommitted, "v9"
-	s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Stall, v1alpha1.ReasonDriftDetected, "")))
+	s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Stall, reasons.DriftDetected, "")))
 }
 
 func missingApp(s *situation, since time.Duration) {
 	s.fly = nil
 	s.object.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionFalse,
-		Reason: v1alpha1.ReasonFlyAppNotFound, LastTransitionTime: metav1.NewTime(now.Add(-since))}}
-	s.obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Wait, failure.FlyAppNotFound, "404")))
+		Reason: reasons.FlyAppNotFound, LastTransitionTime: metav1.NewTime(now.Add(-since))}}
+	s.obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Wait, reasons.FlyAppNotFound, "404")))
 }
 
 // Whatever a pass met: never Ready while something disagrees, and never an unready object of which nobody knows whether to wait.
 func TestReportInvariants(t *testing.T) {
 	flag := rapid.Bool()
-	reasons := rapid.SampledFrom([]failure.Reason{failure.ConnectionFailed, failure.Busy, failure.TenantNotFound, failure.RoleNotAllowed,
-		failure.FlyAppNotFound, failure.RateLimited, failure.OutcomeUnknown, failure.MachineUnhealthy, failure.VerificationFailed, failure.Unexpected})
+	reasons := rapid.SampledFrom([]failure.Reason{reasons.ConnectionFailed, reasons.Busy, reasons.TenantNotFound, reasons.RoleNotAllowed,
+		reasons.FlyAppNotFound, reasons.RateLimited, reasons.OutcomeUnknown, reasons.MachineUnhealthy, reasons.VerificationFailed, reasons.Unexpected})
 	classes := rapid.SampledFrom([]failure.Class{failure.Wait, failure.Retry, failure.Stall, failure.Unknown})
 	rapid.Check(t, func(t *rapid.T) {
 		s := resting()
@@ -342,7 +344,7 @@ func requireWellFormed(t failer, s *situation) {
 	reconciling := meta.FindStatusCondition(conditions, v1alpha1.ReconcilingCondition) != nil
 	stalled := meta.FindStatusCondition(conditions, v1alpha1.StalledCondition) != nil
 	require.False(t, reconciling && stalled, "Reconciling and Stalled at once")
-	held := meta.FindStatusCondition(conditions, v1alpha1.ReadyCondition).Reason == v1alpha1.ReasonSuspended
+	held := meta.FindStatusCondition(conditions, v1alpha1.ReadyCondition).Reason == reasons.Suspended
 	require.Equal(t, !ready && !held, reconciling || stalled, "neither ready nor waiting for anything")
 }
 
@@ -377,30 +379,30 @@ func TestRestingInAnOutage(t *testing.T) {
 		rests bool
 	}{
 		"at rest":                       {func(*situation) {}, true},
-		"the environment is not ready":  {func(s *situation) { s.obstacle = outage(v1alpha1.ReasonEnvironmentNotReady) }, true},
-		"the operator's login is wrong": {func(s *situation) { s.obstacle = outage(failure.AuthenticationFailed) }, true},
+		"the environment is not ready":  {func(s *situation) { s.obstacle = outage(reasons.EnvironmentNotReady) }, true},
+		"the operator's login is wrong": {func(s *situation) { s.obstacle = outage(reasons.AuthenticationFailed) }, true},
 		"an edited spec":                {func(s *situation) { ready(s, metav1.ConditionTrue, s.object.Generation-1) }, false},
 		"not Ready before":              {func(s *situation) { ready(s, metav1.ConditionFalse, s.object.Generation) }, false},
 		"suspended": {func(s *situation) {
 			ready(s, metav1.ConditionFalse, s.object.Generation)
-			s.object.Status.Conditions[0].Reason = v1alpha1.ReasonSuspended
+			s.object.Status.Conditions[0].Reason = reasons.Suspended
 		}, true},
 		"never looked at":           {func(s *situation) { s.object.Status.Conditions = nil }, false},
 		"a rotation has been begun": {func(s *situation) { s.object.Finalizers = []string{v1alpha1.Finalizer} }, false},
 		"being deleted":             {func(s *situation) { s.object.DeletionTimestamp = new(metav1.NewTime(now)) }, false},
 		"the tenant was seen":       {func(s *situation) { s.tenant = &postgres.Tenant{} }, false},
 		"the namespace is not bound": {func(s *situation) {
-			s.obstacle = pass.AsObstacle(pass.InKubernetes(failure.Stall, v1alpha1.ReasonTenantNotBound, ""))
+			s.obstacle = pass.AsObstacle(pass.InKubernetes(failure.Stall, reasons.TenantNotBound, ""))
 		}, false},
 		"the environment is gone": {func(s *situation) {
-			s.obstacle = pass.AsObstacle(pass.InKubernetes(failure.Wait, v1alpha1.ReasonEnvironmentNotFound, ""))
+			s.obstacle = pass.AsObstacle(pass.InKubernetes(failure.Wait, reasons.EnvironmentNotFound, ""))
 		}, false},
-		"an answer about the tenant": {func(s *situation) { s.obstacle = outage(failure.Rejected) }, false},
+		"an answer about the tenant": {func(s *situation) { s.obstacle = outage(reasons.Rejected) }, false},
 		"no obstacle":                {func(s *situation) { s.obstacle = nil }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := resting()
-			s.tenant, s.obstacle = nil, outage(failure.ConnectionFailed)
+			s.tenant, s.obstacle = nil, outage(reasons.ConnectionFailed)
 			ready(s, metav1.ConditionTrue, s.object.Generation)
 			test.given(s)
 			require.Equal(t, test.rests, newWords(s.pass()).restsInOutage())

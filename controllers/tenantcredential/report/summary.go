@@ -3,6 +3,8 @@ package report
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
 	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
@@ -16,21 +18,21 @@ func (w words) summary() (ready metav1.Condition, beside *metav1.Condition) {
 	case w.tenant == nil: // a pass that has ended before it saw anything leaves the status as it is
 		return w.before(v1alpha1.ReadyCondition), nil
 	case pass.EndsExternalAccess(w.In, w.tenant):
-		return progressing(v1alpha1.ReasonDisabling, w.disablingAccess())
+		return progressing(reasons.Disabling, w.disablingAccess())
 	}
 	switch w.State.Phase {
 	case rotation.Waiting:
 		if w.State.Wait == rotation.ForResume {
-			return condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSuspended, w.suspended()), nil
+			return condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, reasons.Suspended, w.suspended()), nil
 		}
-		return progressing(v1alpha1.ReasonRotating, w.next())
+		return progressing(reasons.Rotating, w.next())
 	case rotation.Attempting, rotation.Abandoning:
-		return progressing(v1alpha1.ReasonRotating, w.next())
+		return progressing(reasons.Rotating, w.next())
 	case rotation.RollingOut, rotation.AwaitingDeploy, rotation.Retiring, rotation.EndingSessions, rotation.Completing:
 		if w.moved() {
-			return progressing(v1alpha1.ReasonRetiring, w.leaving())
+			return progressing(reasons.Retiring, w.leaving())
 		}
-		return progressing(v1alpha1.ReasonRollingOut, w.rolling())
+		return progressing(reasons.RollingOut, w.rolling())
 	default:
 		return w.atRest()
 	}
@@ -40,17 +42,17 @@ func (w words) summary() (ready metav1.Condition, beside *metav1.Condition) {
 func (w words) atRest() (ready metav1.Condition, beside *metav1.Condition) {
 	switch {
 	case w.State.Drift != "":
-		return stalled(v1alpha1.ReasonDriftDetected, w.drifted())
+		return stalled(reasons.DriftDetected, w.drifted())
 	case pass.SecretNotDelivered(w.In, w.seen):
-		return stalled(v1alpha1.ReasonSecretNotDelivered, w.notDelivered())
+		return stalled(reasons.SecretNotDelivered, w.notDelivered())
 	case pass.AsksInVain(w.In):
-		return stalled(v1alpha1.ReasonNotOffered, w.accessNotOffered())
+		return stalled(reasons.NotOffered, w.accessNotOffered())
 	case pass.WantsExternalAccess(w.In) && w.In.ExternalProblem != "":
-		return stalled(v1alpha1.ReasonNotEnforced, w.In.ExternalProblem)
+		return stalled(reasons.NotEnforced, w.In.ExternalProblem)
 	case w.tenant.Last == nil:
-		return condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonAdopted, w.adopted()), nil
+		return condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, reasons.Adopted, w.adopted()), nil
 	default:
-		return condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonRotated, w.rotated()), nil
+		return condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, reasons.Rotated, w.rotated()), nil
 	}
 }
 
@@ -69,7 +71,7 @@ func (w words) drifted() string {
 }
 
 func progressing(reason, message string) (ready metav1.Condition, beside *metav1.Condition) {
-	return notReady(v1alpha1.ReconcilingCondition, v1alpha1.ReasonProgressing, reason, message)
+	return notReady(v1alpha1.ReconcilingCondition, reasons.Progressing, reason, message)
 }
 
 func stalled(reason, message string) (ready metav1.Condition, beside *metav1.Condition) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
@@ -64,7 +66,7 @@ func TestIntruderNames(t *testing.T) {
 			errs = append(errs, err)
 			_, err = c.Instances(t.Context(), fly.App{Name: text})
 			for _, err := range append(errs, err) {
-				require.Equal(t, refusal{failure.Wait, failure.FlyAppNotFound}, refusal{failure.ClassOf(err), failure.ReasonOf(err)})
+				require.Equal(t, refusal{failure.Wait, reasons.FlyAppNotFound}, refusal{failure.ClassOf(err), failure.ReasonOf(err)})
 				requireHarmless(t, err.Error())
 			}
 			require.Empty(t, h.asked())
@@ -129,11 +131,11 @@ func TestIntruderRetryAfter(t *testing.T) {
 			}))
 			c := open(t, h.URL)
 			_, err := c.App(t.Context(), app)
-			require.Equal(t, refusal{failure.Retry, failure.RateLimited}, refusal{failure.ClassOf(err), failure.ReasonOf(err)})
+			require.Equal(t, refusal{failure.Retry, reasons.RateLimited}, refusal{failure.ClassOf(err), failure.ReasonOf(err)})
 			ctx, cancel := context.WithTimeout(t.Context(), 0)
 			defer cancel()
 			_, err = c.App(ctx, app)
-			require.Equal(t, refusal{failure.Retry, failure.RateLimited}, refusal{failure.ClassOf(err), failure.ReasonOf(err)})
+			require.Equal(t, refusal{failure.Retry, reasons.RateLimited}, refusal{failure.ClassOf(err), failure.ReasonOf(err)})
 			require.Len(t, h.asked(), 1)
 			requireHarmless(t, err.Error())
 		})
@@ -206,7 +208,7 @@ func TestIntruderAddresses(t *testing.T) {
 				require.NoError(t, err)
 				return
 			}
-			require.Equal(t, refusal{failure.Stall, failure.AuthenticationFailed}, refusal{failure.ClassOf(err), failure.ReasonOf(err)})
+			require.Equal(t, refusal{failure.Stall, reasons.AuthenticationFailed}, refusal{failure.ClassOf(err), failure.ReasonOf(err)})
 			require.Contains(t, err.Error(), test.says)
 			requireHarmless(t, err.Error())
 		})
@@ -228,7 +230,7 @@ func TestIntruderTokens(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := fly.Open(fly.Config{Token: credential.SecretOf(test.token)})
-			require.Equal(t, refusal{failure.Stall, failure.AuthenticationFailed}, refusal{failure.ClassOf(err), failure.ReasonOf(err)})
+			require.Equal(t, refusal{failure.Stall, reasons.AuthenticationFailed}, refusal{failure.ClassOf(err), failure.ReasonOf(err)})
 			require.Contains(t, err.Error(), test.says)
 			requireHarmless(t, err.Error())
 		})

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -174,10 +176,10 @@ func TestIntruderEchoes(t *testing.T) {
 		}
 	}
 	for status, want := range map[int]refusal{
-		200: unknown, 201: unknown, 300: unreadable, 304: unreadable, 400: {failure.Retry, failure.Rejected}, 401: {failure.Retry, failure.AuthenticationFailed},
-		403: {failure.Retry, failure.PermissionDenied}, 404: {failure.Wait, failure.FlyAppNotFound}, 408: unknown, 409: {failure.Wait, failure.Busy},
-		412: {failure.Wait, failure.Busy}, 413: {failure.Retry, failure.Rejected}, 418: {failure.Retry, failure.Rejected}, 422: {failure.Retry, failure.Rejected},
-		429: {failure.Retry, failure.RateLimited}, 500: unknown, 502: unknown, 503: unknown, 504: unknown, 599: unknown, 999: unknown,
+		200: unknown, 201: unknown, 300: unreadable, 304: unreadable, 400: {failure.Retry, reasons.Rejected}, 401: {failure.Retry, reasons.AuthenticationFailed},
+		403: {failure.Retry, reasons.PermissionDenied}, 404: {failure.Wait, reasons.FlyAppNotFound}, 408: unknown, 409: {failure.Wait, reasons.Busy},
+		412: {failure.Wait, reasons.Busy}, 413: {failure.Retry, reasons.Rejected}, 418: {failure.Retry, reasons.Rejected}, 422: {failure.Retry, reasons.Rejected},
+		429: {failure.Retry, reasons.RateLimited}, 500: unknown, 502: unknown, 503: unknown, 504: unknown, 599: unknown, 999: unknown,
 	} {
 		run(t, []attack{{fmt.Sprint("HTTP ", status), on(setSecrets, echo(status)), set, want, ""}})
 	}

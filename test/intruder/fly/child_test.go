@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
@@ -54,7 +56,7 @@ var uses = map[string]func(context.Context, *fly.Client, string) error{
 	"advance": func(ctx context.Context, c *fly.Client, app string) error {
 		for ctx.Err() == nil {
 			_, err := c.Advance(ctx, fly.RollOut{App: fly.App{Name: app}, Variable: variable, Revision: 7, SecretVersion: 9007199254740993})
-			if err != nil && failure.ReasonOf(err) != failure.RateLimited {
+			if err != nil && failure.ReasonOf(err) != reasons.RateLimited {
 				return err
 			}
 		}

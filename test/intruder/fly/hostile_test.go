@@ -13,6 +13,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
@@ -157,9 +159,9 @@ type refusal struct {
 }
 
 var (
-	unreadable = refusal{failure.Retry, failure.Unexpected}
-	lost       = refusal{failure.Retry, failure.ConnectionFailed}
-	unknown    = refusal{failure.Unknown, failure.OutcomeUnknown}
+	unreadable = refusal{failure.Retry, reasons.Unexpected}
+	lost       = refusal{failure.Retry, reasons.ConnectionFailed}
+	unknown    = refusal{failure.Unknown, reasons.OutcomeUnknown}
 )
 
 // attack is one answer, or several, and how it is refused; says is part of the failure.

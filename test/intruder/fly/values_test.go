@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
@@ -75,8 +77,8 @@ func TestIntruderApps(t *testing.T) {
 		{"an app without a name", on(getApp, say(`{"organization":{"slug":"ours"}}`)), readApp, unreadable, read},
 		{"an app's name that leads elsewhere", on(getApp, say(`{"name":"acme/../other","organization":{"slug":"ours"}}`)), readApp, unreadable, read},
 		{"two names", on(getApp, say(`{"name":"acme","name":"other","organization":{"slug":"ours"}}`)), readApp, unreadable, read},
-		{"another organization", ours(`"organization":{"slug":"theirs"}`), readApp, refusal{failure.Retry, failure.PermissionDenied}, "not in the Fly organization"},
-		{"no organization", ours(`"machine_count":1`), readApp, refusal{failure.Retry, failure.PermissionDenied}, ""},
+		{"another organization", ours(`"organization":{"slug":"theirs"}`), readApp, refusal{failure.Retry, reasons.PermissionDenied}, "not in the Fly organization"},
+		{"no organization", ours(`"machine_count":1`), readApp, refusal{failure.Retry, reasons.PermissionDenied}, ""},
 		{"an organization with control characters", ours(`"organization":{"slug":"ours` + escapes + `"}`), readApp, unreadable, read},
 		{"an organization of 5 KB", ours(`"organization":{"slug":"` + strings.Repeat("o", 5000) + `"}`), readApp, unreadable, read},
 		{"an organization that is a list", ours(`"organization":["ours"]`), readApp, unreadable, read},
@@ -125,11 +127,11 @@ func TestIntruderMachines(t *testing.T) {
 		{"an instance ID that reads from right to left", instance(`"` + bidi + `"`), instances, unreadable, read},
 		{"100,000 Machines", list(many...), probe, unreadable, "more than 2000 Machines (list machines of acme). To fix: split the app"},
 		{"a Machine of 2 MiB", list(machine("m1", `,"x":"`+strings.Repeat("x", 2<<20)+`"`)), probe, unreadable, "keep files out of its config"},
-		{"fewer Machines than counted", list(), instances, refusal{failure.Wait, failure.Unexpected}, "counts 1 Machines"},
-		{"null as a list", on(listMachines, say("null")), instances, refusal{failure.Wait, failure.Unexpected}, "counts 1 Machines"},
+		{"fewer Machines than counted", list(), instances, refusal{failure.Wait, reasons.Unexpected}, "counts 1 Machines"},
+		{"null as a list", on(listMachines, say("null")), instances, refusal{failure.Wait, reasons.Unexpected}, "counts 1 Machines"},
 		{"a host status with control characters", list(machine("m1", `,"host_status":"bad`+escapes+`"`)), probe,
-			refusal{failure.Wait, failure.HostUnreachable}, "host of Machine m1"},
-		{"no config", list(`{"id":"m1","state":"started","config":null}`), probe, refusal{failure.Wait, failure.HostUnreachable}, "host of Machine m1"},
+			refusal{failure.Wait, reasons.HostUnreachable}, "host of Machine m1"},
+		{"no config", list(`{"id":"m1","state":"started","config":null}`), probe, refusal{failure.Wait, reasons.HostUnreachable}, "host of Machine m1"},
 	})
 }
 

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
@@ -133,13 +135,13 @@ func TestIntruderAnswersOfAHostileLedger(t *testing.T) {
 					" language sql security definer as 'select o.* from tenant_credentials.observe_truly(tenants) o " + body + "'")
 				f.exec("grant execute on function tenant_credentials.observe(uuid[]) to " + f.operatorLogin)
 				defer f.exec("drop function tenant_credentials.observe(uuid[])")
-				f.requireNoAnswer(id, failure.Unexpected, "can not be read")
+				f.requireNoAnswer(id, reasons.Unexpected, "can not be read")
 			})
 		}
 		f.exec("alter function tenant_credentials.observe_truly(uuid[]) rename to observe")
 		t.Run("a name of 20 MB in the management table", func(t *testing.T) {
 			f.exec("update management.tenants set fly_app = repeat('x', 20000000) where id = $1", id)
-			f.in(t).requireNoAnswer(id, failure.ConnectionFailed, callTooMuch)
+			f.in(t).requireNoAnswer(id, reasons.ConnectionFailed, callTooMuch)
 		})
 	})
 }

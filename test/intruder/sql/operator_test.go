@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
@@ -165,7 +167,7 @@ func TestIntruderRolesThatAreNotATenants(t *testing.T) {
 				require.Empty(t, seen.VerifierDigest, "the digest of its password")
 				require.Regexp(t, role.says, seen.RoleViolation)
 				_, err := f.server.Adopt(t.Context(), postgres.Adoption{TenantID: id, UID: holder, Cluster: "c1", Environment: "e", Namespace: "n", Name: "n"})
-				require.Regexp(t, role.says, requireFailure(t, err, failure.Stall, failure.RoleNotAllowed).Detail)
+				require.Regexp(t, role.says, requireFailure(t, err, failure.Stall, reasons.RoleNotAllowed).Detail)
 			})
 		}
 		t.Run("an operator's login with the prefix", func(t *testing.T) {

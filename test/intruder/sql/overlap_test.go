@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
@@ -79,7 +81,7 @@ func TestIntruderSecondLoginUnmade(t *testing.T) {
 		}
 		revision := f.open(id, 2).Revision
 		_, _, err := f.issue(id, revision)
-		require.Contains(t, requireFailure(t, err, failure.Stall, failure.RoleNotAllowed).Detail, "SELECT tenant_credentials.prepare_overlap('"+role+"')")
+		require.Contains(t, requireFailure(t, err, failure.Stall, reasons.RoleNotAllowed).Detail, "SELECT tenant_credentials.prepare_overlap('"+role+"')")
 
 		f.closeLogins(id, revision)
 		_, err = session.Exec(t.Context(), "select")
@@ -155,7 +157,7 @@ func TestIntruderPreparedTransaction(t *testing.T) {
 		t.Cleanup(func() { f.asRootIn(f.database, "rollback prepared '"+gid+"'") })
 		revision := f.open(id, 1).Revision
 		err = f.stage(id, revision, f.verifier(credential.NewPassword()), postgres.SessionsKept)
-		detail := requireFailure(t, err, failure.Wait, failure.Busy).Detail
+		detail := requireFailure(t, err, failure.Wait, reasons.Busy).Detail
 		require.Equal(t, fmt.Sprintf("Role %s is locked, and %[1]s has the prepared transaction 'evil %[1]s ?[31m' in database %[2]s, which holds its locks until it is ended: ROLLBACK PREPARED 'evil %[1]s ?[31m'", role, f.database), detail)
 	})
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
@@ -158,7 +160,7 @@ func (f *fixture) closeOnce(id string, revision int64) (quiet bool) {
 		return err
 	})
 	switch failure.ReasonOf(err) { //nolint:exhaustive // every other one fails the test
-	case failure.Busy, failure.ConnectionFailed: // a thief has the row, or the thirty the processor: the next call is the one that counts
+	case reasons.Busy, reasons.ConnectionFailed: // a thief has the row, or the thirty the processor: the next call is the one that counts
 		return false
 	}
 	require.NoError(f.t, err)
@@ -228,7 +230,7 @@ func TestIntruderLoginHeldBack(t *testing.T) {
 		}
 		require.Equal(t, 1, one[int](f, "select cardinality(logins_in_progress) from tenant_credentials.rotations where tenant_id = $1", id))
 		err = f.stage(id, revision, f.verifier(credential.NewPassword()), postgres.SessionsCompromised)
-		requireFailure(t, err, failure.Retry, failure.Superseded)
+		requireFailure(t, err, failure.Retry, reasons.Superseded)
 
 		close(connection.release)
 		require.ErrorContains(t, <-ended, "is not permitted to log in")
@@ -249,7 +251,7 @@ func TestIntruderClosedLoginsStayClosed(t *testing.T) {
 
 		f.exec("alter role " + role + " login password '" + f.passwords[role] + "'") // by hand, because the app is down
 		err = f.stage(id, revision, f.verifier(credential.NewPassword()), postgres.SessionsCompromised)
-		requireFailure(t, err, failure.Retry, failure.Superseded)
+		requireFailure(t, err, failure.Retry, reasons.Superseded)
 		session, err := pgx.Connect(t.Context(), stolen)
 		require.NoError(t, err)
 		f.closeLogins(id, revision)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
@@ -111,11 +113,11 @@ func TestIntruderTriggerOnTheManagementTable(t *testing.T) {
 				f.exec("alter function tenant_credentials.write_managed(uuid, text) security definer set search_path = pg_catalog, tenant_credentials, pg_temp")
 				log := f.serverLog()[from:]
 				if strings.Contains(trigger.name, "WITH HOLD") {
-					require.Contains(t, requireFailure(t, err, failure.Retry, failure.Rejected).Detail, "has left a cursor WITH HOLD")
+					require.Contains(t, requireFailure(t, err, failure.Retry, reasons.Rejected).Detail, "has left a cursor WITH HOLD")
 					require.NotContains(t, log, "RUNS as "+f.operatorLogin)
 				}
 				if trigger.name == "deferred, and insists" {
-					require.Contains(t, requireFailure(t, err, failure.Retry, failure.Rejected).Detail, "put off until COMMIT tried to change something")
+					require.Contains(t, requireFailure(t, err, failure.Retry, reasons.Rejected).Detail, "put off until COMMIT tried to change something")
 				}
 				requireRefusedEverywhere(t, log)
 				if trigger.name == "deferred to COMMIT" && f.version == "15" { // from 18 on such code runs as the function that queued it
@@ -180,7 +182,7 @@ func TestIntruderCodeWhereTheTableIsRead(t *testing.T) {
 					f.exec(strings.ReplaceAll(shape.sql, "BODY", code.body))
 					from := len(f.serverLog())
 					if installed := postgres.Install(t.Context(), f.dbaURL(f.database), f.installation()); installed != nil { // the trial meets the code, too
-						requireFailure(t, installed, failure.Stall, failure.Rejected)
+						requireFailure(t, installed, failure.Stall, reasons.Rejected)
 						f.exec("grant select, update (password_hash) on management.tenants to tenant_credentials_hash")
 					}
 					f.server = f.pool(1)
@@ -190,12 +192,12 @@ func TestIntruderCodeWhereTheTableIsRead(t *testing.T) {
 					transactionErr := f.server.InTransaction(t.Context(), victim, holder, func(context.Context, postgres.Transaction) error { return nil })
 					if code.class != "" {
 						for _, err := range []error{err, adoptErr, transactionErr} {
-							require.Contains(t, requireFailure(t, err, failure.Retry, failure.Rejected).Detail, code.class)
+							require.Contains(t, requireFailure(t, err, failure.Retry, reasons.Rejected).Detail, code.class)
 						}
 					} else {
 						require.NoError(t, err)
 						require.NoError(t, adoptErr)
-						requireFailure(t, transactionErr, failure.Retry, failure.Unexpected) // nothing has ended it
+						requireFailure(t, transactionErr, failure.Retry, reasons.Unexpected) // nothing has ended it
 					}
 					requireRefusedEverywhere(t, f.serverLog()[from:])
 					require.Equal(t, before, one[string](f, "select rolpassword from pg_authid where rolname = $1", role))
@@ -225,7 +227,7 @@ func TestIntruderTriggerMeetsAnInstallation(t *testing.T) {
 				before := one[string](f, "select rolpassword from pg_authid where rolname = $1", role)
 				from := len(f.serverLog())
 				if err := postgres.Install(t.Context(), f.dbaURL(f.database), f.installation()); err != nil {
-					requireFailure(t, err, failure.Stall, failure.Rejected)
+					requireFailure(t, err, failure.Stall, reasons.Rejected)
 				}
 				f.exec("drop trigger fire on management.tenants; drop trigger fire_late on management.tenants")
 				require.NotRegexp(t, "INTRUDER .* as postgres: .* DONE", f.serverLog()[from:])

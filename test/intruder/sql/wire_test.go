@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
+
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/stretchr/testify/require"
 	"github.com/xdg-go/scram"
@@ -220,99 +222,99 @@ type scripted struct {
 
 // beforeLogin is what a server can do to a client that has not logged in.
 var beforeLogin = []scripted{
-	{"never answers", hostile.wait, failure.ConnectionFailed, noAnswer, noAnswer},
-	{"notices without end", func(h hostile) { h.flood(notice) }, failure.VerificationFailed, loginTooMuch, callTooMuch},
-	{"ParameterStatus without end", func(h hostile) { h.flood(status) }, failure.VerificationFailed, loginTooMuch, callTooMuch},
+	{"never answers", hostile.wait, reasons.ConnectionFailed, noAnswer, noAnswer},
+	{"notices without end", func(h hostile) { h.flood(notice) }, reasons.VerificationFailed, loginTooMuch, callTooMuch},
+	{"ParameterStatus without end", func(h hostile) { h.flood(status) }, reasons.VerificationFailed, loginTooMuch, callTooMuch},
 	{"BackendKeyData without end", func(h hostile) {
 		h.flood(func(int) pgproto3.BackendMessage {
 			return &pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte(kilobyte)[:256]}
 		})
-	}, failure.VerificationFailed, loginTooMuch, callTooMuch},
-	{"an error message of 1 GiB", func(h hostile) { h.promise('E') }, failure.VerificationFailed, loginTooMuch, callTooMuch},
-	{"a notice of 1 GiB", func(h hostile) { h.promise('N') }, failure.VerificationFailed, loginTooMuch, callTooMuch},
-	{"a ParameterStatus of 1 GiB", func(h hostile) { h.promise('S') }, failure.VerificationFailed, loginTooMuch, callTooMuch},
+	}, reasons.VerificationFailed, loginTooMuch, callTooMuch},
+	{"an error message of 1 GiB", func(h hostile) { h.promise('E') }, reasons.VerificationFailed, loginTooMuch, callTooMuch},
+	{"a notice of 1 GiB", func(h hostile) { h.promise('N') }, reasons.VerificationFailed, loginTooMuch, callTooMuch},
+	{"a ParameterStatus of 1 GiB", func(h hostile) { h.promise('S') }, reasons.VerificationFailed, loginTooMuch, callTooMuch},
 	{"a SASL challenge of 1 GiB", func(h hostile) {
 		h.send(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256"}})
 		h.promise('R')
-	}, failure.VerificationFailed, loginTooMuch, callTooMuch},
+	}, reasons.VerificationFailed, loginTooMuch, callTooMuch},
 	{"SCRAM with two thousand million iterations", func(h hostile) {
 		h.send(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256"}})
 		first, _ := h.sasl(pgproto3.AuthTypeSASL).(*pgproto3.SASLInitialResponse)
 		_, nonce, _ := strings.Cut(string(first.Data), "r=")
 		h.send(&pgproto3.AuthenticationSASLContinue{Data: []byte("r=" + nonce + "more,s=" + base64.StdEncoding.EncodeToString([]byte("salt")) + ",i=2147483647")})
 		h.wait()
-	}, failure.ConnectionFailed, notReached, notReached},
+	}, reasons.ConnectionFailed, notReached, notReached},
 	{"asks for the password in clear", func(h hostile) {
 		h.send(&pgproto3.AuthenticationCleartextPassword{})
 		h.wait()
-	}, failure.MethodNotAccepted, inClear, inClear},
+	}, reasons.MethodNotAccepted, inClear, inClear},
 	{"asks for the password by MD5", func(h hostile) {
 		h.send(&pgproto3.AuthenticationMD5Password{})
 		h.wait()
-	}, failure.MethodNotAccepted, byMD5, byMD5},
+	}, reasons.MethodNotAccepted, byMD5, byMD5},
 	{"asks for no password", func(h hostile) {
 		h.send(&pgproto3.AuthenticationOk{}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
 		h.wait()
-	}, failure.MethodNotAccepted, trusting, trusting},
+	}, reasons.MethodNotAccepted, trusting, trusting},
 	{"is ready before the login", func(h hostile) {
 		h.send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 		h.wait()
-	}, failure.ConnectionFailed, notReached, notReached},
+	}, reasons.ConnectionFailed, notReached, notReached},
 	{"takes the password, and never says that it is ready", func(h hostile) {
 		if h.authenticate() {
 			h.wait()
 		}
-	}, failure.ConnectionFailed, noAnswer, noAnswer},
+	}, reasons.ConnectionFailed, noAnswer, noAnswer},
 	{"a message that is shorter than its own length", func(h hostile) {
 		_, _ = h.Write([]byte{'S', 0, 0, 0, 1})
 		h.wait()
-	}, failure.ConnectionFailed, notReached, notReached},
+	}, reasons.ConnectionFailed, notReached, notReached},
 	{"a message of no known type", func(h hostile) {
 		_, _ = h.Write([]byte{'?', 0, 0, 0, 4})
 		h.wait()
-	}, failure.ConnectionFailed, notReached, notReached},
+	}, reasons.ConnectionFailed, notReached, notReached},
 	{"an error of the ledger's own class, with 100 KB of terminal sequences", func(h hostile) {
 		h.send(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "TC017", Message: strings.Repeat("\x1b[2J\u202e", 12000)})
 		h.wait()
-	}, failure.VerificationFailed, "PostgreSQL, or a pooler before it, refused the tenant's login: SQLSTATE TC017 (of another class).", ""},
+	}, reasons.VerificationFailed, "PostgreSQL, or a pooler before it, refused the tenant's login: SQLSTATE TC017 (of another class).", ""},
 	{"an SQLSTATE of 100 KB", func(h hostile) {
 		h.send(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: strings.Repeat("XX000", 20000)})
 		h.wait()
-	}, failure.VerificationFailed, "PostgreSQL, or a pooler before it, refused the tenant's login: SQLSTATE XX000 (internal error).", ""},
+	}, reasons.VerificationFailed, "PostgreSQL, or a pooler before it, refused the tenant's login: SQLSTATE XX000 (internal error).", ""},
 	{"a standby", func(h hostile) {
 		if h.authenticate() {
 			h.send(&pgproto3.ParameterStatus{Name: "in_hot_standby", Value: "on"}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
 			h.answer("t")
 		}
-	}, failure.ConnectionFailed, "The server is read-only: it is a standby, or in recovery.", "The server is read-only: it is a standby, or in recovery."},
+	}, reasons.ConnectionFailed, "The server is read-only: it is a standby, or in recovery.", "The server is read-only: it is a standby, or in recovery."},
 }
 
 // afterLogin is what a server can do to a client that has asked which role it acts as.
 var afterLogin = []scripted{
-	{"a row of 1 GiB", func(h hostile) { h.promise('D') }, failure.VerificationFailed, loginTooMuch, callTooMuch},
+	{"a row of 1 GiB", func(h hostile) { h.promise('D') }, reasons.VerificationFailed, loginTooMuch, callTooMuch},
 	{"rows without end", func(h hostile) {
 		h.send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("x"), DataTypeOID: 25, DataTypeSize: -1}}})
 		h.flood(func(int) pgproto3.BackendMessage { return &pgproto3.DataRow{Values: [][]byte{[]byte(kilobyte)}} })
-	}, failure.VerificationFailed, loginTooMuch, callTooMuch},
+	}, reasons.VerificationFailed, loginTooMuch, callTooMuch},
 	{"rows of sixty thousand empty columns without end", func(h hostile) {
 		h.flood(func(int) pgproto3.BackendMessage { return &pgproto3.DataRow{Values: make([][]byte, 60000)} })
-	}, failure.VerificationFailed, loginTooMuch, callTooMuch},
+	}, reasons.VerificationFailed, loginTooMuch, callTooMuch},
 	{"results without end", func(h hostile) {
 		h.flood(func(int) pgproto3.BackendMessage { return &pgproto3.CommandComplete{CommandTag: []byte("SELECT 0")} })
-	}, failure.VerificationFailed, loginTooMuch, callTooMuch},
-	{"notices without end after the login", func(h hostile) { h.flood(notice) }, failure.VerificationFailed, loginTooMuch, callTooMuch},
-	{"notifications without end", func(h hostile) { h.flood(notification) }, failure.VerificationFailed, loginTooMuch, callTooMuch},
-	{"ParameterStatus without end after the login", func(h hostile) { h.flood(status) }, failure.VerificationFailed, loginTooMuch, callTooMuch},
+	}, reasons.VerificationFailed, loginTooMuch, callTooMuch},
+	{"notices without end after the login", func(h hostile) { h.flood(notice) }, reasons.VerificationFailed, loginTooMuch, callTooMuch},
+	{"notifications without end", func(h hostile) { h.flood(notification) }, reasons.VerificationFailed, loginTooMuch, callTooMuch},
+	{"ParameterStatus without end after the login", func(h hostile) { h.flood(status) }, reasons.VerificationFailed, loginTooMuch, callTooMuch},
 	{"no row", func(h hostile) {
 		h.send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 0")}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
 		h.wait()
-	}, failure.VerificationFailed, "The server's answer at the tenant's login cannot be read.", ""},
+	}, reasons.VerificationFailed, "The server's answer at the tenant's login cannot be read.", ""},
 	{"another role, whose name is 100 KB of terminal sequences", func(h hostile) {
 		row := &pgproto3.DataRow{Values: [][]byte{[]byte(strings.Repeat("\x1b[2J\u202e", 12000))}}
 		h.send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("x"), DataTypeOID: 25, DataTypeSize: -1}}}, row,
 			&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
 		h.wait()
-	}, failure.VerificationFailed, `Its sessions act as role "[2J[2J[2J[2J[2J[2J[2J[2J[2J", not as tenant.`, ""},
+	}, reasons.VerificationFailed, `Its sessions act as role "[2J[2J[2J[2J[2J[2J[2J[2J[2J", not as tenant.`, ""},
 }
 
 // For any bytes of a server the login check ends, with a reason, and takes next to no memory.
@@ -346,8 +348,8 @@ func TestIntruderHostileServerAtACall(t *testing.T) {
 			}
 			var err error
 			requireFrugal(t, wireBytes, func() { _, err = server.Survey(ctx) })
-			reason := failure.ConnectionFailed
-			if attack.reason == failure.MethodNotAccepted {
+			reason := failure.Reason(reasons.ConnectionFailed)
+			if attack.reason == reasons.MethodNotAccepted {
 				reason = attack.reason
 			}
 			refused := requireFailure(t, err, failure.Retry, reason)
