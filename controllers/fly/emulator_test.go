@@ -72,7 +72,7 @@ func TestALeaseOfSomebodyElseIsWaitedFor(t *testing.T) {
 			require.NoError(t, err)
 			require.Contains(t, p.Waiting, "lease")
 			require.Contains(t, p.Waiting, id)
-			require.Equal(t, reasons.LeaseHeld, p.Reason)
+			require.EqualValues(t, reasons.LeaseHeld, p.Reason)
 			require.Equal(t, listed, w.state()[0].Leased, "it is not broken")
 			require.Zero(t, w.state()[0].Updates)
 			if listed {

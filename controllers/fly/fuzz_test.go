@@ -41,8 +41,8 @@ func FuzzReadMachines(f *testing.F) {
 		a := &answer{body: bytes.NewReader(text), whole: maxList, tooLong: errLongList}
 		machines, err := readMachines(a, "DATABASE_URL")
 		if err != nil {
-			require.Equal(t, reasons.Unexpected, readFailure(request{method: http.MethodGet}, a, err).Reason)
-			require.Equal(t, reasons.OutcomeUnknown, readFailure(request{method: http.MethodPost}, a, err).Reason)
+			require.EqualValues(t, reasons.Unexpected, readFailure(request{method: http.MethodGet}, a, err).Reason)
+			require.EqualValues(t, reasons.OutcomeUnknown, readFailure(request{method: http.MethodPost}, a, err).Reason)
 			return
 		}
 		require.True(t, json.Valid(text))

@@ -70,7 +70,7 @@ func (m *machine) adopt(r *rapid.T) {
 		require.NoError(r, err)
 		m.claim.uid = a.UID
 	default:
-		require.Equal(r, reasons.OwnershipConflict, failure.ReasonOf(err))
+		require.EqualValues(r, reasons.OwnershipConflict, failure.ReasonOf(err))
 	}
 }
 
@@ -80,9 +80,9 @@ func (m *machine) holds(r *rapid.T, uid string, err error) bool {
 	case uid:
 		return true
 	case "":
-		require.Equal(r, reasons.Superseded, failure.ReasonOf(err))
+		require.EqualValues(r, reasons.Superseded, failure.ReasonOf(err))
 	default:
-		require.Equal(r, reasons.OwnershipConflict, failure.ReasonOf(err))
+		require.EqualValues(r, reasons.OwnershipConflict, failure.ReasonOf(err))
 	}
 	return false
 }
@@ -96,7 +96,7 @@ func (m *machine) open(r *rapid.T) {
 		return
 	}
 	if m.begun() == 0 && after != newest {
-		require.Equal(r, reasons.Superseded, failure.ReasonOf(err), "opened by one who has not seen the newest rotation")
+		require.EqualValues(r, reasons.Superseded, failure.ReasonOf(err), "opened by one who has not seen the newest rotation")
 		return
 	}
 	require.NoError(r, err)
@@ -131,9 +131,9 @@ func (m *machine) rotate(r *rapid.T) {
 	}
 	switch {
 	case m.state(revision) == StateIssued:
-		require.Equal(r, reasons.Superseded, failure.ReasonOf(err), "another password than the one that was issued")
+		require.EqualValues(r, reasons.Superseded, failure.ReasonOf(err), "another password than the one that was issued")
 	case m.state(revision) != StateOpen:
-		require.Equal(r, reasons.Superseded, failure.ReasonOf(err))
+		require.EqualValues(r, reasons.Superseded, failure.ReasonOf(err))
 	case givesUp:
 		require.Equal(r, gaveUp, err)
 	default:
@@ -163,7 +163,7 @@ func (m *machine) issue(r *rapid.T) {
 		return
 	}
 	if m.state(revision) != StateOpen && m.state(revision) != StateIssued || m.find(StateCommitted) != 0 {
-		require.Equal(r, reasons.Superseded, failure.ReasonOf(err))
+		require.EqualValues(r, reasons.Superseded, failure.ReasonOf(err))
 		return
 	}
 	require.NoError(r, err)
@@ -192,7 +192,7 @@ func (m *machine) rolled(r *rapid.T) {
 		require.NoError(r, err)
 		m.rows[revision-1].state = StateRolled
 	default:
-		require.Equal(r, reasons.Superseded, failure.ReasonOf(err))
+		require.EqualValues(r, reasons.Superseded, failure.ReasonOf(err))
 	}
 }
 
@@ -206,7 +206,7 @@ func (m *machine) retire(r *rapid.T) {
 		require.NoError(r, err)
 		require.Empty(r, m.f.observe(m.id).FormerLogin)
 	} else {
-		require.Equal(r, reasons.Superseded, failure.ReasonOf(err))
+		require.EqualValues(r, reasons.Superseded, failure.ReasonOf(err))
 	}
 }
 
@@ -222,14 +222,14 @@ func (m *machine) complete(r *rapid.T) {
 		require.NoError(r, err)
 	case StateCommitted, StateRolled:
 		if before.FormerLogin != "" || before.Last.LoginCheckedAt.IsZero() { // jumble commits without a login
-			require.Equal(r, reasons.Superseded, failure.ReasonOf(err), "two logins at the end, or an unproved one")
+			require.EqualValues(r, reasons.Superseded, failure.ReasonOf(err), "two logins at the end, or an unproved one")
 			return
 		}
 		require.NoError(r, err)
 		m.rows[revision-1].state = StateCompleted
 		m.claim.generation = max(m.claim.generation, m.rows[revision-1].generation)
 	default:
-		require.Equal(r, reasons.Superseded, failure.ReasonOf(err))
+		require.EqualValues(r, reasons.Superseded, failure.ReasonOf(err))
 	}
 }
 
@@ -246,7 +246,7 @@ func (m *machine) discard(r *rapid.T) {
 		require.NoError(r, err)
 		m.rows[revision-1].state = StateDiscarded
 	default:
-		require.Equal(r, reasons.Superseded, failure.ReasonOf(err))
+		require.EqualValues(r, reasons.Superseded, failure.ReasonOf(err))
 	}
 }
 

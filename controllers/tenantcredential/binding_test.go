@@ -144,6 +144,6 @@ func TestNothingIsPromotedOnceTheBindingIsGone(t *testing.T) {
 	namespace.Labels = nil
 	require.NoError(t, w.r.Client.Update(t.Context(), &namespace))
 	w.settle()
-	require.Equal(t, failure.Reason(reasons.TenantNotBound), w.trouble().Failure.Reason)
+	require.EqualValues(t, reasons.TenantNotBound, w.trouble().Failure.Reason)
 	require.Equal(t, "1", w.annotation("acme-db"))
 }

@@ -196,7 +196,7 @@ func TestPromotionGivesWayToANewerRevision(t *testing.T) {
 func requireSuperseded(t *testing.T, w *secretWorld) {
 	t.Helper()
 	w.settle() // Machines do not wait for it
-	require.Equal(t, reasons.Superseded, w.trouble().Failure.Reason)
+	require.EqualValues(t, reasons.Superseded, w.trouble().Failure.Reason)
 	require.ErrorIs(t, w.finish(), w.trouble(), "but the completion does")
 }
 
@@ -220,9 +220,9 @@ func TestWritesOverNothingOfOthers(t *testing.T) {
 			}
 			before, staged := w.secret("acme-db"), w.secret("acme-db-r3")
 			w.settle()
-			require.Equal(t, reasons.SecretNotOwned, w.trouble().Failure.Reason)
+			require.EqualValues(t, reasons.SecretNotOwned, w.trouble().Failure.Reason)
 			_, err := w.tryToStage(3, w.third)
-			require.Equal(t, reasons.SecretNotOwned, pass.AsObstacle(err).Failure.Reason)
+			require.EqualValues(t, reasons.SecretNotOwned, pass.AsObstacle(err).Failure.Reason)
 			require.Equal(t, before, w.secret("acme-db"))
 			require.Equal(t, staged, w.secret("acme-db-r3"))
 		})
