@@ -219,11 +219,11 @@ func readTenants(ctx context.Context, q queries, asked int, sql string, argument
 		if len(tenants) == asked {
 			return nil, unreadable()
 		}
-		tenant, err := scanTenant(rows)
+		row, err := pgx.RowToStructByName[tenantRow](rows)
 		if err != nil {
 			return nil, unreadable()
 		}
-		tenants = append(tenants, tenant)
+		tenants = append(tenants, row.tenant())
 	}
 	if err := rows.Err(); err != nil {
 		return nil, translate(err)
@@ -234,38 +234,55 @@ func readTenants(ctx context.Context, q queries, asked int, sql string, argument
 	return tenants, nil
 }
 
-func scanTenant(row pgx.Row) (Tenant, error) {
-	var t Tenant
-	var role, login, former, second, verifier, hash *string
-	var expires *time.Time
-	var claim *claimRow
-	var external *externalRow
-	var open, last *rotationRow
-	var earlier []rotationRow
-	err := row.Scan(&t.ID, &t.Found, &t.Role, &t.Database, &t.FlyApp, &t.RoleExists, &role, &login, &t.Login, &former, &second, &verifier, &hash,
-		&claim, &open, &last, &earlier, &t.CompromisedRevision, &external, &t.Clock, &expires, &t.ranCode)
-	if err != nil {
-		return Tenant{}, err
+// tenantRow is the SQL type standing, by the names of its columns.
+type tenantRow struct {
+	TenantID            string        `db:"tenant_id"`
+	Found               bool          `db:"found"`
+	Role                string        `db:"role"`
+	Database            string        `db:"database"`
+	FlyApp              string        `db:"fly_app"`
+	RoleExists          bool          `db:"role_exists"`
+	RoleViolation       *string       `db:"role_violation"`
+	LoginViolation      *string       `db:"login_violation"`
+	Login               string        `db:"login"`
+	FormerLogin         *string       `db:"former_login"`
+	SecondViolation     *string       `db:"second_violation"`
+	VerifierDigest      *string       `db:"verifier_digest"`
+	HashDigest          *string       `db:"hash_digest"`
+	Claim               *claimRow     `db:"claim"`
+	OpenRotation        *rotationRow  `db:"open_rotation"`
+	LastRotation        *rotationRow  `db:"last_rotation"`
+	EarlierRotations    []rotationRow `db:"earlier_rotations"`
+	CompromisedRevision int64         `db:"compromised_revision"`
+	External            *externalRow  `db:"external"`
+	Clock               time.Time     `db:"clock"`
+	ValidUntil          *time.Time    `db:"valid_until"`
+	RanCode             bool          `db:"ran_code"`
+}
+
+func (r tenantRow) tenant() Tenant {
+	t := Tenant{
+		ID: r.TenantID, Found: r.Found, Role: name(r.Role), Database: name(r.Database), FlyApp: name(r.FlyApp), RoleExists: r.RoleExists,
+		RoleViolation: text(r.RoleViolation), LoginViolation: text(r.LoginViolation),
+		Login: r.Login, FormerLogin: text(r.FormerLogin), SecondViolation: text(r.SecondViolation),
+		VerifierDigest: text(r.VerifierDigest), HashDigest: text(r.HashDigest),
+		Open: r.OpenRotation.pointer(), Last: r.LastRotation.pointer(), CompromisedRevision: r.CompromisedRevision,
+		Clock: r.Clock, ranCode: r.RanCode,
 	}
-	t.Role, t.Database, t.FlyApp = name(t.Role), name(t.Database), name(t.FlyApp)
-	t.RoleViolation, t.LoginViolation = text(role), text(login)
-	t.VerifierDigest, t.HashDigest = text(verifier), text(hash)
-	if expires != nil {
-		t.ValidUntil = *expires
+	if r.ValidUntil != nil {
+		t.ValidUntil = *r.ValidUntil
 	}
-	t.FormerLogin, t.SecondViolation = text(former), text(second)
-	if claim != nil {
-		c := claim.claim()
+	if r.Claim != nil {
+		c := r.Claim.claim()
 		t.Claim = &c
 	}
-	if external != nil {
-		t.External = external.access()
+	if r.External != nil {
+		t.External = r.External.access()
 	}
-	t.Open, t.Last = open.pointer(), last.pointer()
-	for _, r := range earlier {
-		t.Earlier = append(t.Earlier, r.rotation())
+	for _, e := range r.EarlierRotations {
+		t.Earlier = append(t.Earlier, e.rotation())
 	}
-	return t, nil
+	return t
 }
 
 // The rows as the SQL functions settings, claim_json and rotation_json write them.

@@ -73,14 +73,37 @@ begin
 end
 $$;
 
--- The server's knowledge of tenants, one row per ID and in its order. login is the one whose password was delivered last, and
+-- What is known of a tenant. found: the management table has a row for it. login is the one whose password was delivered last, and
 -- verifier_digest is that login's, told of a tenant's login alone; former_login is another one of the tenant's while it can log in; second_violation says
 -- why there could be no other; valid_until is when that login expires, null = never; ran_code, whether code of others may have run to answer this;
 -- external is what external_json says, null = the tenant has never been let in from outside.
-create function tenant_credentials.known(tenants uuid[])
-returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text, login_violation text,
-               login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, earlier_rotations jsonb, compromised_revision bigint, external jsonb,
-               clock timestamptz, valid_until timestamptz, ran_code boolean)
+create type tenant_credentials.standing as (
+  tenant_id text,
+  found boolean,
+  role text,
+  database text,
+  fly_app text,
+  role_exists boolean,
+  role_violation text,
+  login_violation text,
+  login text,
+  former_login text,
+  second_violation text,
+  verifier_digest text,
+  hash_digest text,
+  claim jsonb,
+  open_rotation jsonb,
+  last_rotation jsonb,
+  earlier_rotations jsonb,
+  compromised_revision bigint,
+  external jsonb,
+  clock timestamptz,
+  valid_until timestamptz,
+  ran_code boolean
+);
+
+-- The server's knowledge of tenants, one row per ID and in its order.
+create function tenant_credentials.known(tenants uuid[]) returns setof tenant_credentials.standing
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 begin
@@ -110,10 +133,7 @@ end
 $$;
 
 -- known, as a statement of its own.
-create function tenant_credentials.observe(tenants uuid[])
-returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text, login_violation text,
-               login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, earlier_rotations jsonb, compromised_revision bigint, external jsonb,
-               clock timestamptz, valid_until timestamptz, ran_code boolean)
+create function tenant_credentials.observe(tenants uuid[]) returns setof tenant_credentials.standing
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
   perform own_statement();

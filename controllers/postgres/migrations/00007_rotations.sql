@@ -54,10 +54,7 @@ $$;
 
 -- Locks the tenant's claim and row, and answers with what is there now: each statement of a function sees what was committed before
 -- it began, so this reads after the wait for the lock. Names that the platform has changed since are taken over into the claim.
-create function tenant_credentials.lock(tenant uuid, uid text)
-returns table (tenant_id text, found boolean, role text, database text, fly_app text, role_exists boolean, role_violation text, login_violation text,
-               login text, former_login text, second_violation text, verifier_digest text, hash_digest text, claim jsonb, open_rotation jsonb, last_rotation jsonb, earlier_rotations jsonb, compromised_revision bigint, external jsonb,
-               clock timestamptz, valid_until timestamptz, ran_code boolean)
+create function tenant_credentials.lock(tenant uuid, uid text) returns setof tenant_credentials.standing
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
