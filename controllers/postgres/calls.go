@@ -40,11 +40,11 @@ func (s *Server) Survey(ctx context.Context) (Survey, error) {
 
 func (s *Server) survey(ctx context.Context) (Survey, error) {
 	var answer Survey
-	var settings []byte
+	var settings, problem, external []byte
 	err := s.pool.QueryRow(ctx, `select server_version, system_identifier, installed_on, database, started, clock, ledger_version, settings, registered,
-		coalesce(other_ledger, ''), exposures, coalesce(problem, ''), coalesce(external_problem, '') from tenant_credentials.survey()`).
+		coalesce(other_ledger, ''), exposures, problem, external_problem from tenant_credentials.survey()`).
 		Scan(&answer.ServerVersion, &answer.SystemIdentifier, &answer.InstalledOn, &answer.Database, &answer.Started, &answer.Clock, &answer.LedgerVersion, &settings, &answer.Registered,
-			&answer.OtherLedger, &answer.Exposures, &answer.Problem, &answer.ExternalProblem)
+			&answer.OtherLedger, &answer.Exposures, &problem, &external)
 	if err != nil {
 		return Survey{}, err
 	}
@@ -56,7 +56,7 @@ func (s *Server) survey(ctx context.Context) (Survey, error) {
 		return Survey{}, unreadable()
 	}
 	answer.Settings = Settings(row)
-	answer.ExternalProblem = shown(answer.ExternalProblem)
+	answer.Problem, answer.ExternalProblem = said(problem, unsaidTable), said(external, unsaidRules)
 	return answer, nil
 }
 
@@ -71,10 +71,11 @@ func (s *Server) TryManagement(ctx context.Context) (problem string, err error) 
 	}
 	defer connection.Release()
 	defer discard(ctx, connection)
-	if err := connection.QueryRow(ctx, "select coalesce(tenant_credentials.try_management(), '')").Scan(&problem); err != nil {
+	var told []byte
+	if err := connection.QueryRow(ctx, "select tenant_credentials.try_management()").Scan(&told); err != nil {
 		return "", translate(err)
 	}
-	return shown(problem), nil
+	return said(told, unsaidTable), nil
 }
 
 // Observe reads tenants, one per ID and in the order asked; an ID that the management table lacks is reported with Found false.
@@ -242,11 +243,11 @@ type tenantRow struct {
 	Database            string        `db:"database"`
 	FlyApp              string        `db:"fly_app"`
 	RoleExists          bool          `db:"role_exists"`
-	RoleViolation       *string       `db:"role_violation"`
-	LoginViolation      *string       `db:"login_violation"`
+	RoleViolation       []byte        `db:"role_violation"`
+	LoginViolation      []byte        `db:"login_violation"`
 	Login               string        `db:"login"`
 	FormerLogin         *string       `db:"former_login"`
-	SecondViolation     *string       `db:"second_violation"`
+	SecondViolation     []byte        `db:"second_violation"`
 	VerifierDigest      *string       `db:"verifier_digest"`
 	HashDigest          *string       `db:"hash_digest"`
 	Claim               *claimRow     `db:"claim"`
@@ -263,8 +264,8 @@ type tenantRow struct {
 func (r tenantRow) tenant() Tenant {
 	t := Tenant{
 		ID: r.TenantID, Found: r.Found, Role: name(r.Role), Database: name(r.Database), FlyApp: name(r.FlyApp), RoleExists: r.RoleExists,
-		RoleViolation: text(r.RoleViolation), LoginViolation: text(r.LoginViolation),
-		Login: r.Login, FormerLogin: text(r.FormerLogin), SecondViolation: text(r.SecondViolation),
+		RoleViolation: said(r.RoleViolation, unsaidRole), LoginViolation: said(r.LoginViolation, unsaidLogin),
+		Login: r.Login, FormerLogin: text(r.FormerLogin), SecondViolation: said(r.SecondViolation, unsaidSecond),
 		VerifierDigest: text(r.VerifierDigest), HashDigest: text(r.HashDigest),
 		Open: r.OpenRotation.pointer(), Last: r.LastRotation.pointer(), CompromisedRevision: r.CompromisedRevision,
 		Clock: r.Clock, ranCode: r.RanCode,

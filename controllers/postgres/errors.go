@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/systempromptio/tenant-credential-operator/api/reasons"
@@ -15,40 +16,44 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/network"
 )
 
-// verdict is what an SQLSTATE means for the rotation. An empty detail stands for the server's own message, which is used for the
-// class TC only: those messages are written in our migrations.
+// verdict is what an SQLSTATE means for the rotation. For the class TC, whose errors our migrations raise, detail is said where the DETAIL of the error
+// says no more, or is none that those functions write (worded). No text of the server's is ever said.
 type verdict struct {
 	class  failure.Class
 	reason failure.Reason
 	detail string
 }
 
-const installHint = "run manager install-sql"
+const (
+	installHint = "run manager install-sql"
+	// ledgerClass is that of the SQLSTATEs of our own functions.
+	ledgerClass = "TC"
+)
 
 // verdicts has whole SQLSTATEs, and classes (their first two characters) for the rest of a class.
 // Source: PostgreSQL documentation, appendix A; TC is our own class, raised by the functions in migrations/.
 var verdicts = map[string]verdict{
-	"TC001": {failure.Retry, reasons.Unexpected, ""},        // isolation level
-	"TC002": {failure.Retry, reasons.Superseded, ""},        // a step that the ledger does not allow
-	"TC003": {failure.Retry, reasons.Unexpected, ""},        // commit of a staged row
-	"TC004": {failure.Retry, reasons.Unexpected, ""},        // removal of a row
-	"TC005": {failure.Wait, reasons.LedgerOutdated, ""},     // a function on the management table was changed
-	"TC010": {failure.Wait, reasons.TenantNotFound, ""},     // no row in the management table
-	"TC011": {failure.Wait, reasons.RoleNotFound, ""},       // no such role
-	"TC012": {failure.Stall, reasons.RoleNotAllowed, ""},    // the role guard
-	"TC013": {failure.Stall, reasons.NameConflict, ""},      // role or app is another tenant's
-	"TC014": {failure.Stall, reasons.OwnershipConflict, ""}, // another object holds the tenant
-	"TC017": {failure.Retry, reasons.Superseded, ""},        // the row is not in the state that was read before
-	"TC018": {failure.Retry, reasons.Unexpected, ""},        // not a verifier
-	"TC019": {failure.Retry, reasons.Rejected, ""},          // the management table refused the hash
-	"TC020": {failure.Wait, reasons.LedgerOutdated, ""},     // no settings
-	"TC022": {failure.Wait, reasons.Busy, ""},               // a prepared transaction holds the role
-	"TC023": {failure.Stall, reasons.NameConflict, ""},      // installation: another ledger of the server has the roles
-	"TC024": {failure.Retry, reasons.Rejected, ""},          // code on the management table left a cursor
-	"TC025": {failure.Retry, reasons.PermissionDenied, ""},  // not a statement of the operator's own
-	"TC026": {failure.Retry, reasons.Rejected, ""},          // a revision that cannot be
-	"TC021": {failure.Stall, reasons.RoleNotAllowed, ""},    // installation: the operator's login cannot be used
-	"TC028": {failure.Stall, reasons.Rejected, ""},          // installation: the management table, or a newer ledger, is in its way
+	"TC001": {failure.Retry, reasons.Unexpected, "The isolation level has to be read committed."},
+	"TC002": {failure.Retry, reasons.Superseded, "The ledger does not allow this step of a rotation."},
+	"TC003": {failure.Retry, reasons.Unexpected, "A staged rotation can not be committed."},
+	"TC004": {failure.Retry, reasons.Unexpected, "Rows of the ledger are never deleted."},
+	"TC005": {failure.Wait, reasons.LedgerOutdated, "A function on the management table has been changed: install again."},
+	"TC010": {failure.Wait, reasons.TenantNotFound, "The management table has no row for the tenant."},
+	"TC011": {failure.Wait, reasons.RoleNotFound, "The tenant's role does not exist."},
+	"TC012": {failure.Stall, reasons.RoleNotAllowed, "The tenant's role is not allowed."},
+	"TC013": {failure.Stall, reasons.NameConflict, "Another tenant has the role or the app already."},
+	"TC014": {failure.Stall, reasons.OwnershipConflict, "Another object holds the tenant, or none does."},
+	"TC017": {failure.Retry, reasons.Superseded, "The ledger is not in the state that was read before."},
+	"TC018": {failure.Retry, reasons.Unexpected, "The value is not a SCRAM-SHA-256 verifier."},
+	"TC019": {failure.Retry, reasons.Rejected, "The management table refused the new hash."},
+	"TC020": {failure.Wait, reasons.LedgerOutdated, "The ledger is not configured: " + installHint + "."},
+	"TC022": {failure.Wait, reasons.Busy, "A prepared transaction holds the tenant's role."},
+	"TC023": {failure.Stall, reasons.NameConflict, "Another ledger of this server has the roles."},
+	"TC024": {failure.Retry, reasons.Rejected, "Code on the management table has left a cursor WITH HOLD, which would run with the rights of the operator's login."},
+	"TC025": {failure.Retry, reasons.PermissionDenied, "Only a statement of the operator's own may call this."},
+	"TC026": {failure.Retry, reasons.Rejected, "The revision is not one that a status can have seen."},
+	"TC021": {failure.Stall, reasons.RoleNotAllowed, "A login of the installation cannot be used."},
+	"TC028": {failure.Stall, reasons.Rejected, "A rotation would fail, or the ledger is newer than this program."},
 	"08":    {failure.Retry, reasons.ConnectionFailed, "PostgreSQL answered, and could not reach the server of a foreign table."},
 	"08P01": {failure.Retry, reasons.ConnectionFailed, "A pooler before PostgreSQL (PgBouncer answers so) refused the operator's login or its settings."},
 	"08007": {failure.Unknown, reasons.OutcomeUnknown, "PostgreSQL did not say whether the transaction was committed."},
@@ -124,8 +129,10 @@ func judge(answer *pgconn.PgError) *failure.Error {
 	if !known {
 		return failure.New(failure.Retry, reasons.Unexpected, "PostgreSQL answered with SQLSTATE "+printable(answer.Code)+".")
 	}
-	if v.detail == "" {
-		return failure.New(v.class, v.reason, shown(answer.Message))
+	if strings.HasPrefix(answer.Code, ledgerClass) {
+		if sentence, ok := worded(answer.Code, []byte(answer.Detail)); ok {
+			return failure.New(v.class, v.reason, sentence)
+		}
 	}
 	return failure.New(v.class, v.reason, v.detail)
 }
@@ -145,13 +152,17 @@ func translateCommit(err error) *failure.Error {
 	return failure.New(failure.Unknown, reasons.OutcomeUnknown, "The answer to COMMIT was lost.")
 }
 
-// serverMessage is the server's own text, "" where the error is not the server's. Only for statements that hold no secret.
+// installCodes are what an installation raises, with a sentence: those functions are psql's, too.
+var installCodes = []string{"TC021", "TC023", "TC028"}
+
+// serverMessage is the server's own text, "" where the error is not the server's, or its text is none for people. Only for statements that hold no
+// secret, and for the DBA's terminal.
 func serverMessage(err error) string {
 	var answer *pgconn.PgError
-	if errors.As(err, &answer) {
-		return answer.Message
+	if !errors.As(err, &answer) || strings.HasPrefix(answer.Code, ledgerClass) && !slices.Contains(installCodes, answer.Code) {
+		return ""
 	}
-	return ""
+	return shown(answer.Message)
 }
 
 // printable keeps what an SQLSTATE is made of.
@@ -164,7 +175,7 @@ func printable(code string) string {
 	}, code[:min(len(code), 5)])
 }
 
-// shown is what of a server's text goes into a status: a trigger's author can raise an error of our class with any text.
+// shown is what of a server's text goes into a status.
 func shown(text string) string {
 	const longest = 1000 // bytes
 	return failure.Printable(text, longest)

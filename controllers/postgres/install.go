@@ -59,7 +59,7 @@ func Install(ctx context.Context, dbaURL string, i Installation) error {
 
 // install says which step has failed.
 func install(ctx context.Context, tx *sql.Tx, i Installation) (step string, err error) {
-	if _, err := tx.ExecContext(ctx, prelude); err != nil {
+	if _, err := tx.ExecContext(ctx, prelude+installWords()); err != nil {
 		return "making the roles and the schema", err
 	}
 	if err := migrate(ctx, tx); err != nil {

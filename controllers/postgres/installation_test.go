@@ -199,7 +199,7 @@ func TestUpgrade(t *testing.T) {
 		older := []string{"drop table tenant_credentials.external_access",
 			"drop function tenant_credentials.external_member, tenant_credentials.external_roles, tenant_credentials.external_json, tenant_credentials.end_external_access, tenant_credentials.set_external_access, tenant_credentials.sweep_external_access",
 			"drop function tenant_credentials.hba_rules, tenant_credentials.hba_covers, tenant_credentials.hba_names, tenant_credentials.outside_sessions, tenant_credentials.external_problem",
-			"drop function tenant_credentials.configure, tenant_credentials.prepare_overlap, tenant_credentials.require_no_problem, tenant_credentials.require_ordinary, tenant_credentials.carry_over, tenant_credentials.setting_literal",
+			"drop function tenant_credentials.configure, tenant_credentials.prepare_overlap, tenant_credentials.worded, tenant_credentials.require_no_problem, tenant_credentials.require_ordinary, tenant_credentials.carry_over, tenant_credentials.setting_literal",
 			"delete from tenant_credentials.goose_db_version where version_id > 7"}
 		for way, install := range ways {
 			s.exec("platform", older...)

@@ -15,6 +15,7 @@ func Script(w io.Writer, i Installation) error {
 	var b strings.Builder
 	b.WriteString(scriptHead)
 	b.WriteString(prelude)
+	b.WriteString(installWords())
 	b.WriteString(versionTableSQL)
 	b.WriteString(refuseNewer)
 	for _, m := range all {

@@ -1,6 +1,10 @@
 -- +goose Up
 set local role tenant_credentials_owner;
 
+-- The functions of the ledger have no words for people. A refusal is an SQLSTATE of class TC with a label, and a fault is a value; each names what it is
+-- about in a JSON object: a code where there are several causes, and identifiers, never a secret. The operator words them (words.go). The functions that a
+-- DBA calls are those of 00008: they speak for themselves, because psql has nobody else to do it.
+
 -- Whether a text may be kept and shown: bounded in bytes, and without control characters or the marks that turn a line's direction around.
 -- The strings are E'' so that standard_conforming_strings does not matter.
 -- +goose StatementBegin
@@ -126,7 +130,7 @@ begin
     end if;
     if (new.tenant_id, new.revision, new.generation, new.cause, new.reason, new.requested_by, new.request_id, new.stated_manager, new.opened_at)
        is distinct from (old.tenant_id, old.revision, old.generation, old.cause, old.reason, old.requested_by, old.request_id, old.stated_manager, old.opened_at) then
-      raise exception using errcode = 'TC002', message = 'What a rotation was begun with can not be changed.';
+      raise exception using errcode = 'TC002', message = 'step not allowed', detail = json_build_object('code', 'begun_with')::text;
     end if;
     same := old;
     if new.state in ('committed', 'rolled') then -- notes what has become of sessions, and of the login
@@ -145,8 +149,8 @@ begin
     end if;
   end if;
   if not exists (select from transitions t where t.from_state = before and t.to_state = new.state) then
-    raise exception using errcode = 'TC002',
-      message = format('A rotation can not go from state %L to %L.', before, new.state);
+    raise exception using errcode = 'TC002', message = 'step not allowed',
+      detail = json_build_object('code', 'transition', 'from', before, 'to', left(new.state, 64))::text;
   end if;
   return new;
 end
@@ -161,7 +165,7 @@ language plpgsql security definer set search_path = pg_catalog, tenant_credentia
 begin
   if exists (select from rotations r
               where r.tenant_id = new.tenant_id and r.revision = new.revision and r.state = 'staged') then
-    raise exception using errcode = 'TC003', message = 'A staged rotation can not be committed.';
+    raise exception using errcode = 'TC003', message = 'staged at commit';
   end if;
   return null;
 end
@@ -176,7 +180,7 @@ create constraint trigger rotations_not_staged after insert or update on tenant_
 create function tenant_credentials.refuse_removal() returns trigger
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
-  raise exception using errcode = 'TC004', message = format('Rows of %I are never deleted.', tg_table_name);
+  raise exception using errcode = 'TC004', message = 'rows are kept', detail = json_build_object('table', tg_table_name)::text;
 end
 $$;
 -- +goose StatementEnd

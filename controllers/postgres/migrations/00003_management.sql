@@ -43,7 +43,7 @@ declare
   s tenant_credentials.settings;
 begin
   if current_user::pg_catalog.text operator(pg_catalog.<>) 'tenant_credentials_hash' then
-    raise exception using errcode = 'TC005', message = 'A function on the management table has been changed: install again.';
+    raise exception using errcode = 'TC005', message = 'function changed';
   end if;
   select * into s from tenant_credentials.settings;
   return query execute format(
@@ -55,7 +55,7 @@ begin
     s.column_password_hash, s.management_schema, s.management_table, tenant_credentials.managed_condition()) using tenants, tenant_credentials.texts(tenants);
   perform pg_catalog.set_config('search_path', 'pg_catalog, tenant_credentials, pg_temp', false);
   if exists (select from pg_cursors c where c.is_holdable) then
-    raise exception using errcode = 'TC024', message = format('Code on table %I.%I has left a cursor WITH HOLD, which would run with the rights of the operator''s login.', s.management_schema, s.management_table);
+    raise exception using errcode = 'TC024', message = 'cursor WITH HOLD left open', detail = json_build_object('schema', s.management_schema, 'table', s.management_table)::text;
   end if;
 end
 $$;
@@ -66,99 +66,95 @@ declare
   s tenant_credentials.settings;
 begin
   if current_user::pg_catalog.text operator(pg_catalog.<>) 'tenant_credentials_hash' then
-    raise exception using errcode = 'TC005', message = 'A function on the management table has been changed: install again.';
+    raise exception using errcode = 'TC005', message = 'function changed';
   end if;
   select * into s from tenant_credentials.settings;
   execute format('select from %I.%I m where %s for no key update',
                  s.management_schema, s.management_table, tenant_credentials.managed_condition()) using array[tenant], tenant_credentials.texts(array[tenant]);
   perform pg_catalog.set_config('search_path', 'pg_catalog, tenant_credentials, pg_temp', false);
   if exists (select from pg_cursors c where c.is_holdable) then
-    raise exception using errcode = 'TC024', message = format('Code on table %I.%I has left a cursor WITH HOLD, which would run with the rights of the operator''s login.', s.management_schema, s.management_table);
+    raise exception using errcode = 'TC024', message = 'cursor WITH HOLD left open', detail = json_build_object('schema', s.management_schema, 'table', s.management_table)::text;
   end if;
 end
 $$;
 
--- Why the management table refuses a hash, with the statement that fixes it, from PostgreSQL's report of the error: its SQLSTATE, a constraint's
+-- Why the management table refuses a hash, from PostgreSQL's report of the error: its SQLSTATE, a constraint's
 -- name, and the functions that it went through. Never its DETAIL, which can print the row.
-create function tenant_credentials.refusal(refused text, violated text, context text) returns text
+create function tenant_credentials.refusal(refused text, violated text, context text) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   s settings;
-  managed text;
-  code text := left((regexp_match(context, '(?:PL/pgSQL function |SQL function ")([^"(]+)'))[1], 63);
+  managed jsonb;
+  called text := left((regexp_match(context, '(?:PL/pgSQL function |SQL function ")([^"(]+)'))[1], 63);
 begin
   select * into s from settings;
-  managed := format('%I.%I', s.management_schema, s.management_table);
-  if code like 'tenant_credentials.%' then
-    code := null;
+  managed := jsonb_build_object('schema', s.management_schema, 'table', s.management_table);
+  if called like 'tenant_credentials.%' then
+    called := null;
   end if;
-  return format('Table %s refused the new hash: ', managed) || case
-    when refused = '42501' and code is not null
-      then format('function %s, which a trigger of the table calls, lacks a right. It runs as tenant_credentials_hash: GRANT that role what the function uses', quote_literal(code))
-    when refused = '42501'
-      then format('tenant_credentials_hash may not write the row (SQLSTATE 42501). Run manager install-sql again or, where it is row security: CREATE POLICY tenant_credentials ON %s TO tenant_credentials_hash USING (true)', managed)
-    when refused like '23%' and violated <> ''
-      then format('constraint %I does not let a SCRAM-SHA-256 verifier in (SQLSTATE %s): ALTER TABLE %s DROP CONSTRAINT %1$I; or name another column in spec.management.columns.passwordHash', violated, refused, managed)
-    when refused = '22001' then format('column %I is too short for a SCRAM-SHA-256 verifier: ALTER TABLE %s ALTER COLUMN %1$I TYPE text', s.column_password_hash, managed)
-    when refused in ('42804', '22P02') then format('column %I has another type: ALTER TABLE %s ALTER COLUMN %1$I TYPE text', s.column_password_hash, managed)
-    when refused = '55000' then coalesce(management_problem(), format('it cannot be updated (SQLSTATE 55000). Where it is published: ALTER TABLE %s REPLICA IDENTITY FULL', managed))
-    else format('SQLSTATE %s', refused) || coalesce(' of function ' || quote_literal(code) || ', which a trigger of the table calls', '')
-  end || '.';
+  return case
+    when refused = '42501' and called is not null then managed || jsonb_build_object('code', 'refused_function_right', 'function', called)
+    when refused = '42501' then managed || jsonb_build_object('code', 'refused_right')
+    when refused like '23%' and violated <> '' then managed || jsonb_build_object('code', 'refused_constraint', 'constraint', left(violated, 64), 'sqlstate', refused)
+    when refused = '22001' then managed || jsonb_build_object('code', 'refused_length', 'column', s.column_password_hash)
+    when refused in ('42804', '22P02') then managed || jsonb_build_object('code', 'refused_type', 'column', s.column_password_hash)
+    when refused = '55000' then coalesce(management_problem(), managed || jsonb_build_object('code', 'refused_update'))
+    when called is not null then managed || jsonb_build_object('code', 'refused_function', 'sqlstate', refused, 'function', called)
+    else managed || jsonb_build_object('code', 'refused', 'sqlstate', refused)
+  end;
 end
 $$;
 
--- The fault of the management table that keeps the operator from its work, in one sentence with the statement that fixes it; null = none that the
--- catalogs show.
-create function tenant_credentials.management_problem() returns text
+-- The fault of the management table that keeps the operator from its work; null = none that the catalogs show.
+create function tenant_credentials.management_problem() returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   s settings;
-  managed text;
+  managed jsonb;
   c pg_class;
-  missing text;
+  missing jsonb;
   id pg_attribute;
   hash pg_attribute;
 begin
   select * into s from settings;
-  managed := format('%I.%I', s.management_schema, s.management_table);
+  managed := jsonb_build_object('schema', s.management_schema, 'table', s.management_table);
   select k.* into c from pg_class k join pg_namespace n on n.oid = k.relnamespace where n.nspname = s.management_schema and k.relname = s.management_table;
   if c.oid is null then
-    return format('Table %s does not exist.', managed);
+    return managed || jsonb_build_object('code', 'table_missing');
   end if;
-  select string_agg(quote_ident(w), ', ') into missing
+  select jsonb_agg(w) into missing
     from unnest(array[s.column_id, s.column_password_hash, nullif(s.column_role, ''), nullif(s.column_database, ''), nullif(s.column_fly_app, ''), nullif(s.column_owner, '')]) w
    where w is not null and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = w and a.attnum > 0 and not a.attisdropped);
   if missing is not null then
-    return format('Table %s has no column %s: name those that it has in spec.management.columns, and run manager install-sql.', managed, missing);
+    return managed || jsonb_build_object('code', 'columns_missing', 'columns', missing);
   end if;
   select a.* into id from pg_attribute a where a.attrelid = c.oid and a.attname = s.column_id;
   select a.* into hash from pg_attribute a where a.attrelid = c.oid and a.attname = s.column_password_hash;
   return case
     when id.atttypid not in ('uuid'::regtype, 'text'::regtype, 'varchar'::regtype, 'bpchar'::regtype)
-      then format('Column %I of %s is of type %s, and the tenants'' IDs are UUIDs, as uuid or text.', s.column_id, managed, format_type(id.atttypid, id.atttypmod))
+      then managed || jsonb_build_object('code', 'id_type', 'column', s.column_id, 'type', format_type(id.atttypid, id.atttypmod))
     when hash.atttypid not in ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) or hash.atttypmod between 0 and 133 + 4 - 1 -- with a header of 4
-      then format('Column %I of %s is of type %s, and a SCRAM-SHA-256 verifier is a text of 133 characters: ALTER TABLE %2$s ALTER COLUMN %1$I TYPE text.',
-                  s.column_password_hash, managed, format_type(hash.atttypid, hash.atttypmod))
+      then managed || jsonb_build_object('code', 'hash_type', 'column', s.column_password_hash, 'type', format_type(hash.atttypid, hash.atttypmod))
     when c.relkind <> 'f' and pg_relation_is_updatable(c.oid, true) & 4 = 0 -- CMD_UPDATE
-      then format('Relation %s cannot be updated: name the table itself in spec.management, or give the view an INSTEAD OF UPDATE trigger.', managed)
+      then managed || jsonb_build_object('code', 'not_updatable')
     when c.relrowsecurity and exists (
         select from unnest(array['r', 'w']) command where not exists (
           select from pg_policy p where p.polrelid = c.oid and p.polpermissive and p.polcmd in (command, '*') and p.polroles && array[0, 'tenant_credentials_hash'::regrole::oid]))
-      then format('Row security hides table %s from the operator: CREATE POLICY tenant_credentials ON %1$s TO tenant_credentials_hash USING (true).', managed)
+      then managed || jsonb_build_object('code', 'row_security')
     when c.relkind = 'f' and not exists (select from pg_foreign_table f join pg_user_mappings u on u.srvid = f.ftserver
            where f.ftrelid = c.oid and u.umuser in (0, 'tenant_credentials_hash'::regrole))
-      then (select format('Table %s is on another server, and tenant_credentials_hash has no login there: CREATE USER MAPPING FOR tenant_credentials_hash SERVER %I OPTIONS (…).', managed, v.srvname)
+      then (select managed || jsonb_build_object('code', 'no_user_mapping', 'server', v.srvname)
               from pg_foreign_table f join pg_foreign_server v on v.oid = f.ftserver where f.ftrelid = c.oid)
     when c.relkind in ('r', 'p') and c.relreplident in ('d', 'n') and exists (select from pg_publication_tables p join pg_publication b on b.pubname = p.pubname
            where b.pubupdate and p.schemaname = s.management_schema and p.tablename = s.management_table)
          and not (c.relreplident = 'd' and exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary))
-      then format('Table %s is published and has no replica identity, so it cannot be updated: ALTER TABLE %1$s ADD PRIMARY KEY (%I), or REPLICA IDENTITY FULL.', managed, s.column_id)
+      then managed || jsonb_build_object('code', 'no_replica_identity', 'column', s.column_id)
   end;
 end
 $$;
 
 -- Whether the management table names the subject as the tenant's owner: for the endpoint, whose login may call this and nothing else. Where there are
--- several rows of the tenant, each has to name it.
+-- several rows of the tenant, each has to name it. The endpoint shows SQLSTATEs alone; who reads a sentence here has called it by hand.
 create function tenant_credentials.owner_is(tenant uuid, subject text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
@@ -166,7 +162,7 @@ declare
   owned pg_catalog.bool; -- qualified, as in write_managed
 begin
   if current_user::pg_catalog.text operator(pg_catalog.<>) 'tenant_credentials_hash' then
-    raise exception using errcode = 'TC005', message = 'A function on the management table has been changed: install again.';
+    raise exception using errcode = 'TC005', message = 'function changed';
   end if;
   select * into s from tenant_credentials.settings;
   if s.column_owner = '' then
@@ -177,7 +173,7 @@ begin
     into owned using array[tenant], tenant_credentials.texts(array[tenant]), subject;
   perform pg_catalog.set_config('search_path', 'pg_catalog, tenant_credentials, pg_temp', false);
   if exists (select from pg_cursors c where c.is_holdable) then
-    raise exception using errcode = 'TC024', message = format('Code on table %I.%I has left a cursor WITH HOLD, which would run with the rights of the endpoint''s login.', s.management_schema, s.management_table);
+    raise exception using errcode = 'TC024', message = 'cursor WITH HOLD left open', detail = json_build_object('schema', s.management_schema, 'table', s.management_table)::text;
   end if;
   perform tenant_credentials.seal();
   return coalesce(owned, false);
@@ -193,7 +189,7 @@ declare
   one pg_catalog.text; -- qualified, as in write_managed
 begin
   if current_user::pg_catalog.text operator(pg_catalog.<>) 'tenant_credentials_hash' then
-    raise exception using errcode = 'TC005', message = 'A function on the management table has been changed: install again.';
+    raise exception using errcode = 'TC005', message = 'function changed';
   end if;
   select * into s from tenant_credentials.settings;
   execute format('select m.%I::text from %I.%I m limit 1 for no key update skip locked', s.column_id, s.management_schema, s.management_table) into one;
@@ -220,7 +216,7 @@ declare
   context pg_catalog.text;
 begin
   if current_user::pg_catalog.text operator(pg_catalog.<>) 'tenant_credentials_hash' then
-    raise exception using errcode = 'TC005', message = 'A function on the management table has been changed: install again.';
+    raise exception using errcode = 'TC005', message = 'function changed';
   end if;
   select * into s from tenant_credentials.settings;
   begin
@@ -235,20 +231,20 @@ begin
   end;
   perform pg_catalog.set_config('search_path', 'pg_catalog, tenant_credentials, pg_temp', false);
   if exists (select from pg_cursors c where c.is_holdable) then
-    raise exception using errcode = 'TC024', message = format('Code on table %I.%I has left a cursor WITH HOLD, which would run with the rights of the operator''s login.', s.management_schema, s.management_table);
+    raise exception using errcode = 'TC024', message = 'cursor WITH HOLD left open', detail = json_build_object('schema', s.management_schema, 'table', s.management_table)::text;
   end if;
   if refused is not null then
     if refused ~ '^(40|55P03|57)' then -- a lock, a deadlock, a timeout: not the table's refusal
       raise exception using errcode = refused, message = 'The stored hash was not written.';
     end if;
-    raise exception using errcode = 'TC019',
-      message = tenant_credentials.refusal(refused, violated, context);
+    raise exception using errcode = 'TC019', message = 'hash refused',
+      detail = tenant_credentials.refusal(refused, violated, context)::text;
   end if;
   -- ALL has included the ledger's own constraint, which has to wait for the end of the transaction.
   set constraints tenant_credentials.rotations_not_staged deferred;
   if written <> 1 then
-    raise exception using errcode = 'TC019',
-      message = format('Table %I.%I has %s rows for the tenant, or keeps its hash from being written.', s.management_schema, s.management_table, written);
+    raise exception using errcode = 'TC019', message = 'hash not written',
+      detail = json_build_object('code', 'rows', 'schema', s.management_schema, 'table', s.management_table, 'rows', written)::text;
   end if;
 end
 $$;

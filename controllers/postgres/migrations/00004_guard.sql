@@ -13,7 +13,7 @@ declare
 begin
   select * into s from settings;
   if s.singleton is null then
-    raise exception using errcode = 'TC020', message = 'The ledger is not configured: run manager install-sql.';
+    raise exception using errcode = 'TC020', message = 'not configured', detail = json_build_object('code', 'not_configured')::text;
   end if;
   return query
     select distinct on (a.ordinality) a.ordinality, a.tenant_id, m.tenant_id is not null, count(*) over (partition by a.ordinality),
@@ -27,12 +27,12 @@ begin
 end
 $$;
 
--- Why a role's own attributes make it too powerful to be a tenant's; null = they do not. Ends with the SQL that fixes it.
-create function tenant_credentials.attribute_violation(candidate oid) returns text
+-- Why a role's own attributes make it too powerful to be a tenant's; null = they do not.
+create function tenant_credentials.attribute_violation(candidate oid) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
   return (
-    select format('has the attribute %s: ALTER ROLE %I NO%1$s', a.name, r.rolname)
+    select jsonb_build_object('code', 'attribute', 'role', r.rolname, 'attribute', a.name)
       from pg_authid r
      cross join lateral (values (1, 'SUPERUSER', r.rolsuper), (2, 'CREATEROLE', r.rolcreaterole), (3, 'CREATEDB', r.rolcreatedb),
                                 (4, 'REPLICATION', r.rolreplication), (5, 'BYPASSRLS', r.rolbypassrls)) as a (ordinal, name, present)
@@ -45,23 +45,23 @@ $$;
 
 -- Whose login it is, where it is not a tenant's: the operator's, the ledger's, or the platform's own; null = neither. A name with the tenants' prefix does
 -- not make it one.
-create function tenant_credentials.privileged_login(candidate oid) returns text
+create function tenant_credentials.privileged_login(candidate oid) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   s tenant_credentials.settings;
 begin
   if has_function_privilege(candidate, 'tenant_credentials.stage(uuid, text, bigint, text, bytea, text, boolean)', 'EXECUTE') then
-    return 'may call the operator''s functions';
+    return jsonb_build_object('code', 'operator');
   end if;
   if exists (select from pg_roles r where r.oid = candidate and r.rolname in ('tenant_credentials_owner', 'tenant_credentials_hash', 'tenant_credentials_external')) then
-    return 'belongs to the ledger';
+    return jsonb_build_object('code', 'ledger');
   end if;
   select * into s from settings;
   return (
     select case
-        when exists (select from pg_database d where d.datname = current_database() and d.datdba = candidate) then format('owns the ledger''s database %I', current_database())
-        when n.nspowner = candidate then format('owns schema %I', s.management_schema)
-        when c.relowner = candidate then format('owns table %I.%I', s.management_schema, s.management_table)
+        when exists (select from pg_database d where d.datname = current_database() and d.datdba = candidate) then jsonb_build_object('code', 'database_owner', 'database', current_database())
+        when n.nspowner = candidate then jsonb_build_object('code', 'schema_owner', 'schema', s.management_schema)
+        when c.relowner = candidate then jsonb_build_object('code', 'table_owner', 'schema', s.management_schema, 'table', s.management_table)
       end
       from pg_namespace n left join pg_class c on c.relnamespace = n.oid and c.relname = s.management_table
      where n.nspname = s.management_schema
@@ -69,14 +69,22 @@ begin
 end
 $$;
 
+-- What privileged_login answers, as it is told of a tenant's role or of its second login.
+create function tenant_credentials.powerful(power jsonb, kind text, login text) returns jsonb
+language plpgsql immutable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  return power || jsonb_build_object('code', kind || '_' || (power ->> 'code'), 'role', login);
+end
+$$;
+
 -- Why a tenant's role may not be a member, at any depth, of one of its groups; null = it may. All memberships count, also
 -- those without INHERIT or SET: an ADMIN option is enough to give oneself the rest. The group of roles that are let in from outside is a tenant's
 -- like any other, without the ADMIN option.
-create function tenant_credentials.membership_violation(candidate oid) returns text
+create function tenant_credentials.membership_violation(candidate oid) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   s tenant_credentials.settings;
-  answer text;
+  answer jsonb;
 begin
   if not exists (select from pg_auth_members m where m.member = candidate) then
     return null; -- nearly all tenants, and much cheaper
@@ -88,19 +96,19 @@ begin
     select m.roleid, a.through from pg_auth_members m join above a on m.member = a.role
   ), judged as materialized ( -- so that only these roles are judged, and not every role of the server
     select g.rolname as group_name, t.rolname as through, case
-        when attribute_violation(g.oid) is not null then 'which ' || split_part(attribute_violation(g.oid), ':', 1)
+        when attribute_violation(g.oid) is not null then jsonb_build_object('code', 'member_attribute', 'attribute', attribute_violation(g.oid) -> 'attribute')
         when g.rolname in ('tenant_credentials_owner', 'tenant_credentials_hash')
-          or has_function_privilege(g.oid, 'tenant_credentials.stage(uuid, text, bigint, text, bytea, text, boolean)', 'EXECUTE') then 'which belongs to the operator'
+          or has_function_privilege(g.oid, 'tenant_credentials.stage(uuid, text, bigint, text, bytea, text, boolean)', 'EXECUTE') then jsonb_build_object('code', 'member_operator')
         when g.rolname = 'tenant_credentials_external'
-          and exists (select from pg_auth_members m where m.roleid = g.oid and m.member = candidate and m.admin_option) then 'which it may give to other roles'
+          and exists (select from pg_auth_members m where m.roleid = g.oid and m.member = candidate and m.admin_option) then jsonb_build_object('code', 'member_admin')
         when starts_with(g.rolname, 'pg_') and g.rolname <> all (s.allowed_predefined_roles)
-          then 'a predefined role that is not in tenant_credentials.settings.allowed_predefined_roles'
+          then jsonb_build_object('code', 'member_predefined')
         when exists (select from claims c where c.role = g.rolname)
-          or (s.role_prefix <> '' and g.rolcanlogin and starts_with(g.rolname, s.role_prefix)) then 'which is another tenant''s'
+          or (s.role_prefix <> '' and g.rolcanlogin and starts_with(g.rolname, s.role_prefix)) then jsonb_build_object('code', 'member_tenant')
       end as problem
       from above a join pg_authid g on g.oid = a.role join pg_authid t on t.oid = a.through
   )
-  select format('is a member of %I, %s: REVOKE %I FROM %I', j.group_name, j.problem, j.through, r.rolname) into answer
+  select j.problem || jsonb_build_object('role', r.rolname, 'group', j.group_name, 'through', j.through) into answer
     from judged j, pg_authid r
    where j.problem is not null and r.oid = candidate
    order by j.group_name
@@ -110,20 +118,20 @@ end
 $$;
 
 -- Why the role could not log in to its database; null = it can.
-create function tenant_credentials.login_violation(candidate oid, candidate_database text) returns text
+create function tenant_credentials.login_violation(candidate oid, candidate_database text) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
   return (
     select case
-        when not r.rolcanlogin then format('may not log in: ALTER ROLE %I LOGIN', r.rolname)
-        when r.rolconnlimit = 0 then format('may have no connection: ALTER ROLE %I CONNECTION LIMIT -1', r.rolname)
-        when r.rolvaliduntil <= clock_timestamp() then format('has expired: ALTER ROLE %I VALID UNTIL ''infinity''', r.rolname)
-        when d.oid is null then format('has no database %I: CREATE DATABASE %1$I OWNER %I', candidate_database, r.rolname)
-        when not d.datallowconn then format('has a database that accepts no connections: ALTER DATABASE %I ALLOW_CONNECTIONS true', d.datname)
-        when d.datconnlimit < -1 then format('has a database that was dropped halfway: DROP DATABASE %I', d.datname)
-        when d.datconnlimit = 0 then format('has a database that may have no connection: ALTER DATABASE %I CONNECTION LIMIT -1', d.datname)
+        when not r.rolcanlogin then jsonb_build_object('code', 'no_login', 'role', r.rolname)
+        when r.rolconnlimit = 0 then jsonb_build_object('code', 'no_connection', 'role', r.rolname)
+        when r.rolvaliduntil <= clock_timestamp() then jsonb_build_object('code', 'expired', 'role', r.rolname)
+        when d.oid is null then jsonb_build_object('code', 'database_missing', 'role', r.rolname, 'database', left(candidate_database, 64))
+        when not d.datallowconn then jsonb_build_object('code', 'database_closed', 'role', r.rolname, 'database', d.datname)
+        when d.datconnlimit < -1 then jsonb_build_object('code', 'database_dropped', 'role', r.rolname, 'database', d.datname)
+        when d.datconnlimit = 0 then jsonb_build_object('code', 'database_no_connection', 'role', r.rolname, 'database', d.datname)
         when not has_database_privilege(r.oid, d.oid, 'CONNECT')
-          then format('may not connect to its database: GRANT CONNECT ON DATABASE %I TO %I', candidate_database, r.rolname)
+          then jsonb_build_object('code', 'no_connect', 'role', r.rolname, 'database', d.datname)
       end
       from pg_authid r left join pg_database d on d.datname = candidate_database
      where r.oid = candidate
@@ -133,11 +141,11 @@ $$;
 
 -- Why we could not set the role's password; null = we can. Up to PostgreSQL 15 CREATEROLE is enough, after it the ADMIN option
 -- of each role is needed.
-create function tenant_credentials.admin_violation(candidate oid) returns text
+create function tenant_credentials.admin_violation(candidate oid) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
   return (
-    select format('can not be changed by %I: GRANT %I TO %1$I WITH ADMIN TRUE, INHERIT FALSE, SET FALSE', current_user, r.rolname)
+    select jsonb_build_object('code', 'no_admin', 'role', r.rolname, 'owner', current_user)
       from pg_authid r
      where r.oid = candidate and current_setting('server_version_num')::integer >= 160000
        and not pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION')
@@ -216,63 +224,55 @@ $$;
 
 -- Why the role has no second login that the operator could use; null = it has. prepare_overlap carries over from the role what only a
 -- superuser may set.
-create function tenant_credentials.second_violation(role text, candidate_database text) returns text
+create function tenant_credentials.second_violation(role text, candidate_database text) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   b pg_authid := second_login(role);
+  pair jsonb := jsonb_build_object('role', left(role, 64), 'second', left(role || '_b', 64));
   other text;
-  problem text;
 begin
   if b.oid is not null and not (
       exists (select from pg_auth_members m join pg_authid a on a.oid = m.roleid where m.member = b.oid and a.rolname = second_violation.role)
       and exists (select from pg_db_role_setting s where s.setrole = b.oid and s.setdatabase = 0 and 'role=' || second_violation.role = any (s.setconfig))) then
-    return format('Role %I does not act as %I any more: SELECT tenant_credentials.prepare_overlap(%2$L)', b.rolname, role);
+    return pair || jsonb_build_object('code', 'second_settings');
   elsif b.oid is null then
-    return format('Role %I has no second login %I: SELECT tenant_credentials.prepare_overlap(%1$L)', role, role || '_b');
+    return pair || jsonb_build_object('code', 'second_missing');
   end if;
   select c.tenant_id::text into other from claims c where c.role = b.rolname;
   if other is not null then
-    return format('Role %I, the second login of %I, is the role of tenant %s', b.rolname, role, other);
+    return pair || jsonb_build_object('code', 'second_claimed', 'tenant', other);
   end if;
   select g.rolname into other from pg_auth_members m join pg_authid g on g.oid = m.roleid where m.member = b.oid and g.rolname <> role limit 1;
-  problem := coalesce(attribute_violation(b.oid), privileged_login(b.oid),
-    case when other is not null then format('is a member of %I, and not of %I alone: REVOKE %1$I FROM %3$I', other, role, b.rolname) end,
-    case when b.rolconnlimit = 0 then format('may have no connection: ALTER ROLE %I CONNECTION LIMIT -1', b.rolname) end,
+  return coalesce(attribute_violation(b.oid), powerful(privileged_login(b.oid), 'second', b.rolname),
+    case when other is not null then pair || jsonb_build_object('code', 'second_member', 'group', other) end,
+    case when b.rolconnlimit = 0 then jsonb_build_object('code', 'no_connection', 'role', b.rolname) end,
     case when exists (select from pg_database d where d.datname = candidate_database and not has_database_privilege(b.oid, d.oid, 'CONNECT'))
-      then format('may not connect to its database: GRANT CONNECT ON DATABASE %I TO %I', candidate_database, b.rolname) end,
+      then jsonb_build_object('code', 'no_connect', 'role', b.rolname, 'database', candidate_database) end,
     admin_violation(b.oid));
-  return case when problem is not null then format('Role %I %s', b.rolname, problem) end;
 end
 $$;
 
--- The role guard: one sentence that says why the role is refused, with the SQL that fixes it; null = allowed, or no such role.
-create function tenant_credentials.role_violation(candidate text) returns text
+-- The role guard: why the role is refused; null = allowed, or no such role.
+create function tenant_credentials.role_violation(candidate text) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   prefix text := (select role_prefix from settings);
   role_oid oid := (select oid from pg_authid where rolname = candidate);
-  problem text;
 begin
   if role_oid is null then
     return null;
   end if;
   if not starts_with(candidate, prefix) then
-    return format('Role %I does not begin with %L, so it is not a tenant''s: ALTER ROLE %1$I RENAME TO %3$I', candidate, prefix, prefix || candidate);
+    return jsonb_build_object('code', 'prefix', 'role', candidate, 'prefix', prefix, 'renamed', left(prefix || candidate, 64));
   end if;
-  problem := privileged_login(role_oid);
-  if problem is not null and attribute_violation(role_oid) is null then
-    return format('Role %I %s, so it is not a tenant''s: name the tenant''s role in the management table', candidate, problem);
-  end if;
-  problem := coalesce(attribute_violation(role_oid), membership_violation(role_oid), admin_violation(role_oid));
-  return case when problem is not null then format('Role %I %s', candidate, problem) end;
+  return coalesce(attribute_violation(role_oid), powerful(privileged_login(role_oid), 'role', candidate), membership_violation(role_oid), admin_violation(role_oid));
 end
 $$;
 
--- Why the tenant could not log in with any password, with the SQL that fixes it; null = it could.
-create function tenant_credentials.active_login_violation(candidate text, candidate_database text, active text) returns text
+-- Why the tenant could not log in with any password; null = it could.
+create function tenant_credentials.active_login_violation(candidate text, candidate_database text, active text) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
-  problem text;
   login pg_authid;
   other pg_authid := other_login(candidate, active);
 begin
@@ -280,18 +280,16 @@ begin
   if not login.rolcanlogin and other.rolcanlogin then
     login := other; -- the ledger has lost the rotation that went to this one
   end if;
-  problem := login_violation(login.oid, candidate_database);
-  return case when problem is not null then format('Role %I %s', login.rolname, problem) end;
+  return login_violation(login.oid, candidate_database);
 end
 $$;
 
 -- Says that the management table has a tenant more than once; null = once.
-create function tenant_credentials.copies_violation(copies bigint) returns text
+create function tenant_credentials.copies_violation(copies bigint) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
   return (
-    select format('Table %I.%I has %s rows for the tenant. Delete all but one, and so that it stays so: ALTER TABLE %1$I.%2$I ADD PRIMARY KEY (%4$I)',
-                  s.management_schema, s.management_table, copies, s.column_id)
+    select jsonb_build_object('code', 'copies', 'schema', s.management_schema, 'table', s.management_table, 'rows', copies, 'column', s.column_id)
       from settings s where copies > 1
   );
 end
@@ -302,17 +300,17 @@ $$;
 create function tenant_credentials.guard(candidate text, candidate_database text, active text, without_login boolean default false) returns void
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
-  violation text;
+  violation jsonb;
 begin
   if not exists (select from pg_authid where rolname = candidate) then
-    raise exception using errcode = 'TC011', message = format('Role %I does not exist.', candidate);
+    raise exception using errcode = 'TC011', message = 'no such role', detail = json_build_object('role', left(candidate, 64))::text;
   end if;
   violation := role_violation(candidate);
   if violation is null and not without_login then
     violation := active_login_violation(candidate, candidate_database, active);
   end if;
   if violation is not null then
-    raise exception using errcode = 'TC012', message = violation;
+    raise exception using errcode = 'TC012', message = 'role not allowed', detail = violation::text;
   end if;
 end
 $$;
@@ -328,7 +326,7 @@ begin
   perform own_statement();
   select * into held from claims c where c.tenant_id = login_settings.tenant;
   if held.tenant_id is null or held.uid is distinct from login_settings.uid then
-    raise exception using errcode = 'TC014', message = 'Another object holds the tenant, or none does.';
+    raise exception using errcode = 'TC014', message = 'not the holder';
   end if;
   return (
     select array_agg(left(regexp_replace(n.name, '[^A-Za-z0-9_.$]', '?', 'g'), 63) order by n.ordinal) from (

@@ -50,7 +50,7 @@ create function tenant_credentials.own_statement() returns void
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
   if strpos(coalesce(current_query(), ''), 'tenant_credentials.') = 0 then
-    raise exception using errcode = 'TC025', message = 'Only a statement of the operator''s own may call this.';
+    raise exception using errcode = 'TC025', message = 'not a statement of the operator';
   end if;
 end
 $$;
@@ -84,11 +84,11 @@ create type tenant_credentials.standing as (
   database text,
   fly_app text,
   role_exists boolean,
-  role_violation text,
-  login_violation text,
+  role_violation jsonb,
+  login_violation jsonb,
   login text,
   former_login text,
-  second_violation text,
+  second_violation jsonb,
   verifier_digest text,
   hash_digest text,
   claim jsonb,
@@ -182,7 +182,7 @@ $$;
 -- database, and is no copy; other_ledger has its roles, too; external_problem: why membership in tenant_credentials_external lets no tenant in.
 create function tenant_credentials.survey()
 returns table (server_version text, system_identifier text, installed_on text, database text, started timestamptz, clock timestamptz, ledger_version bigint, settings jsonb,
-               registered boolean, other_ledger text, exposures text[], problem text, external_problem text)
+               registered boolean, other_ledger text, exposures text[], problem jsonb, external_problem jsonb)
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 begin
@@ -198,11 +198,25 @@ begin
 end
 $$;
 
--- Does to the management table what a rotation does, on one row, and undoes it. It answers why that is refused; null = it is not.
-create function tenant_credentials.try_management() returns text
+-- What the DETAIL of an error of the ledger's class says; the SQLSTATE alone where it is not what these functions write.
+create function tenant_credentials.told_json(refused text, told text) returns jsonb
+language plpgsql immutable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  unknown jsonb := jsonb_build_object('code', 'raised', 'sqlstate', refused);
+begin
+  return case when octet_length(told) <= 4096 and jsonb_typeof(told::jsonb) = 'object' then jsonb_build_object('code', refused) || told::jsonb else unknown end;
+exception when others then
+  return unknown;
+end
+$$;
+
+-- Does to the management table what a rotation does, on one row, and undoes it. It answers why that is refused; null = it is not. The table's code
+-- can raise an error of the ledger's class with any DETAIL.
+create function tenant_credentials.try_management() returns jsonb
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
-  problem text := management_problem();
+  problem jsonb := management_problem();
+  told text;
 begin
   perform begin_change();
   if problem is not null then
@@ -210,15 +224,15 @@ begin
   end if;
   begin
     perform try_managed();
-    raise exception using errcode = 'TC027', message = 'It works, and is undone.';
+    raise exception using errcode = 'TC027', message = 'tried and undone';
   exception
     when sqlstate 'TC027' then
       return null;
     when sqlstate 'TC019' or sqlstate 'TC024' then
-      return sqlerrm;
+      get stacked diagnostics told = pg_exception_detail;
+      return told_json(sqlstate, told);
     when feature_not_supported then
-      return (select format('Relation %I.%I cannot be locked row by row (SQLSTATE %s): name the table itself in spec.management.', s.management_schema, s.management_table, sqlstate)
-                from settings s);
+      return (select jsonb_build_object('code', 'not_lockable', 'schema', s.management_schema, 'table', s.management_table, 'sqlstate', sqlstate) from settings s);
   end;
 end
 $$;

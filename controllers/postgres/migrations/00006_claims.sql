@@ -9,8 +9,7 @@ language plpgsql security definer set search_path = pg_catalog, tenant_credentia
 begin
   perform own_statement();
   if current_setting('transaction_isolation') <> 'read committed' then
-    raise exception using errcode = 'TC001',
-      message = format('The isolation level has to be read committed, it is %s.', current_setting('transaction_isolation'));
+    raise exception using errcode = 'TC001', message = 'isolation level', detail = json_build_object('level', current_setting('transaction_isolation'))::text;
   end if;
   perform set_config('lock_timeout', '3s', true);
   -- A verifier is a parameter of a later statement of the transaction: neither log_statement and the like, nor the context of an
@@ -26,12 +25,10 @@ begin
 end
 $$;
 
-create function tenant_credentials.holder(c tenant_credentials.claims) returns text
+create function tenant_credentials.holder(c tenant_credentials.claims) returns json
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
-  return (
-    select format('TenantCredential %s/%s of environment %s in cluster %s', c.namespace, c.name, c.environment, c.cluster)
-  );
+  return json_build_object('namespace', c.namespace, 'name', c.name, 'environment', c.environment, 'cluster', c.cluster);
 end
 $$;
 
@@ -42,25 +39,26 @@ declare
   s tenant_credentials.settings;
   n record;
   other uuid;
-  kind text := case violated when 'claims_role_key' then 'role' else 'app' end;
-  value text;
+  kind text;
+  taken text;
   column_name text;
 begin
   select * into s from settings;
   select * into n from names(array[tenant]);
   if violated = 'claims_role_key' then
-    value := n.role;
+    kind := 'role';
+    taken := n.role;
     column_name := s.column_role;
     select c.tenant_id into other from claims c where c.role = n.role;
   else
-    value := n.fly_app;
+    kind := 'app';
+    taken := n.fly_app;
     column_name := s.column_fly_app;
     select c.tenant_id into other from claims c where c.fly_app = n.fly_app;
   end if;
-  raise exception using errcode = 'TC013', message = format('Tenant %s has the %s %I already. ', coalesce(other::text, '(another one)'), kind, value) || case
-    when column_name <> '' then format('Give this one another name in column %I of %I.%I.', column_name, s.management_schema, s.management_table)
-    else format('Name a column of %I.%I for it: spec.management.columns.%s, and manager install-sql.', s.management_schema, s.management_table,
-                case kind when 'role' then 'role' else 'flyApp' end) end;
+  raise exception using errcode = 'TC013', message = 'name conflict', detail = json_build_object(
+    'code', kind || case when column_name = '' then '_without_column' else '_taken' end, 'tenant', coalesce(other::text, '(another one)'),
+    'name', left(taken, 64), 'column', nullif(column_name, ''), 'schema', s.management_schema, 'table', s.management_table)::text;
 end
 $$;
 
@@ -82,7 +80,7 @@ begin
   end if;
   get diagnostics written = row_count;
   if written = 0 then
-    raise exception using errcode = 'TC017', message = 'Another object has adopted the tenant at the same moment.';
+    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'adopted_meanwhile')::text;
   end if;
 exception when unique_violation then
   get stacked diagnostics violated = constraint_name;
@@ -108,14 +106,14 @@ begin
   end if;
   if held.cluster = adopt.cluster and held.uid is distinct from adopt.replaces_uid
      or held.cluster <> adopt.cluster and held.cluster is distinct from adopt.take_over_from then
-    raise exception using errcode = 'TC014', message = format('The tenant is held by %s.', holder(held));
+    raise exception using errcode = 'TC014', message = 'not the holder', detail = holder(held)::text;
   end if;
   select n.*, sha256(convert_to(a.rolpassword, 'UTF8')) as verifier_digest into present
     from names(array[adopt.tenant]) n left join pg_authid a on a.rolname = active_login(adopt.tenant, n.role);
   if not present.found then
-    raise exception using errcode = 'TC010', message = 'The management table has no row for the tenant.';
+    raise exception using errcode = 'TC010', message = 'no row for the tenant';
   elsif present.copies > 1 then
-    raise exception using errcode = 'TC012', message = copies_violation(present.copies);
+    raise exception using errcode = 'TC012', message = 'role not allowed', detail = copies_violation(present.copies)::text;
   end if;
   perform guard(present.role, present.database, active_login(adopt.tenant, present.role), exists (
     select from rotations r where r.tenant_id = adopt.tenant and r.state in ('open', 'issued') and r.closed_at is not null));
@@ -141,10 +139,10 @@ begin
   perform begin_change();
   select * into held from claims c where c.tenant_id = hold.tenant for no key update;
   if held.tenant_id is null then
-    raise exception using errcode = 'TC017', message = 'Nobody has adopted the tenant.';
+    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'not_adopted')::text;
   end if;
   if held.uid is distinct from holder_uid then -- a uid that is NULL is not the holder's
-    raise exception using errcode = 'TC014', message = format('The tenant is held by %s.', holder(held));
+    raise exception using errcode = 'TC014', message = 'not the holder', detail = holder(held)::text;
   end if;
   return held;
 end

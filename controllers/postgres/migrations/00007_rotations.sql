@@ -17,14 +17,14 @@ declare
   newest rotations;
 begin
   if above is null or above not between 0 and 1000000000 then
-    raise exception using errcode = 'TC026', message = format('Revision %s is not one that a status can have seen: 0 to 1000000000.', coalesce(above::text, 'NULL'));
+    raise exception using errcode = 'TC026', message = 'revision out of range', detail = json_build_object('revision', coalesce(above::text, 'NULL'))::text;
   end if;
   select * into opened from rotations r where r.tenant_id = tenant and r.state in ('open', 'issued');
   if opened.tenant_id is not null then
     return rotation_json(opened);
   end if;
   if after <> coalesce((select max(r.revision) from rotations r where r.tenant_id = tenant and r.state in ('committed', 'rolled', 'completed')), 0) then
-    raise exception using errcode = 'TC017', message = 'Another rotation was committed in between.';
+    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'committed_meanwhile')::text;
   end if;
   select * into newest from rotations r where r.tenant_id = tenant order by r.revision desc limit 1;
   opened.tenant_id := tenant;
@@ -96,9 +96,8 @@ begin
      order by x.owner <> login, x.prepared
      limit 1;
     if prepared.gid is not null then
-      raise exception using errcode = 'TC022',
-        message = format('Role %I is locked, and %I has the prepared transaction %L in database %I, which holds its locks until it is ended: ROLLBACK PREPARED %3$L',
-                         login, prepared.owner, prepared.gid, prepared.database);
+      raise exception using errcode = 'TC022', message = 'prepared transaction',
+        detail = json_build_object('role', login, 'owner', prepared.owner, 'gid', prepared.gid, 'database', prepared.database)::text;
     end if;
   end if;
   if refused is not null then
@@ -123,8 +122,8 @@ declare
 begin
   select * into r from rotations t where t.tenant_id = tenant and t.revision = expect.revision;
   if r.state is null or r.state <> all (expected) then
-    raise exception using errcode = 'TC017',
-      message = format('Revision %s is %s, not %s.', revision, coalesce(r.state, 'not in the ledger'), array_to_string(expected, ' or '));
+    raise exception using errcode = 'TC017', message = 'outdated',
+      detail = json_build_object('code', case when r.state is null then 'no_revision' else 'state' end, 'revision', revision, 'state', r.state, 'expected', expected)::text;
   end if;
   return r;
 end
@@ -144,9 +143,9 @@ create function tenant_credentials.check_verifier(verifier text) returns void
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 begin
   if verifier is null then
-    raise exception using errcode = 'TC018', message = 'The verifier is NULL.';
+    raise exception using errcode = 'TC018', message = 'not a verifier', detail = json_build_object('code', 'verifier_null')::text;
   elsif verifier !~ '^SCRAM-SHA-256[$][1-9][0-9]{3,6}:[A-Za-z0-9+/]{22,86}={0,2}[$][A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=$' then
-    raise exception using errcode = 'TC018', message = 'The value is not a SCRAM-SHA-256 verifier.';
+    raise exception using errcode = 'TC018', message = 'not a verifier';
   end if;
 end
 $$;
@@ -160,12 +159,12 @@ declare
 begin
   select n.*, c.role as claimed, active_login(tenant, n.role) as active into present from names(array[tenant]) n join claims c on c.tenant_id = n.tenant_id;
   if not present.found then
-    raise exception using errcode = 'TC010', message = 'The management table has no row for the tenant.';
+    raise exception using errcode = 'TC010', message = 'no row for the tenant';
   elsif present.copies > 1 then
-    raise exception using errcode = 'TC012', message = copies_violation(present.copies);
+    raise exception using errcode = 'TC012', message = 'role not allowed', detail = copies_violation(present.copies)::text;
   end if;
   if present.role <> present.claimed then
-    raise exception using errcode = 'TC017', message = 'The tenant''s role has changed: lock first.';
+    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'role_changed')::text;
   end if;
   perform guard(present.role, present.database, present.active, without_login);
   return query select present.role, present.database, present.active;
@@ -183,19 +182,19 @@ declare
   opened rotations := expect(tenant, revision, 'open', 'issued');
   present record;
   idle text;
-  violation text;
+  violation jsonb;
 begin
   perform check_verifier(verifier);
   if opened.closed_at is not null then
-    raise exception using errcode = 'TC017', message = 'The tenant''s logins are closed, so there is none in use to overlap with.';
+    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'logins_closed')::text;
   end if;
   select * into present from guarded(tenant);
   if exists (select from rotations r where r.tenant_id = tenant and r.state = 'committed') then
-    raise exception using errcode = 'TC017', message = 'The consumers are being moved from one login to the other.';
+    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'moving')::text;
   end if;
   violation := second_violation(present.role, present.database);
   if violation is not null then
-    raise exception using errcode = 'TC012', message = violation;
+    raise exception using errcode = 'TC012', message = 'role not allowed', detail = violation::text;
   end if;
   idle := (other_login(present.role, present.login)).rolname;
   left_out := '{}';
@@ -232,7 +231,7 @@ begin
   select * into present from guarded(tenant, opened.closed_at is not null);
   if opened.closed_at is not null or 'Compromised' = any (policies) then
     if opened.quiet_at is null or opened.role <> present.role or not closed(tenant, present.role) then
-      raise exception using errcode = 'TC017', message = format('Sessions or logins of before revision %s may be left: close says when not.', revision);
+      raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'not_closed', 'revision', revision)::text;
     end if;
     opened.login := present.login;
     perform set_verifier(opened.login, verifier);
@@ -241,11 +240,11 @@ begin
     perform set_verifier(opened.login, verifier);
   elsif opened.role <> present.role or opened.verifier_digest is distinct from digest
      or opened.verifier_digest is distinct from (select sha256(convert_to(a.rolpassword, 'UTF8')) from pg_authid a where a.rolname = opened.login and a.rolcanlogin) then
-    raise exception using errcode = 'TC017', message = format('The password of %I is not the one that was issued: issue again.', opened.login);
+    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'not_issued', 'login', opened.login)::text;
   end if;
   perform write_managed(tenant, verifier);
   if (select m.hash_digest from read_managed(array[tenant]) m) is distinct from digest then
-    raise exception using errcode = 'TC019', message = 'The management table does not keep the hash that is written (a trigger, or a limit).';
+    raise exception using errcode = 'TC019', message = 'hash not kept', detail = json_build_object('code', 'hash_not_kept')::text;
   end if;
   update rotations r
      set state = 'staged', role = present.role, login = opened.login, login_oid = (select a.oid from pg_authid a where a.rolname = opened.login), hash_digest = digest, delivery_digest = stage.delivery_digest,
@@ -341,16 +340,16 @@ begin
   end if;
   r := expect(tenant, revision, 'committed', 'rolled');
   if r.login_checked_at is null then
-    raise exception using errcode = 'TC017', message = format('No login with the password of revision %s has succeeded: login_checked says when.', revision);
+    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'login_unchecked', 'revision', revision)::text;
   end if;
   if others_open(tenant, r.role, r.login) then
-    raise exception using errcode = 'TC017', message = format('The former login of revision %s can still be used: retire says when not.', revision);
+    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'login_open', 'revision', revision)::text;
   end if;
   if (select sha256(convert_to(a.rolpassword, 'UTF8')) from pg_authid a where a.rolname = r.login) is distinct from r.verifier_digest then
-    raise exception using errcode = 'TC017', message = format('The password of %I is not the one of revision %s.', r.login, revision);
+    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'password_changed', 'login', r.login, 'revision', revision)::text;
   end if;
   if r.session_policy <> 'Keep' and r.sessions_ended_at is null then
-    raise exception using errcode = 'TC017', message = format('Sessions of before revision %s may still be there: end_sessions says when not.', revision);
+    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'sessions_left', 'revision', revision)::text;
   end if;
   update rotations t set state = 'completed', completed_at = clock_timestamp() where t.tenant_id = tenant and t.revision = r.revision;
   update claims c set generation = greatest(held.generation, r.generation) where c.tenant_id = tenant;

@@ -1,4 +1,5 @@
 -- +goose Up
+-- The functions that the installation's script and a DBA call. Their errors are sentences: psql has nobody else to word them.
 -- +goose StatementBegin
 -- Gives a login of a tenant what its role has: connection limit, expiry and settings, which do not apply to it of themselves. The role's own
 -- are the ones that count. A session of the tenant can write nearly any setting with nearly any value, so a setting that cannot be given is
@@ -93,16 +94,37 @@ begin
 end
 $$;
 
+-- The sentence of a problem, with the words that the installation has brought along (words.go), where {name} stands for a field, {name:I} for one as an
+-- identifier, {name:L} as a literal and {name:W} for a word; without those words, the problem itself. The words are a setting, which code on the
+-- management table could change: it runs in try_management alone, which undoes that.
+create function tenant_credentials.worded(problem jsonb) returns text
+language plpgsql stable set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  words text := nullif(current_setting('tenant_credentials.words', true), '')::jsonb ->> (problem ->> 'code');
+begin
+  return coalesce((
+    select string_agg(part[1] || case part[3]
+        when ':I' then (select string_agg(quote_ident(v), ', ')
+                          from jsonb_array_elements_text(case jsonb_typeof(problem -> part[2]) when 'array' then problem -> part[2] else jsonb_build_array(problem -> part[2]) end) v)
+        when ':L' then quote_literal(problem ->> part[2])
+        when ':W' then left(regexp_replace(problem ->> part[2], '[^A-Za-z0-9_-]', '', 'g'), 20)
+        else coalesce(problem ->> part[2], '') end, '' order by ordinal)
+      from regexp_matches(words, '([^{]*)(?:[{]([a-z]+)(:[A-Z])?[}])?', 'g') with ordinality as x (part, ordinal)), problem::text);
+end
+$$;
+
 -- Ends an installation after which no rotation would succeed. The remedy may be a right of tenant_credentials_hash, a role that the end of a first
 -- installation takes away again.
-create function tenant_credentials.require_no_problem(problem text) returns void
+create function tenant_credentials.require_no_problem(problem jsonb) returns void
 language plpgsql set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  says text := worded(problem);
 begin
   if problem is not null then
     raise exception using errcode = 'TC028', message = 'A rotation would fail. ' || case
-      when strpos(problem, 'tenant_credentials_hash') > 0 and current_setting('tenant_credentials.hash_role_is_new', true) = 'on'
+      when strpos(says, 'tenant_credentials_hash') > 0 and current_setting('tenant_credentials.hash_role_is_new', true) = 'on'
         then 'Role tenant_credentials_hash does not exist yet: CREATE ROLE tenant_credentials_hash NOLOGIN, and then mend this. '
-      else '' end || problem;
+      else '' end || says;
   end if;
 end
 $$;
@@ -117,7 +139,7 @@ begin
     raise exception using errcode = 'TC021', message = format('Role %I, %s, does not exist.', login, what);
   end if;
   if attribute_violation(found) is not null then
-    raise exception using errcode = 'TC021', message = format('Role %I, %s, has to be an ordinary role: it %s.', login, what, attribute_violation(found));
+    raise exception using errcode = 'TC021', message = format('Role %I, %s, has to be an ordinary role: it has the attribute %s: ALTER ROLE %1$I NO%3$s.', login, what, attribute_violation(found) ->> 'attribute');
   end if;
   if starts_with(login, role_prefix) then
     raise exception using errcode = 'TC021', message = format('Role %I, %s, begins with %L as the tenants'' roles do: give it another name.', login, what, role_prefix);
@@ -195,6 +217,6 @@ end
 $$;
 -- +goose StatementEnd
 revoke execute on function tenant_credentials.carry_over(text, text), tenant_credentials.setting_literal(text, text), tenant_credentials.prepare_overlap(text),
-  tenant_credentials.require_no_problem(text), tenant_credentials.require_ordinary(text, text, text) from public;
+  tenant_credentials.worded(jsonb), tenant_credentials.require_no_problem(jsonb), tenant_credentials.require_ordinary(text, text, text) from public;
 grant execute on function tenant_credentials.carry_over(text, text), tenant_credentials.setting_literal(text, text) to tenant_credentials_owner;
 revoke execute on function tenant_credentials.configure(text, text, text, text, text, text, text, text, text, text, text, text, text) from public;

@@ -76,6 +76,7 @@ language plpgsql security definer set search_path = pg_catalog, tenant_credentia
 declare
   r record;
   through text;
+  granter text;
 begin
   for r in
     select k.role_oid, coalesce(a.rolname, k.role) as role, k.change = 'granted' as noted, external_member(a.oid) as member
@@ -92,9 +93,10 @@ begin
     if r.member and external_member(r.role_oid) then
       select g.rolname into through from pg_auth_members m join pg_authid g on g.oid = m.roleid
        where m.member = r.role_oid and (g.rolname = 'tenant_credentials_external' or external_member(g.oid)) order by g.rolname limit 1;
-      raise exception using errcode = 'TC012', message = format('Role %I is a member of tenant_credentials_external by a grant of another role, so that it is let in from outside: REVOKE %I FROM %1$I', r.role, through)
-        || coalesce((select format(' GRANTED BY %I', g.rolname) from pg_auth_members m join pg_authid g on g.oid = m.grantor join pg_authid t on t.oid = m.roleid
-                      where m.member = r.role_oid and t.rolname = through and current_setting('server_version_num')::integer >= 160000 limit 1), '');
+      select g.rolname into granter from pg_auth_members m join pg_authid g on g.oid = m.grantor join pg_authid t on t.oid = m.roleid
+       where m.member = r.role_oid and t.rolname = through and current_setting('server_version_num')::integer >= 160000 limit 1;
+      raise exception using errcode = 'TC012', message = 'role not allowed', detail = json_build_object(
+        'code', case when granter is null then 'external_member' else 'external_member_granted' end, 'role', r.role, 'through', through, 'granter', granter)::text;
     end if;
     if r.member or r.noted then
       insert into external_access (tenant_id, uid, change, role, role_oid) values (held.tenant_id, held.uid, 'revoked', r.role, r.role_oid);
@@ -116,7 +118,7 @@ begin
     perform from lock(tenant, uid); -- takes over names that the platform has changed
     select a.oid, c.role into present, held.role from guarded(tenant, true) g join pg_authid a on a.rolname = g.role join claims c on c.tenant_id = set_external_access.tenant;
     if to_regrole('tenant_credentials_external') is null then
-      raise exception using errcode = 'TC020', message = 'Role tenant_credentials_external does not exist: run manager install-sql.';
+      raise exception using errcode = 'TC020', message = 'no group for external access', detail = json_build_object('code', 'no_group')::text;
     end if;
   end if;
   perform end_external_access(held, present);
@@ -237,25 +239,23 @@ begin
 end
 $$;
 
--- Why pg_hba.conf does not make the group count, with the fix; null = it does. An error in a line keeps the server from loading the file. A rule for
+-- Why pg_hba.conf does not make the group count; null = it does. An error in a line keeps the server from loading the file. A rule for
 -- all roles that covers the addresses of the group's rule decides for it where it comes first, and where it comes later lets in roles that are no members.
-create function tenant_credentials.external_problem() returns text
+create function tenant_credentials.external_problem() returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
-  example constant text := 'hostssl all +tenant_credentials_external 0.0.0.0/0 scram-sha-256';
-  reload constant text := 'SELECT pg_reload_conf()';
   required record;
   wrong record;
 begin
   if to_regrole('tenant_credentials_external') is null then
-    return 'Role tenant_credentials_external does not exist. No login is let in from outside because of it. To fix: run manager install-sql.';
+    return jsonb_build_object('code', 'hba_no_group');
   end if;
   select r.* into required from hba_rules() r where r.kind = 'hostssl' and '+tenant_credentials_external' = any (r.users) and r.method <> 'reject' order by r.error is not null, r.ordinal limit 1;
   select r.* into wrong from hba_rules() r where r.error is not null and (r.kind is null or r.ordinal = required.ordinal) order by r.ordinal limit 1;
   if wrong.ordinal is not null then
-    return format('Line %s of %s has an error (%s). PostgreSQL does not use the rule, or does not load the file. To fix: correct the line, and %s.', wrong.line, coalesce(wrong.file, 'pg_hba.conf'), wrong.error, reload);
+    return jsonb_build_object('code', 'hba_error', 'line', wrong.line, 'file', left(coalesce(wrong.file, 'pg_hba.conf'), 256), 'error', left(wrong.error, 256));
   elsif required.ordinal is null then
-    return format('pg_hba.conf has no hostssl rule that requires tenant_credentials_external. The membership lets no login in. To fix: add to pg_hba.conf, below the rules for connections from inside: %s; and %s.', example, reload);
+    return jsonb_build_object('code', 'hba_no_rule');
   end if;
   select r.* into wrong from hba_rules() r
    where r.kind <> 'local' and 'all' = any (r.users) and 'all' = any (r.databases)
@@ -268,10 +268,9 @@ begin
    order by r.ordinal
    limit 1;
   return case when wrong.ordinal is not null then
-    format('Line %s of %s is for every role, and covers the addresses of line %s, which requires tenant_credentials_external. The membership makes no difference. To fix: restrict line %1$s to connections from inside, and %4$s.',
-           wrong.line, coalesce(wrong.file, 'pg_hba.conf'), required.line, reload) end;
+    jsonb_build_object('code', 'hba_for_all', 'line', wrong.line, 'file', left(coalesce(wrong.file, 'pg_hba.conf'), 256), 'required', required.line) end;
 exception when system_error or insufficient_privilege then -- the file cannot be read
-  return format('pg_hba.conf cannot be read (SQLSTATE %s). It is not known whether it requires tenant_credentials_external. To fix: give the server''s account the right to read the file.', sqlstate);
+  return jsonb_build_object('code', 'hba_unreadable', 'sqlstate', sqlstate);
 end
 $$;
 -- +goose StatementEnd
