@@ -5,10 +5,9 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	"github.com/superfly/fly-go/flaps"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 

@@ -7,7 +7,6 @@ import (
 	"net/http"
 
 	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/network"
 )

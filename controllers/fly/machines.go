@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 

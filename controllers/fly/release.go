@@ -14,10 +14,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	flyapi "github.com/superfly/fly-go"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 

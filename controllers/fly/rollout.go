@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/timing"
 )

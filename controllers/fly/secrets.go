@@ -8,10 +8,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	flyapi "github.com/superfly/fly-go"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/timing"

@@ -7,11 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/network"
 )

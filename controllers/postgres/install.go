@@ -10,13 +10,12 @@ import (
 	"path"
 	"slices"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 

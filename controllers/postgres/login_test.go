@@ -5,11 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )

@@ -8,14 +8,14 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/test/harness"
 )
 
 // machine drives one tenant by random calls, next to a model of what the ledger has to hold.
@@ -37,7 +37,11 @@ type row struct {
 }
 
 func TestRandomCallsKeepToTheTransitions(t *testing.T) {
-	require.NoError(t, flag.Set("rapid.checks", "25"))
+	checks := "25"
+	if harness.Short() {
+		checks = "5"
+	}
+	require.NoError(t, flag.Set("rapid.checks", checks))
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		operator, err := pgx.Connect(t.Context(), f.operatorURL())
 		require.NoError(t, err)

@@ -4,10 +4,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"

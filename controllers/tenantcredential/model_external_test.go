@@ -4,11 +4,10 @@ import (
 	"context"
 	"time"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	"k8s.io/apimachinery/pkg/api/meta"
 	"pgregory.net/rapid"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/fly"

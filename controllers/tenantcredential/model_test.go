@@ -6,12 +6,11 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )

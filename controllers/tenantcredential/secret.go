@@ -4,10 +4,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/controllers/connectionsecret"
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"

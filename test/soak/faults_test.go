@@ -14,14 +14,13 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/test/harness"
 	"github.com/systempromptio/tenant-credential-operator/test/jsonhttp"

@@ -6,12 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/cmd/gateway/identity"
 	"github.com/systempromptio/tenant-credential-operator/cmd/gateway/openapi"

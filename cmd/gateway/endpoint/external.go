@@ -5,13 +5,12 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/cmd/gateway/identity"
 	"github.com/systempromptio/tenant-credential-operator/cmd/gateway/openapi"

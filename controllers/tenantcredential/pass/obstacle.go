@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )

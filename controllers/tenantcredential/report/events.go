@@ -4,11 +4,10 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 )
 
 // long sets a setting of each login to a value of 2 MB.

@@ -7,10 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
-
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/controllers/credential"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
