@@ -184,8 +184,7 @@ func definite(err error) bool {
 	if o == nil || o.Failure.Class == failure.Unknown {
 		return false
 	}
-	reason := o.Failure.Reason
-	return !reason.Unreachable() && reason != reasons.Superseded && reason != reasons.Busy
+	return !pass.TraitsOf(o).Unmade
 }
 
 // discard gives up the attempt that is open.

@@ -66,7 +66,7 @@ func ended(out pass.Outcome, err error) (pass.Outcome, error) {
 
 // doubt has the environment looked at where its server did not answer, so that one look stands for all its tenants.
 func doubt(e *Environment, o *pass.Obstacle) {
-	if e != nil && o != nil && o.At == v1alpha1.PostgresSyncedCondition && o.Failure.Reason.Unreachable() {
+	if e != nil && o != nil && o.At == v1alpha1.PostgresSyncedCondition && pass.TraitsOf(o).Unreached {
 		e.Doubt()
 	}
 }

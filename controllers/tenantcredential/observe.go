@@ -132,7 +132,7 @@ func (r *Reconciler) observeFly(ctx context.Context, e *Environment, in pass.Inp
 	case err == nil:
 		out.Seen.Fly = answer
 		return out, nil
-	case passing(err):
+	case pass.Passing(err):
 		ctrl.LoggerFrom(ctx).Info("Fly cannot be asked now", "error", err.Error())
 		out.Unseen = pass.AsObstacle(pass.AtFlySecret(err))
 		return out, nil
@@ -155,12 +155,3 @@ func askFly(ctx context.Context, e *Environment, in pass.Input, name string) (*p
 
 // variable is the secret's name at Fly.
 func variable(in pass.Input) string { return in.Object.FlyDelivery().Variable }
-
-// passing says that an error goes by itself and says nothing about the app or the token.
-func passing(err error) bool {
-	switch failure.ReasonOf(err) {
-	case reasons.AuthenticationFailed, reasons.PermissionDenied, reasons.FlyAppNotFound:
-		return false
-	}
-	return failure.ClassOf(err) == failure.Retry || failure.ClassOf(err) == failure.Unknown
-}

@@ -116,17 +116,7 @@ func mayLetGo(in pass.Input, out pass.Outcome) bool {
 
 // nothingLeft says that nothing is left that could receive a password.
 func nothingLeft(in pass.Input, out pass.Outcome) bool {
-	if pass.Assess(in, out).Phase == rotation.Abandoning {
-		return true
-	}
-	if out.Obstacle == nil {
-		return false
-	}
-	switch out.Obstacle.Failure.Reason {
-	case reasons.TenantNotFound, reasons.RoleNotFound, reasons.FlyAppNotFound, reasons.OwnershipConflict:
-		return true
-	}
-	return false
+	return pass.Assess(in, out).Phase == rotation.Abandoning || pass.TraitsOf(out.Obstacle).Gone
 }
 
 // patchFinalizer changes the metadata alone and refuses to write over another client's change.

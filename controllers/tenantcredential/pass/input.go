@@ -7,7 +7,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 )
 
@@ -32,7 +31,7 @@ type Input struct {
 
 // UnboundBy is the input of an object whose binding was found to be gone during the pass, if that is what the obstacle says.
 func UnboundBy(in Input, o *Obstacle) Input {
-	if o != nil && (o.Failure.Reason == reasons.NamespaceNotAllowed || o.Failure.Reason == reasons.TenantNotBound) {
+	if TraitsOf(o).Unbound {
 		in.Unbound = o
 	}
 	return in

@@ -14,6 +14,8 @@ type Obstacle struct {
 	At string
 	// Failure is what failed, and its class.
 	Failure *failure.Error
+	// Field is the one of spec that asks for what cannot be, "" = another reason than InvalidSpec.
+	Field Field
 }
 
 func (o *Obstacle) Error() string { return o.Failure.Error() }
@@ -64,10 +66,13 @@ func classed(err error) *failure.Error {
 	return failure.New(failure.Retry, reasons.Unexpected, "the operator's log has the error")
 }
 
-// The fields that Detail names of an obstacle with the reason InvalidSpec.
+// Field is one of spec.
+type Field string
+
+// The fields that can ask for what cannot be.
 const (
-	RotationRequestField = "rotationRequest"
-	RolloutPolicyField   = "rolloutPolicy"
+	RotationRequestField Field = "rotationRequest"
+	RolloutPolicyField   Field = "rolloutPolicy"
 )
 
 // SpecProblem is what the spec asks for that cannot be; nil = nothing. A rollout by the user's own deploy needs a password that outlives the commit.
@@ -75,10 +80,14 @@ func SpecProblem(in Input, seen Observed, resting bool) *Obstacle {
 	request := Request(in)
 	switch {
 	case resting && !Deleted(in) && request != nil && request.ReplacesRevision > NewestRevision(in, seen.Tenant):
-		return AsObstacle(InKubernetes(failure.Stall, reasons.InvalidSpec, RotationRequestField))
+		return invalid(RotationRequestField)
 	case Staged(in) && Strategy(in) != v1alpha1.RotationStrategyOverlap && !seen.Tenant.Unfinished():
-		return AsObstacle(InKubernetes(failure.Stall, reasons.InvalidSpec, RolloutPolicyField))
+		return invalid(RolloutPolicyField)
 	default:
 		return nil
 	}
+}
+
+func invalid(field Field) *Obstacle {
+	return &Obstacle{Failure: failure.New(failure.Stall, reasons.InvalidSpec, "spec."+string(field)), Field: field}
 }

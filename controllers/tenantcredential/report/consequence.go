@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
@@ -21,7 +20,7 @@ func (w words) consequence() string {
 		return fmt.Sprintf("%s Fly may hold a password that is not valid: do not deploy app %s until this object is Ready.", w.closed(), w.tenant.FlyApp)
 	case w.tenant.LoginsClosed():
 		return w.closed()
-	case w.tenant.Open != nil && !pass.ToFly(w.In) && w.obstacle.Failure.Reason == reasons.OutcomeUnknown:
+	case w.tenant.Open != nil && !pass.ToFly(w.In) && pass.TraitsOf(w.obstacle).CommitLost:
 		return "Whether the new password is in force is not known; nothing that reads the Secret has it yet."
 	case w.flyUnsure() && w.tenant.Open.State == postgres.StateIssued:
 		return fmt.Sprintf("The former password is still valid, and Fly may hold one that the next attempt ends: do not deploy app %s until this object is Ready.", w.tenant.FlyApp)

@@ -3,7 +3,6 @@ package report
 import (
 	"time"
 
-	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
@@ -46,7 +45,7 @@ func (w words) nextStep(after *v1alpha1.TenantCredentialStatus) time.Duration {
 		return w.spread(restingPeriod, 0.2)
 	case w.waitsForEnvironment():
 		return w.untilStalled()
-	case w.obstacle != nil && w.obstacle.Failure.Reason == reasons.Superseded:
+	case pass.TraitsOf(w.obstacle).Outrun:
 		return rollingPeriod
 	case w.obstacle != nil:
 		return after.Failure.RetryTime.Sub(w.Ended)
@@ -125,9 +124,7 @@ func (w words) waitsForEnvironment() bool {
 }
 
 // waitsForEdit says that the spec asks for what cannot be: no time mends that.
-func (w words) waitsForEdit() bool {
-	return w.obstacle != nil && w.obstacle.Failure.Reason == reasons.InvalidSpec
-}
+func (w words) waitsForEdit() bool { return pass.TraitsOf(w.obstacle).AwaitsEdit }
 
 // failure keeps count of failures in the status, where a restart does not lose it; nil = nothing failed. Waiting for the environment is not counted:
 // it is looked at by its own controller, which wakes its tenants. Nor is a spec that has to be edited, which wakes the object, too.

@@ -132,7 +132,7 @@ func TestNextLook(t *testing.T) {
 		"retiring":        {func(s *situation) { s.tenant.Last.State = postgres.StateRolled }, SweepPeriod},
 		"ending sessions": {func(s *situation) { committed(s); s.machines = &fly.Progress{}; s.left = true }, SweepPeriod},
 		"a spec that cannot be": {func(s *situation) {
-			s.obstacle = pass.AsObstacle(pass.InKubernetes(failure.Stall, reasons.InvalidSpec, pass.RolloutPolicyField))
+			s.obstacle = &pass.Obstacle{Failure: failure.New(failure.Stall, reasons.InvalidSpec, ""), Field: pass.RolloutPolicyField}
 		}, restingPeriod},
 	} {
 		t.Run(name, func(t *testing.T) {

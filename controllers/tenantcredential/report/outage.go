@@ -17,28 +17,12 @@ func (w words) restsInOutage() bool {
 		return false
 	}
 	ready := w.readyBefore()
-	return w.externalAccessStands() && ready != nil && ready.ObservedGeneration == w.object.Generation && (ready.Status == metav1.ConditionTrue || waitsForItsOwner(ready.Reason))
-}
-
-// waitsForItsOwner says that an object is not Ready for this reason until its owner does something, and that the operator does nothing meanwhile.
-func waitsForItsOwner(reason string) bool {
-	switch reason {
-	case reasons.Suspended, reasons.DriftDetected, reasons.SecretNotDelivered, reasons.NotOffered, reasons.NotEnforced:
-		return true
-	}
-	return false
+	return w.externalAccessStands() && ready != nil && ready.ObservedGeneration == w.object.Generation && (ready.Status == metav1.ConditionTrue || pass.AwaitsOwner(ready.Reason))
 }
 
 // environmentFailed says that the obstacle is the environment's, and no fault of the tenant's.
 func (w words) environmentFailed() bool {
-	if w.obstacle.At != v1alpha1.PostgresSyncedCondition {
-		return false
-	}
-	switch w.obstacle.Failure.Reason {
-	case reasons.EnvironmentNotReady, reasons.AuthenticationFailed, reasons.PermissionDenied, reasons.LedgerOutdated, reasons.Busy:
-		return true
-	}
-	return w.obstacle.Failure.Reason.Unreachable()
+	return w.obstacle.At == v1alpha1.PostgresSyncedCondition && pass.TraitsOf(w.obstacle).OfEnvironment
 }
 
 // externalAccessStands says that nothing was to be done about the access from outside when it was last seen.

@@ -3,6 +3,7 @@
 package report
 
 import (
+	"cmp"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -142,11 +143,12 @@ func (w words) status() v1alpha1.TenantCredentialStatus {
 	return status
 }
 
-// timed gives each condition the generation that it is about, and the time since when it has its status.
+// timed gives each condition the generation that it is about, and the time since when it has its status. What this pass could not see stays about the
+// generation for which it was seen.
 func (w words) timed(conditions []metav1.Condition) []metav1.Condition {
 	for i := range conditions {
 		c := &conditions[i]
-		c.ObservedGeneration = w.object.Generation
+		c.ObservedGeneration = cmp.Or(c.ObservedGeneration, w.object.Generation)
 		c.LastTransitionTime = seconds(w.In.Now)
 		if before := meta.FindStatusCondition(w.object.Status.Conditions, c.Type); before != nil && before.Status == c.Status {
 			c.LastTransitionTime = before.LastTransitionTime

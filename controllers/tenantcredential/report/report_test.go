@@ -245,6 +245,19 @@ func missingApp(s *situation, since time.Duration) {
 	s.obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Wait, reasons.FlyAppNotFound, "404")))
 }
 
+// A condition whose part a pass could not see says for which generation of the spec it was seen: whoever waits for a change to be done is not told that it is.
+func TestWhatIsNotSeenStaysAboutItsGeneration(t *testing.T) {
+	s := resting()
+	s.report()
+	s.object.Generation++
+	s.tenant, s.fly = nil, nil
+	s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Retry, reasons.ConnectionFailed, "refused")))
+	s.report()
+	for kind, generation := range map[string]int64{v1alpha1.ReadyCondition: 4, v1alpha1.PostgresSyncedCondition: 4, v1alpha1.HashSyncedCondition: 3, v1alpha1.FlySecretSyncedCondition: 3} {
+		require.Equal(t, generation, meta.FindStatusCondition(s.object.Status.Conditions, kind).ObservedGeneration, kind)
+	}
+}
+
 // Whatever a pass met: never Ready while something disagrees, and never an unready object of which nobody knows whether to wait.
 func TestReportInvariants(t *testing.T) {
 	flag := rapid.Bool()

@@ -33,7 +33,7 @@ func (w words) environmentTerminating() (fact, remedy string) {
 }
 
 func (w words) invalidSpec() (fact, remedy string) {
-	if w.obstacle.Failure.Detail == pass.RolloutPolicyField {
+	if w.obstacle.Field == pass.RolloutPolicyField {
 		return "spec.delivery.fly.rolloutPolicy Staged needs two logins, and the strategy is InPlace",
 			fmt.Sprintf("To have two: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"rotation\":{\"strategy\":\"Overlap\"}}}'", w.object.Namespace, w.object.Name)
 	}
