@@ -89,6 +89,15 @@ func (s Store) ReadOwn(ctx context.Context, owner client.Object, key client.Obje
 	return found, nil
 }
 
+// ReadWritable refuses a Secret that is not the operator's own, which may not be written over; nil = there is none.
+func (s Store) ReadWritable(ctx context.Context, owner client.Object, key client.ObjectKey) (*Secret, error) {
+	found, err := s.Read(ctx, owner, key)
+	if err == nil && found != nil && !found.Owned {
+		return nil, failure.New(failure.Stall, reasons.SecretNotOwned, key.Name)
+	}
+	return found, err
+}
+
 func owned(by client.Object, secret *corev1.Secret) bool {
 	owner := metav1.GetControllerOf(secret)
 	return owner != nil && owner.APIVersion == v1alpha1.GroupVersion.String() && owner.Kind == credentialKind && owner.Name == by.GetName() &&
@@ -100,12 +109,9 @@ const credentialKind = "TenantCredential" //nolint:gosec // the name of a kind
 // Stage writes a revision where nothing reads it. What a previous attempt at the same revision left is replaced.
 func (s Store) Stage(ctx context.Context, owner client.Object, key client.ObjectKey, of Revision, content map[string]credential.Secret) error {
 	key = Staged(key, of.Number)
-	over, err := s.Read(ctx, owner, key)
+	over, err := s.ReadWritable(ctx, owner, key)
 	if err != nil {
 		return err
-	}
-	if over != nil && !over.Owned {
-		return failure.New(failure.Stall, reasons.SecretNotOwned, key.Name)
 	}
 	data := map[string][]byte{}
 	for name, value := range content {

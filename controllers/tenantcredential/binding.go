@@ -74,6 +74,6 @@ func (r *Reconciler) admit(_ context.Context, _ *Environment, in pass.Input, out
 	if in.Unbound == nil || pass.Held(in, out.Seen) && out.Seen.Tenant.Unfinished() {
 		return out, nil
 	}
-	out.Seen.Tenant, out.Seen.ShutOut = nil, true
+	out.Seen = pass.ShutOut(out.Seen)
 	return out, in.Unbound
 }

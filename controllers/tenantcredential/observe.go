@@ -130,7 +130,7 @@ func (r *Reconciler) observeFly(ctx context.Context, e *Environment, in pass.Inp
 	answer, err := askFly(ctx, e, in, out.Seen.Tenant.FlyApp)
 	switch {
 	case err == nil:
-		out.Seen.Fly = answer
+		out.Seen = pass.WithFly(out.Seen, answer)
 		return out, nil
 	case pass.Passing(err):
 		ctrl.LoggerFrom(ctx).Info("Fly cannot be asked now", "error", err.Error())

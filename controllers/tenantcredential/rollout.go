@@ -109,7 +109,7 @@ func confirmFly(ctx context.Context, e *Environment, in pass.Input, out pass.Out
 	if err != nil {
 		return out, pass.AtFlySecret(err)
 	}
-	out.Seen.Fly = &pass.FlyAnswer{App: appOf(out.Seen), Digest: digest}
+	out.Seen = pass.WithFlyDigest(out.Seen, digest)
 	return out, nil
 }
 

@@ -26,48 +26,45 @@ func (r *Reconciler) settleSecret(ctx context.Context, e *Environment, in pass.I
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	if in.Unbound != nil {
-		out.Seen.Secret = r.withhold(ctx, in, out.Seen.Tenant)
+		out.Seen = pass.WithSecret(out.Seen, r.withhold(ctx, in, out.Seen.Tenant))
 		return out, nil
 	}
 	answer, err := r.promote(ctx, e, in, out.Seen.Tenant)
 	if err != nil && out.Seen.Tenant.Rolling() {
 		answer.Trouble, err = pass.AsObstacle(pass.AtSecret(err)), nil
 	}
-	out.Seen.Secret = &answer
+	out.Seen = pass.WithSecret(out.Seen, &answer)
 	return out, pass.AtSecret(err)
 }
 
 // promote copies the staged content of the last rotation into the connection Secret, where it is not there yet, and returns what is there.
 func (r *Reconciler) promote(ctx context.Context, e *Environment, in pass.Input, tenant *postgres.Tenant) (pass.SecretAnswer, error) {
 	key := pass.SecretKey(in)
-	present, err := r.secrets().Read(ctx, in.Object, key)
+	present, err := r.secrets().ReadWritable(ctx, in.Object, key)
 	if err != nil {
 		return pass.SecretAnswer{}, err
 	}
-	if present != nil && !present.Owned {
-		return pass.SecretAnswer{}, failure.New(failure.Stall, reasons.SecretNotOwned, key.Name)
-	}
 	answer := pass.Seeing(present, tenant.Last)
 	if tenant.Last == nil || pass.Regressed(in, tenant) {
-		return *answer, nil
+		return answer, nil
 	}
 	staged, err := r.secrets().ReadOwn(ctx, in.Object, connectionsecret.Staged(key, tenant.Last.Revision))
 	if err != nil {
-		return *answer, err
+		return answer, err
 	}
 	switch {
 	case answer.State != pass.SecretCurrent && staged.Holds(pass.RevisionOf(tenant.Last)):
 		if err := r.copyStaged(ctx, e, in, tenant, present, staged); err != nil {
-			return *answer, err
+			return answer, err
 		}
-		answer = &pass.SecretAnswer{State: pass.SecretCurrent, Revision: tenant.Last.Revision}
+		answer = pass.SecretAnswer{State: pass.SecretCurrent, Revision: tenant.Last.Revision}
 	case answer.State == pass.SecretCurrent && !present.Controlled:
 		err = r.secrets().Copy(ctx, in.Object, present, key, present)
 	}
 	if err != nil || staged == nil {
-		return *answer, err
+		return answer, err
 	}
-	return *answer, r.secrets().Remove(ctx, staged) // it is promoted, or of an attempt that came to nothing
+	return answer, r.secrets().Remove(ctx, staged) // it is promoted, or of an attempt that came to nothing
 }
 
 // copyStaged asks the ledger again, between the look at the Secret and the write, which fails where the Secret has changed meanwhile: whoever commits a newer

@@ -26,7 +26,7 @@ func (r *Reconciler) commit(ctx context.Context, e *Environment, in pass.Input, 
 		return out, err
 	}
 	if out.Seen.Fly != nil {
-		out.Seen.Fly = &pass.FlyAnswer{App: out.Seen.Fly.App, Digest: out.Seen.Tenant.Last.FlyDigest}
+		out.Seen = pass.WithFlyDigest(out.Seen, out.Seen.Tenant.Last.FlyDigest)
 	}
 	return r.settleSecret(ctx, e, in, out)
 }
@@ -110,10 +110,9 @@ func lookAgain(ctx context.Context, e *Environment, in pass.Input, seen pass.Obs
 	if seen.Fly == nil {
 		return seen
 	}
-	app := appOf(seen)
-	seen.Fly = nil // what was seen before the attempt proves nothing any more
-	if digest, err := e.Fly.SecretDigest(ctx, seen.Tenant.FlyApp, variable(in)); err == nil {
-		seen.Fly = &pass.FlyAnswer{App: app, Digest: digest}
+	digest, err := e.Fly.SecretDigest(ctx, seen.Tenant.FlyApp, variable(in))
+	if err != nil {
+		return pass.WithFly(seen, nil) // what was seen before the attempt proves nothing any more
 	}
-	return seen
+	return pass.WithFlyDigest(seen, digest)
 }

@@ -61,16 +61,16 @@ type SecretAnswer struct {
 }
 
 // Seeing is a Secret's answer, for the last rotation of the ledger; nil = there has been none.
-func Seeing(secret *connectionsecret.Secret, last *postgres.Rotation) *SecretAnswer {
+func Seeing(secret *connectionsecret.Secret, last *postgres.Rotation) SecretAnswer {
 	switch {
 	case secret == nil:
-		return &SecretAnswer{State: SecretAbsent}
+		return SecretAnswer{State: SecretAbsent}
 	case last != nil && secret.Holds(RevisionOf(last)):
-		return &SecretAnswer{State: SecretCurrent, Revision: secret.Revision}
+		return SecretAnswer{State: SecretCurrent, Revision: secret.Revision}
 	case secret.Controlled:
-		return &SecretAnswer{State: SecretOther, Revision: secret.Revision}
+		return SecretAnswer{State: SecretOther, Revision: secret.Revision}
 	default: // it is about to go with a previous object of this name
-		return &SecretAnswer{State: SecretAbsent, Revision: secret.Revision}
+		return SecretAnswer{State: SecretAbsent, Revision: secret.Revision}
 	}
 }
 
@@ -83,6 +83,29 @@ func RevisionOf(r *postgres.Rotation) connectionsecret.Revision {
 func WithTenant(seen Observed, tenant postgres.Tenant) Observed {
 	seen.Tenant = &tenant
 	return seen
+}
+
+// ShutOut is what is left to an unbound object of what was seen.
+func ShutOut(seen Observed) Observed {
+	seen.Tenant, seen.ShutOut = nil, true
+	return seen
+}
+
+// WithFly replaces what Fly says; nil = what was seen proves nothing any more.
+func WithFly(seen Observed, answer *FlyAnswer) Observed {
+	seen.Fly = answer
+	return seen
+}
+
+// WithSecret replaces what is so of the connection Secret; nil = nothing is said of it.
+func WithSecret(seen Observed, answer *SecretAnswer) Observed {
+	seen.Secret = answer
+	return seen
+}
+
+// WithFlyDigest replaces the digest of the app's secret; the app stays as it was read.
+func WithFlyDigest(seen Observed, digest string) Observed {
+	return WithFly(seen, &FlyAnswer{App: seen.Fly.App, Digest: digest})
 }
 
 // WithOpen replaces the open rotation; nil = there is none any more.
