@@ -59,7 +59,7 @@ fault-mutants: packages build $(BIN)/k8s/.built postgres ## the protocol broken 
 
 .PHONY: model
 model: ## random sequences of everything against the reconciler, in virtual time
-	go test ./controllers/tenantcredential -run '^TestModel$$' -count=1 -rapid.checks=400 -timeout 30m
+	go test ./controllers/tenantcredential -run '^TestModel' -count=1 -rapid.checks=400 -timeout 30m
 
 .PHONY: soak
 soak: packages build $(BIN)/k8s/.built postgres ## 200 tenants under faults (DURATION=10m, SEED=<a number> replays a run), then the checker
@@ -107,13 +107,9 @@ build: ## manager, gateway, tcred and the programs around them, into bin/
 	go build -o bin/demo ./test/demo
 	go build -o bin/checker ./test/checker/cmd/checker
 
-# kube-apiserver, etcd and kubectl, from the modules that hack/tools/kubernetes pins.
+# kube-apiserver, etcd and kubectl.
 $(BIN)/k8s/.built: hack/tools/kubernetes/go.mod hack/tools/kubernetes/go.sum
-	@echo "building kube-apiserver, etcd and kubectl (once, about 5 minutes on two cores)"
-	@mkdir -p $(BIN)/k8s
-	cd hack/tools/kubernetes && go build -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2" -o $(BIN)/k8s/ \
-		k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kubectl go.etcd.io/etcd/server/v3
-	mv $(BIN)/k8s/server $(BIN)/k8s/etcd
+	@hack/kubernetes.sh $(BIN)/k8s
 	ln -sf k8s/kubectl $(BIN)/kubectl
 	touch $@
 
