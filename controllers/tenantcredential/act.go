@@ -34,9 +34,9 @@ func (r *Reconciler) act(ctx context.Context, e *Environment, in pass.Input, out
 	if err := r.check(e, in, out); err != nil {
 		return out, err
 	}
+	acts := r.acts()
 	for {
-		state := pass.Assess(in, out)
-		next, is := r.acts()[state.Phase]
+		next, is := acts[pass.Assess(in, out).Phase]
 		if !is {
 			break
 		}
