@@ -55,7 +55,7 @@ type process struct {
 	faults  map[int]verdict
 	pauseAt int // 0 = nowhere
 	fresh   bool
-	healthy bool // no fault was met
+	healthy bool // the environment could be used, and no fault was met
 	begunAt int  // the disturbances that there had been
 	held    bool // the object was suspended, or going, all the time
 	unbound bool // the namespace was not bound to the tenant, all the time
@@ -116,7 +116,7 @@ func (p *process) pass(s script) {
 	}
 	p.unbound = !p.w.bound()
 	p.running, p.calls, p.faults, p.pauseAt, p.woken = true, 0, s.faults, s.pauseAt, false
-	p.fresh, p.healthy, p.begunAt = !s.stale, true, p.w.disturbances
+	p.fresh, p.healthy, p.begunAt = !s.stale, p.w.usable, p.w.disturbances
 	live := p.w.object()
 	p.held = live != nil && (live.Spec.Suspend || !live.DeletionTimestamp.IsZero())
 	go p.run()
