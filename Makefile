@@ -33,7 +33,7 @@ playground-down: ## end the playground, and nothing else
 test: packages build $(BIN)/k8s/.built postgres postgres-18 ## everything that must pass
 	@echo "running the tests"
 	SHORT_TESTS=1 go test -p 2 -timeout 60m ./test/integration ./controllers/postgres ./test/failover ./test/secrecy ./test/intruder/cluster ./test/endpoint ./... # the longest first
-	@hack/fuzz.sh 5s 2
+	@hack/fuzz.sh 3s 2
 	@echo "test: ok"
 
 .PHONY: test-long
