@@ -1,5 +1,6 @@
 #!/bin/sh
-# Fails when something generated is not current, when a file is not formatted, when the linter finds something, when a part of config/
+# Fails when something generated is not current, when a file is not formatted, when a text has a word that the project does not use (hack/words), when
+# the linter finds something, when a part of config/
 # cannot be built, when the image's build lacks a file, when a known vulnerability can be reached, when the protocol cannot be broken on purpose any
 # more (make fault-mutants), or when a CRD breaks a rule of its design (ADR 17) or compatibility with the last release.
 set -eu
@@ -18,6 +19,7 @@ if [ -n "$unformatted" ]; then
 	echo "not formatted (gofmt -w): $unformatted" >&2
 	exit 1
 fi
+go run ./hack/words
 for module in . hack/tools/apilint hack/tools/apiref hack/tools/codegen hack/tools/lint hack/tools/vuln hack/tools/kubernetes; do
 	(cd "$module" && go mod verify >/dev/null)
 done
