@@ -76,7 +76,7 @@ outage: packages build $(BIN)/k8s/.built postgres ## 1,000 tenants while Postgre
 
 .PHONY: rollout
 rollout: packages build $(BIN)/k8s/.built postgres ## 50 apps of 4 Machines rotate at Fly's documented rates; the time beside the bound
-	ROLLOUT=1 go test ./test/soak -run TestRollOut -count=1 -v -timeout 1h
+	ROLLOUT=1 go test ./test/soak -run '^TestRollout$$' -count=1 -v -timeout 1h
 
 .PHONY: bench
 bench: packages build $(BIN)/k8s/.built postgres postgres-18 ## rotations a second through the SQL API, on PostgreSQL 15 and 18; refusals a second of one gateway

@@ -13,7 +13,7 @@ const (
 	Suspended   = "Suspended"   // spec.suspend keeps a due rotation from starting
 	Progressing = "Progressing" // Ready: in progress
 	Connected   = "Connected"   // TenantEnvironment: the server can be used
-	Enabled     = "Enabled"     // ExternalAccess: the tenant's logins are let in from outside
+	Enabled     = "Enabled"     // ExternalAccess: the tenant's logins are accepted from outside
 )
 
 // Reasons of Reconciling.
@@ -46,7 +46,7 @@ const (
 
 // Reasons of ExternalAccess, where it is not True.
 const (
-	Disabled    = "Disabled"    // the tenant's logins are not let in from outside, and no session from there is left
+	Disabled    = "Disabled"    // the tenant's logins are not accepted from outside, and no session from there is left
 	Disabling   = "Disabling"   // a login from outside that began before the end of the membership may still succeed
 	NotEnforced = "NotEnforced" // pg_hba.conf has no rule that requires the group, so that the membership means nothing
 	NotOffered  = "NotOffered"  // the environment has no external address

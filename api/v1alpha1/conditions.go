@@ -21,7 +21,7 @@ const (
 	// ConnectionSecretSyncedCondition: the Secret that spec.delivery.connectionSecret names has the password of the ledger's last revision.
 	// Present only where the spec names one.
 	ConnectionSecretSyncedCondition = "ConnectionSecretSynced"
-	// ExternalAccessCondition: the tenant's logins are let in from outside the platform's network. Present where spec.externalAccess is, and where
+	// ExternalAccessCondition: the tenant's logins are accepted from outside the platform's network. Present where spec.externalAccess is, and where
 	// the tenant has had it.
 	ExternalAccessCondition = "ExternalAccess"
 	// FlyReachableCondition of a TenantEnvironment: Fly accepts the token, and it is of the organization that the spec names. Absent while the
@@ -42,7 +42,7 @@ const (
 	EventEnvironmentReady  = "EnvironmentReady" // TenantEnvironment: it can be used again, or for the first time
 	// EventEnvironmentNotReady has the message of Ready.
 	EventEnvironmentNotReady = "EnvironmentNotReady"
-	// EventExternalAccessEnabled and EventExternalAccessDisabled: the tenant is let in from outside, and it is not any more.
+	// EventExternalAccessEnabled and EventExternalAccessDisabled: the tenant is accepted from outside, and it is not any more.
 	EventExternalAccessEnabled  = "ExternalAccessEnabled"
 	EventExternalAccessDisabled = "ExternalAccessDisabled"
 	EventSettingsLeftOut        = "SettingsLeftOut" // the second login could not be given some settings of the role

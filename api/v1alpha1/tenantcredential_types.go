@@ -16,13 +16,13 @@ type TenantCredentialSpec struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=36
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')",message="write the tenant's ID as a UUID in lower case, for example 7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01"
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="tenantID can not be changed: create a TenantCredential of its own for the other tenant"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="tenantID cannot be changed: create another TenantCredential for the other tenant"
 	TenantID string `json:"tenantID"`
 
 	// environmentRef names the TenantEnvironment in which the tenant lives. It cannot be changed.
 	// +required
 	// +structType=atomic
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="environmentRef can not be changed: create a TenantCredential of its own for the other environment"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="environmentRef cannot be changed: create another TenantCredential for the other environment"
 	EnvironmentRef EnvironmentReference `json:"environmentRef"`
 
 	// rotationGeneration is how many times you have asked for new credentials. To rotate, raise it by one:
@@ -54,7 +54,7 @@ type TenantCredentialSpec struct {
 	// delivery says where the new DATABASE_URL goes. Left out, it goes to the tenant's Fly app as the secret DATABASE_URL. Another delivery
 	// than before rotates the password, since no party that could hand the present one over has it.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="has(self.fly) || has(self.connectionSecret)",message="a password is never rotated into nowhere: write delivery: {fly: {}} (or leave delivery out) to deliver to the tenant's Fly app, or delivery: {connectionSecret: {name: <name>}} to deliver to a Secret"
+	// +kubebuilder:validation:XValidation:rule="has(self.fly) || has(self.connectionSecret)",message="a rotated password needs a consumer: write delivery: {fly: {}} (or leave delivery out) to deliver to the tenant's Fly app, or delivery: {connectionSecret: {name: <name>}} to deliver to a Secret"
 	Delivery Delivery `json:"delivery,omitzero"`
 
 	// databaseURL says how this tenant's DATABASE_URL is written, where that is not as its environment says: its scheme, and parameters
@@ -63,7 +63,7 @@ type TenantCredentialSpec struct {
 	// +optional
 	DatabaseURL URLForm `json:"databaseURL,omitzero"`
 
-	// externalAccess lets the tenant's logins in from outside the platform's network, where the environment has an external address. Its presence
+	// externalAccess accepts the tenant's logins from outside the platform's network, where the environment has an external address. Its presence
 	// turns it on: the tenant's role becomes a member of the group tenant_credentials_external, which the server's pg_hba.conf requires of connections
 	// from outside. Leaving it out ends the membership, and the sessions that came from outside: docs/external-access.md.
 	// +optional
@@ -124,7 +124,7 @@ type RotationRequest struct {
 	Compromised bool `json:"compromised,omitempty"`
 }
 
-// ExternalAccess lets a tenant's logins in from outside the platform's network.
+// ExternalAccess accepts a tenant's logins from outside the platform's network.
 type ExternalAccess struct{}
 
 // RotationPolicy says how to rotate.

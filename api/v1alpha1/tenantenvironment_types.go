@@ -26,7 +26,7 @@ type TenantEnvironmentSpec struct {
 	// PostgreSQL was installed for it.
 	// +optional
 	// +kubebuilder:default={}
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="naming can not be changed: create a TenantEnvironment of its own for other names"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="naming cannot be changed: create another TenantEnvironment for other names"
 	Naming Naming `json:"naming,omitzero"`
 
 	// allowedNamespaces says which namespaces may hold TenantCredentials of this environment.

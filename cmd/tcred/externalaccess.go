@@ -23,7 +23,7 @@ func (p *program) accessCommand() *cobra.Command {
 	for _, verb := range []struct{ name, short string }{
 		{"enable", "Let the tenant's logins in from outside"},
 		{"disable", "Let the tenant's logins in from outside no longer, and end their sessions from there"},
-		{"show", "Show whether the tenant's logins are let in from outside, and how to connect"},
+		{"show", "Show whether the tenant's logins are accepted from outside, and how to connect"},
 	} {
 		cmd.AddCommand(&cobra.Command{
 			Use: verb.name + " <tenant-id>", Short: verb.short, Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
@@ -72,7 +72,7 @@ func (p *program) setAccess(ctx context.Context, c *endpoint.Client, tenant stri
 		}
 		if ctx.Err() != nil {
 			words := append([]string{"tcred", "external-access", "show", tenant}, p.server.arguments()...)
-			return a, &timeOver{fmt.Errorf("%s, and the change goes on by itself. To look again: %s", p.whyOver(ctx), commandLine(words...))}
+			return a, &timeOver{fmt.Errorf("%s, and the change continues automatically. To look again: %s", p.whyOver(ctx), commandLine(words...))}
 		}
 	}
 	return a, err

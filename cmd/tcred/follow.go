@@ -65,7 +65,7 @@ func (f *follower) wait(ctx context.Context, s endpoint.State) (endpoint.State, 
 			return s, f.over(ctx, s)
 		}
 		if err != nil {
-			return s, fmt.Errorf("%w. The rotation goes on by itself. To look again: %s", err, f.goOn(s.Revision))
+			return s, fmt.Errorf("%w. The rotation continues automatically. To look again: %s", err, f.goOn(s.Revision))
 		}
 		next.After = cmp.Or(next.After, s.After)
 		s = next
@@ -101,7 +101,7 @@ func howFar(s endpoint.State) string {
 }
 
 func (f *follower) over(ctx context.Context, s endpoint.State) error {
-	return &timeOver{fmt.Errorf("%s, and the rotation goes on by itself: %s. To look again: %s", f.whyOver(ctx), howFar(s), f.goOn(s.Revision))}
+	return &timeOver{fmt.Errorf("%s, and the rotation continues automatically: %s. To look again: %s", f.whyOver(ctx), howFar(s), f.goOn(s.Revision))}
 }
 
 // goOn is the command that goes on with this rotation.

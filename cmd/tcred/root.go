@@ -73,7 +73,7 @@ func (p *program) root(name string) *cobra.Command {
 The endpoint is --server, or TCRED_SERVER. The bearer token for it is read from --token-file ("-" is standard input), or from TCRED_TOKEN.
 No argument takes a token or a password, and none is printed without --show-password.
 
-Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 124 the time is over, and what was begun goes on by itself.`,
+Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 124 the time is over, and the operation continues automatically.`,
 		Version:       process.Version(version),
 		SilenceErrors: true,
 		SilenceUsage:  true,

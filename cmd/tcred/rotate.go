@@ -136,7 +136,7 @@ func (r *rotate) explain(ctx context.Context, tenant string, err error) error {
 	if !errors.As(err, &unknown) {
 		return err
 	}
-	err = fmt.Errorf("%w; if it did, the rotation goes on by itself. To find out, without a second rotation: %s", err, r.sameCall(tenant))
+	err = fmt.Errorf("%w; if it did, the rotation continues automatically. To find out, without a second rotation: %s", err, r.sameCall(tenant))
 	if ctx.Err() != nil {
 		return &timeOver{err}
 	}

@@ -162,13 +162,13 @@ func refused(err error, name string) error {
 	case err == nil:
 		return nil
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return failure.New(failure.Wait, reasons.Rejected, fmt.Sprintf("Secret %s cannot be made, because its namespace is being deleted", name))
+		return failure.New(failure.Wait, reasons.Rejected, fmt.Sprintf("Secret %s cannot be created, because its namespace is being deleted", name))
 	case apierrors.IsForbidden(err):
 		return failure.New(failure.Stall, reasons.PermissionDenied, name)
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
 		return failure.New(failure.Retry, reasons.Superseded, fmt.Sprintf("Another client changed Secret %s at the same moment", name))
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
-		return failure.New(failure.Retry, reasons.Rejected, fmt.Sprintf("The API server refuses what is to be written into Secret %s", name))
+		return failure.New(failure.Retry, reasons.Rejected, fmt.Sprintf("The API server refused the content for Secret %s", name))
 	default:
 		return failure.New(failure.Retry, reasons.ConnectionFailed, fmt.Sprintf("The API server did not answer about Secret %s", name))
 	}

@@ -71,11 +71,11 @@ func Verifier(password Secret) (string, error) {
 	_, _ = rand.Read(salt) // never fails (crypto/rand)
 	client, err := scram.SHA256.NewClient("", password.value, "")
 	if err != nil {
-		return "", fmt.Errorf("the password can not be used with SCRAM-SHA-256 (SASLprep)")
+		return "", fmt.Errorf("the password cannot be used with SCRAM-SHA-256 (SASLprep)")
 	}
 	stored, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(salt), Iters: iterations})
 	if err != nil {
-		return "", fmt.Errorf("the SCRAM-SHA-256 verifier can not be computed")
+		return "", fmt.Errorf("the SCRAM-SHA-256 verifier cannot be computed")
 	}
 	encode := base64.StdEncoding.EncodeToString
 	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", iterations, encode(salt), encode(stored.StoredKey), encode(stored.ServerKey)), nil

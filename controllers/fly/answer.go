@@ -113,7 +113,7 @@ func readFailure(r request, a *answer, err error) *failure.Error {
 
 // boundFailure is answerFailure where it is known what to do.
 func boundFailure(r request, bound *boundError) *failure.Error {
-	detail := fmt.Sprintf("%s (%s of %s). To fix: %s", bound.fact, r.action, r.id, bound.remedy)
+	detail := fmt.Sprintf("%s (%s). To fix: %s", bound.fact, r.call(), bound.remedy)
 	if r.mutates() {
 		return failure.New(failure.Unknown, reasons.OutcomeUnknown, detail)
 	}

@@ -51,7 +51,7 @@ func TestAnAppWithoutMachinesIsDone(t *testing.T) {
 	require.True(t, p.Done())
 }
 
-func TestALeaseOfSomebodyElseIsWaitedFor(t *testing.T) {
+func TestALeaseOfAnotherClientIsWaitedFor(t *testing.T) {
 	for name, listed := range map[string]bool{"in the list": true, "after the list": false} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, started)

@@ -11,46 +11,46 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/network"
 )
 
-// verdict is what an HTTP status means when the request changed nothing.
+// verdict is what an HTTP status means when the request changed nothing. The meaning stands behind the status.
 type verdict struct {
-	class  failure.Class
-	reason failure.Reason
-	fact   string
+	class   failure.Class
+	reason  failure.Reason
+	meaning string
 }
 
 // verdicts holds the statuses with a meaning of their own. Fly's texts for them are in the Machines API specification; the
 // program relies on the status alone.
 var verdicts = map[int]verdict{
-	http.StatusUnauthorized:        {failure.Retry, reasons.AuthenticationFailed, "Fly rejected the token"},
-	http.StatusForbidden:           {failure.Retry, reasons.PermissionDenied, "the Fly token may not do this, or the app is in another organization"},
-	http.StatusNotFound:            {failure.Wait, reasons.FlyAppNotFound, "Fly has no such app"},
-	http.StatusRequestTimeout:      {failure.Retry, reasons.ConnectionFailed, "Fly gave no answer in time"},
-	http.StatusConflict:            {failure.Wait, reasons.Busy, "something else is changing it at Fly"},
-	http.StatusPreconditionFailed:  {failure.Wait, reasons.Busy, "Fly can not do this in the present state"},
-	http.StatusTooManyRequests:     {failure.Retry, reasons.RateLimited, "Fly asks to come back later"},
-	http.StatusBadRequest:          {failure.Retry, reasons.Rejected, "Fly refused the request"},
-	http.StatusUnprocessableEntity: {failure.Retry, reasons.Rejected, "Fly refused the request"},
+	http.StatusUnauthorized:        {failure.Retry, reasons.AuthenticationFailed, "the token was rejected"},
+	http.StatusForbidden:           {failure.Retry, reasons.PermissionDenied, "the token lacks the permission, or the app is in another organization"},
+	http.StatusNotFound:            {failure.Wait, reasons.FlyAppNotFound, "no such app"},
+	http.StatusRequestTimeout:      {failure.Retry, reasons.ConnectionFailed, "no answer in time"},
+	http.StatusConflict:            {failure.Wait, reasons.Busy, "another change is in progress"},
+	http.StatusPreconditionFailed:  {failure.Wait, reasons.Busy, "not possible in the present state"},
+	http.StatusTooManyRequests:     {failure.Retry, reasons.RateLimited, "rate limit"},
+	http.StatusBadRequest:          {failure.Retry, reasons.Rejected, "the request was refused"},
+	http.StatusUnprocessableEntity: {failure.Retry, reasons.Rejected, "the request was refused"},
 }
 
 // statusFailure classes an answer that is not 2xx. After 408 or 5xx on a mutation it is not known whether it took effect.
 func statusFailure(r request, status int) *failure.Error {
-	where := fmt.Sprintf(" (HTTP %d, %s of %s)", status, r.action, r.id)
+	returned := fmt.Sprintf("Fly returned HTTP %d for %s", status, r.call())
 	if r.mutates() && (status == http.StatusRequestTimeout || status >= 500) {
-		return failure.New(failure.Unknown, reasons.OutcomeUnknown, "Fly gave no definite answer"+where)
+		return failure.New(failure.Unknown, reasons.OutcomeUnknown, returned+" (the outcome is unknown)")
 	}
 	if status == http.StatusNotFound && r.ofMachine {
-		return failure.New(failure.Wait, reasons.Superseded, "the Machine is gone"+where)
+		return failure.New(failure.Wait, reasons.Superseded, returned+" (the Machine is gone)")
 	}
 	if v, ok := verdicts[status]; ok {
-		return failure.New(v.class, v.reason, v.fact+where)
+		return failure.New(v.class, v.reason, returned+" ("+v.meaning+")")
 	}
 	switch {
 	case status >= 500:
-		return failure.New(failure.Retry, reasons.ConnectionFailed, "Fly is not well"+where)
+		return failure.New(failure.Retry, reasons.ConnectionFailed, returned)
 	case status >= 400:
-		return failure.New(failure.Retry, reasons.Rejected, "Fly refused the request"+where)
+		return failure.New(failure.Retry, reasons.Rejected, returned+" (the request was refused)")
 	}
-	return failure.New(failure.Retry, reasons.Unexpected, "Fly gave an answer that this program does not know"+where)
+	return failure.New(failure.Retry, reasons.Unexpected, returned+" (this program does not know this status)")
 }
 
 // errNoSuchCall is the failure of a call by REST that the API does not have. It changed nothing.
@@ -81,23 +81,23 @@ func explained(body io.Reader) bool {
 
 // transportFailure classes a call without an answer. One that never got a connection has changed nothing.
 func transportFailure(r request, sent bool, err error) *failure.Error {
-	where := fmt.Sprintf(" (%s of %s)", r.action, r.id)
+	lost := "Fly's answer to " + r.call() + " was lost"
 	switch {
 	case !sent:
 		reason, clause := network.Explain(err)
 		if clause != "" {
 			clause = ": " + clause
 		}
-		return failure.New(failure.Retry, reason, "Fly cannot be reached"+clause+where)
+		return failure.New(failure.Retry, reason, "Fly cannot be reached"+clause+" ("+r.call()+")")
 	case r.mutates():
-		return failure.New(failure.Unknown, reasons.OutcomeUnknown, "the answer of Fly was lost"+where)
+		return failure.New(failure.Unknown, reasons.OutcomeUnknown, lost)
 	}
-	return failure.New(failure.Retry, reasons.ConnectionFailed, "the answer of Fly was lost"+where)
+	return failure.New(failure.Retry, reasons.ConnectionFailed, lost)
 }
 
 // answerFailure classes a 2xx whose body cannot be read: a mutation took effect, but its outcome is not known.
 func answerFailure(r request) *failure.Error {
-	detail := fmt.Sprintf("Fly gave an answer that can not be read (%s of %s)", r.action, r.id)
+	detail := fmt.Sprintf("Fly gave an answer to %s that cannot be read", r.call())
 	if r.mutates() {
 		return failure.New(failure.Unknown, reasons.OutcomeUnknown, detail)
 	}

@@ -44,7 +44,7 @@ type query struct {
 func (c *Client) ask(ctx context.Context, q query, data any) error {
 	body, err := json.Marshal(map[string]any{"query": q.text, "variables": q.variables})
 	if err != nil {
-		return failure.New(failure.Retry, reasons.Unexpected, "the query can not be built: "+q.action+" of "+q.app)
+		return failure.New(failure.Retry, reasons.Unexpected, "the query "+q.action+" of "+q.app+" cannot be built")
 	}
 	r := request{
 		action: q.action, id: q.app, method: http.MethodPost, graphQL: true, path: "/graphql", reads: q.reads, body: body, timeout: platformTimeout,
@@ -102,12 +102,12 @@ func graphQLFailure(r request, code string) *failure.Error {
 	if !graphQLCode.MatchString(code) {
 		code = "no code"
 	}
-	where := fmt.Sprintf(" (GraphQL: %s, %s of %s)", code, r.action, r.id)
+	returned := fmt.Sprintf("Fly returned a GraphQL error (%s) for %s of %s", code, r.action, r.id)
 	switch {
 	case forbidden[code]:
-		return failure.New(failure.Retry, reasons.PermissionDenied, "the Fly token may not do this"+where)
+		return failure.New(failure.Retry, reasons.PermissionDenied, returned+" (the token lacks the permission)")
 	case code == "NOT_FOUND":
-		return failure.New(failure.Wait, reasons.FlyAppNotFound, "Fly does not show it to the token"+where)
+		return failure.New(failure.Wait, reasons.FlyAppNotFound, returned+" (the token cannot see the app)")
 	}
-	return failure.New(failure.Retry, reasons.Rejected, "Fly refused the request"+where)
+	return failure.New(failure.Retry, reasons.Rejected, returned+" (the request was refused)")
 }

@@ -31,10 +31,10 @@ func (c *Client) acquire(ctx context.Context, app, id string) (string, error) {
 	err := c.call(ctx, r, &answer)
 	switch {
 	case failure.ReasonOf(err) == reasons.Busy:
-		return "", failure.New(failure.Wait, reasons.LeaseHeld, "somebody else holds the lease of Machine "+id)
+		return "", failure.New(failure.Wait, reasons.LeaseHeld, "another client holds the lease of Machine "+id)
 	case failure.ClassOf(err) == failure.Unknown:
 		// At worst there is a lease whose nonce no client knows. It runs out.
-		return "", failure.New(failure.Retry, reasons.ConnectionFailed, "the answer of Fly was lost (lease of Machine "+id+")")
+		return "", failure.New(failure.Retry, reasons.ConnectionFailed, "Fly's answer was lost (lease of Machine "+id+")")
 	case err != nil:
 		return "", err
 	case !opaque.MatchString(answer.Data.Nonce): // it goes into a header

@@ -256,7 +256,7 @@ type update struct {
 func (c *Client) update(ctx context.Context, app, id, nonce string, config []byte, u update) error {
 	members, err := json.Marshal(u)
 	if err != nil {
-		return failure.New(failure.Retry, reasons.Unexpected, "the update of Machine "+id+" can not be built")
+		return failure.New(failure.Retry, reasons.Unexpected, "the update of Machine "+id+" cannot be built")
 	}
 	r := machineRequest(app, id, "update machine", http.MethodPost, "")
 	r.nonce, r.timeout = nonce, updateTimeout

@@ -155,7 +155,7 @@ func blocked(m machine, now time.Time) *failure.Error {
 	case m.unreachable():
 		return hostUnreachable(m)
 	case m.Lease.held(now):
-		return failure.New(failure.Wait, reasons.LeaseHeld, "somebody else holds the lease of "+m.title())
+		return failure.New(failure.Wait, reasons.LeaseHeld, "another client holds the lease of "+m.title())
 	case !m.running() && !m.resting():
 		return failure.New(failure.Wait, reasons.Busy, m.title()+" is "+m.State)
 	case m.State == "stopped" && m.justCrashed(now):
@@ -175,7 +175,7 @@ func (m machine) unreachable() bool {
 }
 
 func hostUnreachable(m machine) *failure.Error {
-	return failure.New(failure.Wait, reasons.HostUnreachable, "the host of "+m.title()+" can not be reached")
+	return failure.New(failure.Wait, reasons.HostUnreachable, "the host of "+m.title()+" cannot be reached")
 }
 
 // running: the Machine is up, or on its way up.

@@ -230,17 +230,17 @@ func TestPlan(t *testing.T) {
 			machines: []machine{made("1", "starting", moved(), happened("update", "replacing", 6*time.Minute, nil))},
 			want:     Progress{Total: 1, Failed: 1}, halted: []string{"Machine 1", "starting"},
 		},
-		"started by somebody after the update, and it crashes": {
+		"started by another client after the update, and it crashes": {
 			machines: []machine{
 				made("1", "started", moved("on-next-start"), launched(time.Hour), happened("exit", "stopped", time.Second, crash)),
 			},
 			want: Progress{Total: 1, Failed: 1}, halted: []string{"Machine 1"},
 		},
-		"a lease of somebody else: the others move meanwhile": {
+		"a lease of another client: the others are updated meanwhile": {
 			machines: []machine{made("1", "started", leased(noon.Add(time.Second))), made("2", "started")},
 			next:     "2", launch: true, want: Progress{Total: 2}, waiting: "next",
 		},
-		"a lease of somebody else is waited for": {
+		"a lease of another client is waited for": {
 			machines: []machine{made("1", "started", leased(noon.Add(time.Second)))},
 			want:     Progress{Total: 1, Reason: reasons.LeaseHeld}, waiting: "lease of Machine 1",
 		},
@@ -250,11 +250,11 @@ func TestPlan(t *testing.T) {
 		},
 		"no config": {
 			machines: []machine{made("1", "started", func(m *machine) { m.configured = false })},
-			want:     Progress{Total: 1, Reason: reasons.HostUnreachable}, waiting: "host of Machine 1 can not be reached",
+			want:     Progress{Total: 1, Reason: reasons.HostUnreachable}, waiting: "host of Machine 1 cannot be reached",
 		},
 		"host unreachable": {
 			machines: []machine{made("1", "started", func(m *machine) { m.HostStatus = "unreachable" })},
-			want:     Progress{Total: 1, Reason: reasons.HostUnreachable}, waiting: "host of Machine 1 can not be reached",
+			want:     Progress{Total: 1, Reason: reasons.HostUnreachable}, waiting: "host of Machine 1 cannot be reached",
 		},
 		"on its way down": {
 			machines: []machine{made("1", "stopping")}, want: Progress{Total: 1}, waiting: "Machine 1 is stopping",

@@ -93,19 +93,19 @@ func (c *Client) RecordRelease(ctx context.Context, r RollOut, cause string) (wa
 	defer cancel()
 	machines, release, err := c.findRelease(ctx, r)
 	if err != nil {
-		return fmt.Sprintf("fly secrets list goes on calling %s staged: %s", r.Variable, detail(err))
+		return fmt.Sprintf("fly secrets list still shows %s as staged: %s", r.Variable, detail(err))
 	}
 	if release == nil {
 		return ""
 	}
 	if err := c.nameRelease(ctx, r.App.Name, machines, *release); err != nil {
-		return fmt.Sprintf("fly secrets list goes on calling %s staged on some Machines: %s", r.Variable, detail(err))
+		return fmt.Sprintf("fly secrets list still shows %s as staged on some Machines: %s", r.Variable, detail(err))
 	}
 	if release.Status == complete {
 		return ""
 	}
 	if err := c.completeRelease(ctx, r, *release, cause); err != nil {
-		return fmt.Sprintf("fly releases goes on calling release %d unfinished: %s", release.Version, detail(err))
+		return fmt.Sprintf("fly releases still shows release %d as unfinished: %s", release.Version, detail(err))
 	}
 	return ""
 }
@@ -266,7 +266,7 @@ func (c *Client) nameOn(ctx context.Context, app string, m machine, r release) e
 		flyapi.MachineConfigMetadataKeyFlyReleaseId: r.ID, flyapi.MachineConfigMetadataKeyFlyReleaseVersion: strconv.Itoa(r.Version),
 	}})
 	if err != nil {
-		return failure.New(failure.Retry, reasons.Unexpected, "the metadata of "+m.title()+" can not be built")
+		return failure.New(failure.Retry, reasons.Unexpected, "the metadata of "+m.title()+" cannot be built")
 	}
 	request := machineRequest(app, m.ID, "set metadata", http.MethodPatch, "/metadata")
 	request.nonce, request.body = nonce, body

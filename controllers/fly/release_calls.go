@@ -115,7 +115,7 @@ const releasesPath = "/api/v1/releases"
 func (c *Client) askREST(ctx context.Context, r request, body map[string]any, out any) error {
 	content, err := json.Marshal(body)
 	if err != nil {
-		return failure.New(failure.Retry, reasons.Unexpected, "the request cannot be built: "+r.action+" of "+r.id)
+		return failure.New(failure.Retry, reasons.Unexpected, "the request "+r.call()+" cannot be built")
 	}
 	r.rest, r.body, r.timeout = true, content, platformTimeout
 	return c.call(ctx, r, out)

@@ -94,11 +94,11 @@ func (w *world) asked() (routes []string) {
 // sent counts them.
 func (w *world) sent() int { return len(w.asked()) }
 
-func TestARollOutThatIsDoneIsRecordedAsARelease(t *testing.T) {
-	byEitherAPI(t, testARollOutThatIsDoneIsRecorded)
+func TestARolloutThatIsDoneIsRecordedAsARelease(t *testing.T) {
+	byEitherAPI(t, testARolloutThatIsDoneIsRecorded)
 }
 
-func testARollOutThatIsDoneIsRecorded(t *testing.T, api releaseAPI) {
+func testARolloutThatIsDoneIsRecorded(t *testing.T, api releaseAPI) {
 	w, r := api.deployedWorld(t, started, stopped)
 	before, running := w.releases()[0], w.state()
 	require.Empty(t, w.record(r))
@@ -174,11 +174,11 @@ func TestATokenThatMayNotMakeReleases(t *testing.T) {
 	byEitherAPI(t, func(t *testing.T, api releaseAPI) {
 		w, r := api.deployedWorld(t, started, started)
 		w.PutToken(testToken, flyemulator.Token{Organization: "o", NoReleases: true})
-		fact, calls := "the Fly token may not do this, or the app is in another organization (HTTP 403, create release of sp-acme)", 2
+		fact, calls := "Fly returned HTTP 403 for POST /api/v1/releases (the token lacks the permission, or the app is in another organization)", 2
 		if !api.rest {
-			fact, calls = "the Fly token may not do this (GraphQL: UNAUTHORIZED, create release of sp-acme)", 3
+			fact, calls = "Fly returned a GraphQL error (UNAUTHORIZED) for create release of sp-acme (the token lacks the permission)", 3
 		}
-		require.Equal(t, "fly secrets list goes on calling DATABASE_URL staged: "+fact, w.record(r))
+		require.Equal(t, "fly secrets list still shows DATABASE_URL as staged: "+fact, w.record(r))
 		require.Equal(t, calls, w.sent(), "a look and one attempt by each API that there is")
 		require.Len(t, w.releases(), 1)
 		require.Equal(t, []string{"1", "1"}, w.named())
@@ -220,7 +220,7 @@ func testAReleaseWhoseMakerDied(t *testing.T, api releaseAPI) {
 			fault := api.finish
 			fault.Mode = flyemulator.FaultResetBefore
 			w.fault(fault)
-			require.Contains(w.t, w.record(r), "fly releases goes on calling release 2 unfinished: ")
+			require.Contains(w.t, w.record(r), "fly releases still shows release 2 as unfinished: ")
 		},
 	}
 	for when, die := range died {
@@ -251,7 +251,7 @@ func TestAReleaseLeftBehindIsNotInTheWay(t *testing.T) {
 	require.Equal(t, "complete", w.releases()[2].Status)
 }
 
-func TestADeploymentOfSomebodyElseIsNotHidden(t *testing.T) {
+func TestADeploymentOfAnotherClientIsNotHidden(t *testing.T) {
 	for _, status := range []string{"pending", "running", "failed", "interrupted"} {
 		w, r := deployedWorld(t, started)
 		w.AddRelease(testApp, flyemulator.NewRelease{Image: "registry.fly.io/sp-acme:deployment-2", Status: status})
@@ -277,7 +277,7 @@ func TestALeasedMachineIsNotNamedAndTheOthersAre(t *testing.T) {
 	w, r := deployedWorld(t, started, started)
 	first := w.state()[0].ID
 	require.True(t, w.HoldLease(testApp, first, "deploy", time.Hour))
-	require.Contains(t, w.record(r), "staged on some Machines: somebody else holds the lease of Machine "+first)
+	require.Contains(t, w.record(r), "staged on some Machines: another client holds the lease of Machine "+first)
 	require.Equal(t, []string{"1", "2"}, w.named())
 	require.Equal(t, "pending", w.releases()[1].Status, "it is not complete")
 }
@@ -308,7 +308,7 @@ func TestARecordThatFailsSaysSoAndHarmsNothing(t *testing.T) {
 				warning := w.record(r)
 				w.ClearFaults()
 				if route != "PATCH /v1/apps/{app}/machines/{id}/metadata" || f.Status != 200 { // whose body says nothing
-					require.Contains(t, warning, "fly secrets list goes on calling DATABASE_URL staged")
+					require.Contains(t, warning, "fly secrets list still shows DATABASE_URL as staged")
 				}
 				require.NotContains(t, warning, testValue)
 				require.NotContains(t, warning, strings.TrimPrefix(testToken, "fm2_"))
@@ -351,25 +351,25 @@ func TestWhatRESTRefusesIsNotAskedOfGraphQL(t *testing.T) {
 		says   string
 		lists  int
 	}{
-		{flyemulator.Fault{Status: 404, Body: `{"error":"app not found ` + secret + `"}`}, "Fly has no such app (HTTP 404, create release of sp-acme)", 1},
-		{flyemulator.Fault{Status: 404, Body: `{"message":{request}}`}, "Fly has no such app (HTTP 404, create release of sp-acme)", 1},
-		{flyemulator.Fault{Status: 401, Body: secret}, "Fly rejected the token (HTTP 401, create release of sp-acme)", 1},
-		{flyemulator.Fault{Status: 403, Body: secret}, "the Fly token may not do this", 1},
-		{flyemulator.Fault{Status: 422, Body: `{"error":{request}}`}, "Fly refused the request (HTTP 422, create release of sp-acme)", 1},
-		{flyemulator.Fault{Status: 429}, "Fly asks to come back later", 1},
-		{flyemulator.Fault{Status: 503, Body: "<html>" + secret}, "Fly gave no definite answer (HTTP 503, create release of sp-acme)", 2},
-		{flyemulator.Fault{Status: 200, Body: "<html>" + secret}, "Fly gave an answer that can not be read (create release of sp-acme)", 2},
-		{flyemulator.Fault{Status: 201, Body: `{}`}, "Fly gave an answer that can not be read (create release of sp-acme)", 2},
-		{flyemulator.Fault{Status: 201, Body: `{"release":{"id":"r","version":0}}`}, "Fly gave an answer that can not be read (create release of sp-acme)", 2},
+		{flyemulator.Fault{Status: 404, Body: `{"error":"app not found ` + secret + `"}`}, "Fly returned HTTP 404 for POST /api/v1/releases (no such app)", 1},
+		{flyemulator.Fault{Status: 404, Body: `{"message":{request}}`}, "Fly returned HTTP 404 for POST /api/v1/releases (no such app)", 1},
+		{flyemulator.Fault{Status: 401, Body: secret}, "Fly returned HTTP 401 for POST /api/v1/releases (the token was rejected)", 1},
+		{flyemulator.Fault{Status: 403, Body: secret}, "Fly returned HTTP 403 for POST /api/v1/releases (the token lacks the permission", 1},
+		{flyemulator.Fault{Status: 422, Body: `{"error":{request}}`}, "Fly returned HTTP 422 for POST /api/v1/releases (the request was refused)", 1},
+		{flyemulator.Fault{Status: 429}, "Fly returned HTTP 429 for POST /api/v1/releases (rate limit)", 1},
+		{flyemulator.Fault{Status: 503, Body: "<html>" + secret}, "Fly returned HTTP 503 for POST /api/v1/releases (the outcome is unknown)", 2},
+		{flyemulator.Fault{Status: 200, Body: "<html>" + secret}, "Fly gave an answer to POST /api/v1/releases that cannot be read", 2},
+		{flyemulator.Fault{Status: 201, Body: `{}`}, "Fly gave an answer to create release of sp-acme that cannot be read", 2},
+		{flyemulator.Fault{Status: 201, Body: `{"release":{"id":"r","version":0}}`}, "Fly gave an answer to POST /api/v1/releases that cannot be read", 2},
 		{flyemulator.Fault{Status: 201, Body: `{"release":"` + strings.Repeat("x", 2<<20) + `"}`}, "Fly sent an answer of more than 1 MiB", 2},
-		{flyemulator.Fault{Mode: flyemulator.FaultResetBefore}, "the answer of Fly was lost (create release of sp-acme)", 2},
+		{flyemulator.Fault{Mode: flyemulator.FaultResetBefore}, "Fly's answer to POST /api/v1/releases was lost", 2},
 	} {
 		t.Run(fmt.Sprintf("%d %.40s", test.answer.Status, test.answer.Body), func(t *testing.T) {
 			w, r := deployedWorld(t, started)
 			test.answer.Route = createRoute
 			w.fault(test.answer)
 			warning := w.record(r)
-			require.True(t, strings.HasPrefix(warning, "fly secrets list goes on calling DATABASE_URL staged: "+test.says), warning)
+			require.True(t, strings.HasPrefix(warning, "fly secrets list still shows DATABASE_URL as staged: "+test.says), warning)
 			require.NotContains(t, warning, testValue)
 			require.NotContains(t, warning, strings.TrimPrefix(testToken, "fm2_"))
 			require.Equal(t, append([]string{graphQLRoute, createRoute}, slices.Repeat([]string{graphQLRoute}, test.lists-1)...), w.asked())
@@ -391,8 +391,8 @@ func TestAReleaseThatRESTDoesNotKnowIsCompletedByGraphQL(t *testing.T) {
 		w, r := deployedWorld(t, started)
 		w.fault(flyemulator.Fault{Route: finishRoute, Status: status, Body: testValue})
 		warning := w.record(r)
-		require.Contains(t, warning, "fly releases goes on calling release 2 unfinished: Fly ")
-		require.Contains(t, warning, fmt.Sprintf("(HTTP %d, update release of sp-acme)", status))
+		require.Contains(t, warning, "fly releases still shows release 2 as unfinished: Fly ")
+		require.Contains(t, warning, fmt.Sprintf("Fly returned HTTP %d for PATCH /api/v1/releases/", status))
 		require.NotContains(t, warning, testValue)
 		require.Equal(t, []string{graphQLRoute, createRoute, finishRoute}, w.asked())
 		require.Equal(t, []string{"2"}, w.named())
@@ -414,7 +414,7 @@ func TestARecordThatHangsIsGivenUp(t *testing.T) {
 	t.Parallel()
 	w, r := deployedWorld(t, started)
 	w.fault(flyemulator.Fault{Route: graphQLRoute, Mode: flyemulator.FaultHang, Count: -1})
-	require.Contains(t, w.record(r), "goes on calling DATABASE_URL staged: the answer of Fly was lost")
+	require.Contains(t, w.record(r), "still shows DATABASE_URL as staged: Fly's answer to POST /graphql, list releases of sp-acme was lost")
 }
 
 func TestChoose(t *testing.T) {

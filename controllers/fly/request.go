@@ -3,10 +3,12 @@ package fly
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +40,21 @@ type request struct {
 	timeout time.Duration
 }
 
+// call names the request in a message: the method and the path, without a query. A call of GraphQL is named by its action, too.
+func (r request) call() string {
+	path, _, _ := strings.Cut(r.path, "?")
+	switch {
+	case r.path == "": // by either API
+		return r.action + " of " + r.id
+	case r.graphQL:
+		return fmt.Sprintf("%s %s, %s of %s", r.method, path, r.action, r.id)
+	case r.rest:
+		return r.method + " " + path
+	default:
+		return r.method + " /v1" + path
+	}
+}
+
 func (r request) mutates() bool { return r.method != http.MethodGet && !r.reads }
 
 // call sends r once and decodes a 2xx answer into out, unless that is nil.
@@ -54,7 +71,7 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 // exchange sends r once and has the body of a 2xx answer read. It is a failure.Error that comes back.
 func (c *Client) exchange(ctx context.Context, r request, read func(*answer) error) error {
 	if !c.limits.wait(ctx, r.action, r.id) {
-		return failure.New(failure.Retry, reasons.RateLimited, "the rate of Fly's API for "+r.action+" of "+r.id+" is used up")
+		return failure.New(failure.Retry, reasons.RateLimited, "the rate limit of Fly's API for "+r.call()+" is reached")
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
@@ -79,7 +96,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, *failure.
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
 	httpRequest, err := c.build(httptrace.WithClientTrace(ctx, trace), r)
 	if err != nil {
-		return nil, failure.New(failure.Retry, reasons.Unexpected, "the request can not be built: "+r.action+" of "+r.id)
+		return nil, failure.New(failure.Retry, reasons.Unexpected, "the request "+r.call()+" cannot be built")
 	}
 	response, err := c.http.Do(httpRequest)
 	if err != nil {

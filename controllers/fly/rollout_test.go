@@ -135,7 +135,7 @@ func (w *world) deploy(id, config string) {
 	w.release(w.t.Context(), testApp, id, nonce)
 }
 
-func TestMachinesThatAppearDuringARollOutAreMoved(t *testing.T) {
+func TestMachinesThatAppearDuringARolloutAreMoved(t *testing.T) {
 	w := newWorld(t, started, started)
 	w.SetSwitches(func(s *flyemulator.Switches) { s.PropagationLag = 1 })
 	r := w.set(1)

@@ -26,7 +26,7 @@ func (c *Client) SetSecret(ctx context.Context, app, variable string, value cred
 	revealed := value.Reveal()
 	body, err := json.Marshal(flyapi.UpdateAppSecretsRequest{Values: map[string]*string{variable: &revealed}})
 	if err != nil {
-		return Secret{}, failure.New(failure.Stall, reasons.Rejected, "the value can not be sent as JSON")
+		return Secret{}, failure.New(failure.Stall, reasons.Rejected, "the value cannot be sent as JSON")
 	}
 	if _, limited := ctx.Deadline(); !limited {
 		var cancel context.CancelFunc
@@ -59,7 +59,7 @@ func passes(reason failure.Reason) bool {
 
 func lostSecret(app, variable string) error {
 	return failure.New(failure.Unknown, reasons.OutcomeUnknown,
-		"the answer of Fly was lost; app "+app+" may or may not hold a new "+variable)
+		"Fly's answer was lost; app "+app+" may or may not hold a new "+variable)
 }
 
 // backoff grows from a quarter of a second to two, half of it random.

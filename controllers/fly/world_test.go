@@ -110,7 +110,7 @@ func (w *world) run(r RollOut) Progress {
 		}
 		w.later(smokeTime)
 	}
-	require.Fail(w.t, "the roll-out does not end")
+	require.Fail(w.t, "the rollout does not end")
 	return Progress{}
 }
 

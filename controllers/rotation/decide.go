@@ -23,21 +23,21 @@ type Cause string
 const (
 	// OpenAttempt: an earlier attempt was not committed, and Fly may hold a value that never became valid.
 	OpenAttempt Cause = "OpenAttempt"
-	// LedgerRegressed: Postgres has lost rotations that it had committed, so that the apps may have a password that it does not know.
+	// LedgerRegressed: PostgreSQL has lost rotations that were committed, so that the apps may have a password that PostgreSQL does not know.
 	LedgerRegressed Cause = "LedgerRegressed"
 	// LoginUnproved: no login with the password that the last rotation set has succeeded, and no process that could try one has it any more.
 	LoginUnproved Cause = "LoginUnproved"
 	// DriftDetected: after a compromise a login of the tenant has another password than the one that was set, or can be used and should not be.
 	// The intruder may have left something behind.
 	DriftDetected Cause = "DriftDetected"
-	// FlySuperseded: during the roll-out somebody else's value replaced ours at Fly.
+	// FlySuperseded: during the rollout another client's value replaced the operator's at Fly.
 	FlySuperseded Cause = "FlySuperseded"
 	// GenerationRaised: spec.rotationGeneration is above what is done.
 	GenerationRaised Cause = "GenerationRaised"
 	// Requested: spec.rotationRequest asks for a revision to be replaced, and none is newer.
 	Requested Cause = "Requested"
-	// DeliveryChanged: the variable, the Secret or the address in DATABASE_URL is another one, or the Secret is gone. Nobody who could hand
-	// the password over has it, so a new one is needed.
+	// DeliveryChanged: the variable, the Secret or the address in DATABASE_URL is another one, or the Secret is gone. No place that is
+	// left has the password, so a new one is needed.
 	DeliveryChanged Cause = "DeliveryChanged"
 )
 
@@ -87,7 +87,7 @@ type Facts struct {
 type Request struct {
 	// Replaces is the revision that is to be replaced.
 	Replaces int64
-	// Compromised: somebody else may know the password. Only a rotation that ends the sessions of before will do, and at once.
+	// Compromised: another client may know the password. Only a rotation that ends the sessions of before will do, and at once.
 	Compromised bool
 }
 
@@ -103,12 +103,12 @@ func (f Facts) RequestDue() bool {
 	}
 }
 
-// Urgent says whether the rotation comes before those of other tenants: Fly may hold a value that never became valid, or somebody asks for
+// Urgent says whether the rotation comes before those of other tenants: Fly may hold a value that never became valid, or a user asks for
 // it.
 func (f Facts) Urgent() bool { return f.Open || f.RequestDue() || f.Last != nil && f.Last.Drifted }
 
 // Closes says whether a rotation that starts now closes the tenant's logins, and ends their sessions, before it sets the new password: a
-// session of whoever knows the former one could otherwise set a password of its own.
+// session of a client that knows the previous password could otherwise set a password of its own.
 func (f Facts) Closes() bool {
 	return f.Closed || f.RequestDue() && f.Request.Compromised || f.Last != nil && f.Last.Drifted
 }
@@ -119,7 +119,7 @@ type Last struct {
 	Completed      bool
 	Generation     int64
 	DeliveryDigest string
-	// Rolled: every Machine has moved, and the former login is being closed.
+	// Rolled: every Machine has moved, and the previous login is being closed.
 	Rolled bool
 	// Unproved: no login with its password has succeeded, and no process that could try one has it any more: it was refused, or that
 	// process has ended.
@@ -136,7 +136,7 @@ type Last struct {
 	FormerLogin, Retired bool
 	// SessionsLeft: a session that is to be ended may be left.
 	SessionsLeft bool
-	// Gone: a place that it was for is gone: the Secret, so that nobody has its password; or, before all Machines have moved, the app, which
+	// Gone: a place that it was for is gone: the Secret, so that no consumer has its password; or, before all Machines have moved, the app, which
 	// the spec does not name any more.
 	Gone bool
 }
@@ -187,7 +187,7 @@ func (f Facts) Overlaps() bool {
 }
 
 // inProgress decides about a committed rotation that is not completed. What makes it impossible to finish makes a new one due at
-// once, suspended or not; what is asked for meanwhile waits for the completion, unless the roll-out is halted or the password compromised.
+// once, suspended or not; what is asked for meanwhile waits for the completion, unless the rollout is halted or the password compromised.
 func inProgress(f Facts) decision {
 	switch {
 	case f.Regressed:

@@ -17,7 +17,7 @@ func TestOverlaps(t *testing.T) {
 		"two logins":                           {Facts{Overlap: true}, true},
 		"back to one":                          {Facts{SecondActive: true}, true},
 		"two, after a completed one":           {Facts{Overlap: true, Last: &Last{Completed: true}}, true},
-		"two, the former one being closed":     {Facts{Overlap: true, Last: &Last{Rolled: true}}, true},
+		"two, the previous one being closed":     {Facts{Overlap: true, Last: &Last{Rolled: true}}, true},
 		"two, while Machines are moved":        {Facts{Overlap: true, SecondActive: true, Last: &Last{}}, false},
 		"issued, and the strategy has changed": {Facts{Open: true, Issued: true}, true},
 	} {
@@ -83,7 +83,7 @@ func TestDecide(t *testing.T) {
 		{"login unproved", Facts{Asked: 1, Suspended: true, Last: done(rolling, func(l *Last) { l.Unproved = true })}, decision{start, LoginUnproved}},
 		{"the Secret is gone", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(func(l *Last) { l.Gone = true })}, decision{start, DeliveryChanged}},
 		{"the Secret is gone, suspended", Facts{Asked: 1, Completed: 1, Suspended: true, DeliveryDigest: "d", Last: done(func(l *Last) { l.Gone = true })}, decision{hold, DeliveryChanged}},
-		{"the Secret is gone while the former login is closed, waits", Facts{Asked: 1, DeliveryDigest: "d", Last: done(rolling, func(l *Last) { l.Rolled, l.Gone = true, true })}, decision{step: finish}},
+		{"the Secret is gone while the previous login is closed, waits", Facts{Asked: 1, DeliveryDigest: "d", Last: done(rolling, func(l *Last) { l.Rolled, l.Gone = true, true })}, decision{step: finish}},
 		{"the Secret is gone before it was completed, suspended", Facts{Asked: 1, Suspended: true, Last: done(rolling, func(l *Last) { l.Gone = true })}, decision{start, DeliveryChanged}},
 		{"superseded at Fly", Facts{Asked: 1, Last: done(rolling, func(l *Last) { l.Superseded = true })}, decision{start, FlySuperseded}},
 		{"changed at Fly after completion is drift, not a rotation", Facts{Asked: 1, Completed: 1, DeliveryDigest: "d", Last: done(func(l *Last) { l.Superseded = true })}, decision{step: nothing}},

@@ -51,7 +51,7 @@ func (r *Reconciler) closeLogins(ctx context.Context, e *Environment, in pass.In
 		return out, pass.AtPostgres(busy)
 	case wait.Interrupted(err):
 		return out, pass.AtPostgres(failure.New(failure.Wait, reasons.Busy,
-			"a session of role "+out.Seen.Tenant.Role+", or a login that was in progress when it was closed, is not gone yet: a login ends within authentication_timeout of the server"))
+			"a session of role "+out.Seen.Tenant.Role+", or a login that was in progress when the role was closed, has not ended yet: a login ends within authentication_timeout of the server"))
 	}
 	return out, pass.AtPostgres(err)
 }

@@ -74,7 +74,7 @@ func doubt(e *Environment, o *pass.Obstacle) {
 func logPass(ctx context.Context, out pass.Outcome, state rotation.State, said *report.Result) {
 	log := ctrl.LoggerFrom(ctx)
 	if o, failed := out.Obstacle, said.Status.Failure; o != nil && failed != nil && !said.Stands {
-		log.Info("Could not go on", "reason", o.Failure.Reason, "class", o.Failure.Class, "detail", o.Failure.Detail,
+		log.Info("Could not continue", "reason", o.Failure.Reason, "class", o.Failure.Class, "detail", o.Failure.Detail,
 			"attempts", failed.Attempts, "retryTime", failed.RetryTime.Time)
 	}
 	log.V(1).Info("Looked", "phase", state.Phase, "cause", state.Cause, "wait", state.Wait, "next", said.Next)

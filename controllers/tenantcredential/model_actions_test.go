@@ -21,7 +21,7 @@ func (w *world) actions(rt *rapid.T, always ...string) map[string]func(*rapid.T)
 		"suspend": w.drawSuspend, "variable": w.drawVariable, "host": w.drawHost, "delete or create": w.drawLife,
 		"fail over": w.drawFailover, "foreign change": w.drawForeign, "late write": w.drawLate, "machine": w.drawMachine,
 		"nuisance": w.drawNuisance, "time": w.drawTime, "outage": w.drawOutage, "rename": w.drawRename,
-		"request": w.drawRequest, "session policy": w.drawSessionPolicy, "session": w.drawSession, "strategy": w.drawStrategy, "roll-out": w.drawRollout,
+		"request": w.drawRequest, "session policy": w.drawSessionPolicy, "session": w.drawSession, "strategy": w.drawStrategy, "rollout": w.drawRollout,
 		"delivery": w.drawOtherDelivery, "connection Secret": w.drawSecret, "binding": w.drawBinding, "finalizer": w.drawFinalizer, "rest": w.drawRest,
 		"external access": w.drawExternal, "outside": w.drawOutside,
 	}
@@ -236,7 +236,7 @@ func (w *world) drawLife(rt *rapid.T) {
 	w.create(rapid.Int64Range(0, 3).Draw(rt, "generation"))
 }
 
-// drawFailover loses the last commits. What nobody but the ledger knew of is lost for good: then Fly's value is nobody's, to whoever
+// drawFailover loses the last commits. What the ledger alone knew of is lost for good: then Fly's value is no client's, to whoever
 // looks.
 func (w *world) drawFailover(rt *rapid.T) {
 	lost := rapid.IntRange(1, 4).Draw(rt, "commits")
@@ -253,7 +253,7 @@ func (w *world) drawForeign(rt *rapid.T) {
 	switch what {
 	case "secret":
 		variable := rapid.SampledFrom([]string{"DATABASE_URL", "DB_URL"}).Draw(rt, "variable")
-		w.apps[w.ledger.now.app].set(variable, fmt.Sprintf("postgres://somebody:else%d@db/site", w.disturbances))
+		w.apps[w.ledger.now.app].set(variable, fmt.Sprintf("postgres://another:client%d@db/site", w.disturbances))
 	default:
 		if len(w.ledger.lock) > 0 {
 			rt.SkipNow() // it would wait for the transaction
@@ -283,7 +283,7 @@ func (w *world) drawLate(rt *rapid.T) {
 	w.land()
 }
 
-// land lets the oldest write arrive that nobody waits for any more. Where nothing is unfinished, it is as if somebody else had made it.
+// land lets the oldest write arrive that no process waits for any more. Where nothing is unfinished, it is as if another client had made it.
 func (w *world) land() {
 	_ = w.late[0]()
 	w.late = w.late[1:]

@@ -44,7 +44,7 @@ type machine struct {
 	since           time.Time
 	refused         bool // at its start, and it tries again and again
 	sick            bool // of itself
-	leased          bool // by somebody else
+	leased          bool // by another client
 	onNextStart     bool
 	unhealthyBefore bool
 }
@@ -124,7 +124,7 @@ func (w *world) deploy() {
 	}
 }
 
-// deployWhatWaits is the user who sees that Machines wait for his deploy.
+// deployWhatWaits is the user who sees that Machines wait for a deploy.
 func (w *world) deployWhatWaits() {
 	last := w.ledger.now.last()
 	if last == nil || last.State != postgres.StateCommitted {

@@ -64,7 +64,7 @@ func (w *world) namespace() *corev1.Namespace {
 	return &namespace
 }
 
-// bind is the platform team's decision. Passes that are under way may have seen the former one.
+// bind is the platform team's decision. Passes that are under way may have seen the previous one.
 func (w *world) bind(bound bool) {
 	namespace := w.namespace()
 	namespace.Labels = map[string]string{}
@@ -169,7 +169,7 @@ func (p *process) cacheClient() client.Client {
 	})
 }
 
-// write is a call whose answer is the object; where it is lost, the caller keeps what he had.
+// write is a call whose answer is the object; where it is lost, the caller keeps what it had.
 func (p *process) write(ctx context.Context, name string, o client.Object, effect func(client.Object) error) error {
 	answer := o.DeepCopyObject().(*v1alpha1.TenantCredential)
 	err := p.call(ctx, apiSide, name, func() error { return effect(answer) })

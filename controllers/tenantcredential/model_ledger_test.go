@@ -158,7 +158,7 @@ func (l *ledger) failOver(lost int) {
 	l.lock = make(chan struct{}, 1)
 }
 
-// session holds the tenant's lock and sees its own changes; nobody else does.
+// session holds the tenant's lock and sees its own changes; no other session does.
 type session struct {
 	p      *process
 	l      *ledger
@@ -215,7 +215,7 @@ func digest(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// foreignVerifier begins what somebody else has set; the password itself follows.
+// foreignVerifier begins what another client has set; the password itself follows.
 const foreignVerifier = "foreign:"
 
 // known are answers of matches: a verifier is meant to be slow.

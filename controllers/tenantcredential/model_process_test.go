@@ -205,7 +205,7 @@ type side struct {
 	refused, lost error
 }
 
-// call is the boundary of a process: what lies between two of them is over in no time and seen by nobody.
+// call is the boundary of a process: what lies between two of them is over in no time and seen by no other process.
 func (p *process) call(ctx context.Context, s side, name string, effect func() error) error {
 	p.calls++
 	if p.calls == p.pauseAt {

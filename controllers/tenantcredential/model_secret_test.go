@@ -16,7 +16,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
 
-// The connection Secret of the model's tenant. Nobody but the operator names one with -r and a number.
+// The connection Secret of the model's tenant. No client but the operator names one with -r and a number.
 var secretKey = client.ObjectKey{Namespace: key.Namespace, Name: "acme-db"}
 
 // drawDelivery draws where the credentials of the objects that are created go.
@@ -32,7 +32,7 @@ func (w *world) drawOtherDelivery(rt *rapid.T) {
 	w.edit(func(o *v1alpha1.TenantCredential) { o.Spec.Delivery = delivery })
 }
 
-// writesOfSecrets are the process's. What is sent, somebody has.
+// writesOfSecrets are the process's. What is sent, another client has.
 func (p *process) writesOfSecrets() interceptor.Funcs {
 	write := func(ctx context.Context, name string, o client.Object, effect func(client.Object) error) error {
 		secret := o.(*corev1.Secret).DeepCopy()
@@ -116,7 +116,7 @@ func (w *world) disagreementInSecret(o *v1alpha1.TenantCredential, last *postgre
 	return ""
 }
 
-// drawSecret has somebody take the Secret away, which heals by itself, or edit it, which does not.
+// drawSecret has another client take the Secret away, which heals by itself, or edit it, which does not.
 func (w *world) drawSecret(rt *rapid.T) {
 	secret := w.connectionSecret()
 	if secret == nil {

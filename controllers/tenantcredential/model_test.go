@@ -38,7 +38,7 @@ func checkModel(t *testing.T, disturbances ...string) {
 	})
 }
 
-// A rotation that is due and has to wait is not Ready meanwhile, also where nobody edited the object: the apps may be refused.
+// A rotation that is due and has to wait is not Ready meanwhile, also where no user edited the object: the apps may be refused.
 func TestWaitingIsNotReady(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		inBubble(t, func() {
@@ -135,7 +135,7 @@ func (w *world) settle(when string) {
 			if w.object() == nil {
 				return
 			}
-			w.rt.Fatalf("%s: nobody looks at the object again", when)
+			w.rt.Fatalf("%s: no pass looks at the object again", when)
 		}
 		w.deployWhatWaits()
 		sleepUntil(p.due)
@@ -155,7 +155,7 @@ func (w *world) settled() bool {
 	case w.disturbances > w.looked:
 		return false
 	case !object.DeletionTimestamp.IsZero():
-		return w.foreign && stalled(object) == reasons.DriftDetected // somebody has to take the finalizer away
+		return w.foreign && stalled(object) == reasons.DriftDetected // a user has to remove the finalizer
 	case isReady(object), suspended(object):
 		return true
 	}

@@ -42,12 +42,12 @@ type world struct {
 	paused bool
 	pooled bool // something between operator and server refuses new passwords
 
-	// disturbances are what nobody but the next undisturbed pass can see: it has seen as many as there were when it began.
+	// disturbances are what the next undisturbed pass alone can see: it has seen as many as there were when it began.
 	disturbances, looked int
-	// foreign says that an edit may be needed: somebody else changed something while nothing was unfinished.
+	// foreign says that an edit may be needed: another client changed something while nothing was unfinished.
 	foreign bool
 
-	// session is when somebody opened a session of the tenant's, and as which login; zero while there is none.
+	// session is when a client opened a session of the tenant's, and as which login; zero while there is none.
 	session      time.Time
 	sessionLogin string
 	// outside is a client from outside, and problem why pg_hba.conf does not require the group; "" = it does.
@@ -165,7 +165,7 @@ func (w *world) secretArrived(s *session, app, value string) {
 	w.delivered[passwordOf(value)] = true
 }
 
-// loginClosed judges the moment at which the former login is closed: nothing that Fly would start uses it any more.
+// loginClosed judges the moment at which the previous login is closed: nothing that Fly would start uses it any more.
 func (w *world) loginClosed(f *facts, row *postgres.Rotation, former string) {
 	object := w.object()
 	if object == nil || w.destination(object).Digest() != row.DeliveryDigest {
@@ -300,7 +300,7 @@ func (w *world) checkConditions(o *v1alpha1.TenantCredential) {
 	}
 }
 
-// checkPassword: the password that is in force is one that Fly has had, or the former one, or somebody else's.
+// checkPassword: the password that is in force is one that Fly has had, or the previous one, or another client's.
 func (w *world) checkPassword() {
 	f := w.ledger.now
 	last := f.last()
@@ -312,7 +312,7 @@ func (w *world) checkPassword() {
 			return
 		}
 	}
-	w.violated("revision %d has a password that nobody has", last.Revision)
+	w.violated("revision %d has a password that no place has", last.Revision)
 }
 
 // disagreement says in what the world is not what a Ready object promises; "" = it is.

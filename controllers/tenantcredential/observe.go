@@ -52,7 +52,7 @@ func (r *Reconciler) checkEnvironment(_ context.Context, _ *Environment, in pass
 	case in.Unbound != nil:
 		return out, in.Unbound
 	default:
-		said := cmp.Or(environmentSays(in, v1alpha1.ReadyCondition, metav1.ConditionFalse), "it has not been looked at yet")
+		said := cmp.Or(environmentSays(in, v1alpha1.ReadyCondition, metav1.ConditionFalse), "not checked yet")
 		return out, pass.AtPostgres(failure.New(failure.Wait, reasons.EnvironmentNotReady, said))
 	}
 }
@@ -117,7 +117,7 @@ func (r *Reconciler) observeAgain(ctx context.Context, e *Environment, in pass.I
 		}
 	}
 	if tenant := out.Seen.Tenant; tenant.Claim == nil || committed > 0 && (tenant.Last == nil || tenant.Last.Revision < committed) {
-		return out, pass.AtPostgres(failure.New(failure.Retry, reasons.Superseded, "PostgreSQL does not know any more what was just done"))
+		return out, pass.AtPostgres(failure.New(failure.Retry, reasons.Superseded, "PostgreSQL no longer has the change that was just committed"))
 	}
 	return out, nil
 }
@@ -133,7 +133,7 @@ func (r *Reconciler) observeFly(ctx context.Context, e *Environment, in pass.Inp
 		out.Seen = pass.WithFly(out.Seen, answer)
 		return out, nil
 	case pass.Passing(err):
-		ctrl.LoggerFrom(ctx).Info("Fly cannot be asked now", "error", err.Error())
+		ctrl.LoggerFrom(ctx).Info("Fly cannot be reached now", "error", err.Error())
 		out.Unseen = pass.AsObstacle(pass.AtFlySecret(err))
 		return out, nil
 	default:

@@ -24,7 +24,7 @@ func (r *Reconciler) claim(ctx context.Context, e *Environment, in pass.Input, o
 		return out, nil
 	}
 	if pass.Deleted(in) {
-		return out, pass.InKubernetes(failure.Stall, reasons.OwnershipConflict, "Another object holds the tenant by now")
+		return out, pass.InKubernetes(failure.Stall, reasons.OwnershipConflict, "Another object holds the tenant now")
 	}
 	if err := r.stillBound(ctx, in); err != nil {
 		return out, err
@@ -40,7 +40,7 @@ func (r *Reconciler) claim(ctx context.Context, e *Environment, in pass.Input, o
 		return out, err
 	}
 	if !pass.Held(in, out.Seen) {
-		return out, pass.InKubernetes(failure.Stall, reasons.OwnershipConflict, "Another object has claimed the tenant at the same moment")
+		return out, pass.InKubernetes(failure.Stall, reasons.OwnershipConflict, "Another object claimed the tenant at the same moment")
 	}
 	return out, nil
 }

@@ -75,7 +75,7 @@ func (r *Reconciler) copyStaged(ctx context.Context, e *Environment, in pass.Inp
 		return pass.AtPostgres(err)
 	}
 	if now.Last == nil || now.Last.Revision != tenant.Last.Revision {
-		return failure.New(failure.Retry, reasons.Superseded, "another process went on with this rotation")
+		return failure.New(failure.Retry, reasons.Superseded, "another process of the operator continued this rotation")
 	}
 	if err := r.stillBound(ctx, in); err != nil {
 		return err

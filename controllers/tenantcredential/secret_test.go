@@ -138,7 +138,7 @@ func TestPromotesWhatIsCommitted(t *testing.T) {
 }
 
 // What is staged under the right name and is not what the ledger knows came from an attempt that lost, or was edited: it is never promoted,
-// and as nobody else has the password, a new one is due.
+// and as no other place has the password, a new one is due.
 func TestNeverPromotesWhatIsNotCommitted(t *testing.T) {
 	for name, change := range map[string]func(w *secretWorld, staged *corev1.Secret){
 		"another attempt's": func(w *secretWorld, _ *corev1.Secret) {
@@ -148,7 +148,7 @@ func TestNeverPromotesWhatIsNotCommitted(t *testing.T) {
 			staged.Data["host"] = []byte("elsewhere")
 			require.NoError(w.t, w.r.Client.Update(w.t.Context(), staged))
 		},
-		"somebody else's": func(w *secretWorld, staged *corev1.Secret) {
+		"another client's": func(w *secretWorld, staged *corev1.Secret) {
 			staged.OwnerReferences = nil
 			require.NoError(w.t, w.r.Client.Update(w.t.Context(), staged))
 		},
@@ -164,7 +164,7 @@ func TestNeverPromotesWhatIsNotCommitted(t *testing.T) {
 			require.Nil(t, w.trouble())
 			require.Equal(t, before, w.secret("acme-db"))
 			require.Equal(t, rotation.State{Phase: rotation.Attempting, Cause: rotation.DeliveryChanged}, w.state())
-			require.Equal(t, name == "somebody else's", w.secret("acme-db-r2") != nil, "what is the operator's own is removed, and nothing else")
+			require.Equal(t, name == "another client's", w.secret("acme-db-r2") != nil, "what is the operator's own is removed, and nothing else")
 		})
 	}
 }

@@ -17,7 +17,7 @@ func (h heldSlots) Occupy(tenantID string)               { h[tenantID] = true }
 func (h heldSlots) Release(tenantID string)              { delete(h, tenantID) }
 
 // An object that was deleted and made again for another tenant, between two passes, leaves no slot behind.
-func TestAnObjectMadeAgainKeepsNoSlotOfTheFormer(t *testing.T) {
+func TestAnObjectMadeAgainKeepsNoSlotOfThePrevious(t *testing.T) {
 	held := heldSlots{}
 	s := resting()
 	e := &Environment{Slots: &held}

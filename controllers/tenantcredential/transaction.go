@@ -74,7 +74,7 @@ func stillDue(in pass.Input, out pass.Outcome, locked pass.Observed) error {
 		now.FlyApp == before.FlyApp && now.Database == before.Database && pass.Assess(in, out).Phase == rotation.Attempting {
 		return nil
 	}
-	return pass.AtPostgres(failure.New(failure.Retry, reasons.Superseded, "another process went on with this rotation"))
+	return pass.AtPostgres(failure.New(failure.Retry, reasons.Superseded, "another process of the operator continued this rotation"))
 }
 
 // deliverToFly tells Fly the new value. Whatever fails without an unknown outcome, Fly has not taken.

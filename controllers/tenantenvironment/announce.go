@@ -17,7 +17,7 @@ import (
 func (r *Reconciler) announce(ctx context.Context, before, after *v1alpha1.TenantEnvironment, err error) {
 	was, is := readyOf(before), readyOf(after)
 	if err != nil && is.Reason == reasons.EnvironmentNotReady {
-		ctrl.LoggerFrom(ctx).Error(err, "The environment could not be looked at")
+		ctrl.LoggerFrom(ctx).Error(err, "The environment could not be checked")
 	}
 	if was.Status == is.Status && was.Reason == is.Reason {
 		return

@@ -43,17 +43,17 @@ func (e explainer) explain(err error) explanation {
 	case errors.As(err, &missing):
 		return reconciling(reasons.SecretNotFound, missing.Error()+".", "To fix: "+e.writeSecret(missing.name, missing.key))
 	case errors.Is(err, errLedgerOld):
-		return reconciling(reasons.LedgerOutdated, fmt.Sprintf("The ledger in PostgreSQL is of version %d, and this operator needs version %d.",
+		return reconciling(reasons.LedgerOutdated, fmt.Sprintf("The ledger in PostgreSQL has version %d, and this operator needs version %d.",
 			e.survey.LedgerVersion, postgres.LedgerVersion), e.install())
 	case errors.Is(err, errLedgerElsewhere):
 		return reconciling(reasons.LedgerOutdated, "The ledger in PostgreSQL was installed for other names than spec.management and spec.naming have.", e.install())
 	case errors.Is(err, errLedgerCopied):
-		return reconciling(reasons.LedgerOutdated, fmt.Sprintf("The ledger in database %s was copied there, and not installed.", e.survey.Database), e.install())
+		return reconciling(reasons.LedgerOutdated, fmt.Sprintf("The ledger in database %s was copied there, not installed.", e.survey.Database), e.install())
 	case failure.As(err) == nil:
-		return reconciling(reasons.EnvironmentNotReady, "The environment could not be looked at; the operator's log has the error.", "Retrying automatically.")
+		return reconciling(reasons.EnvironmentNotReady, "The operator could not check the environment; its log has the error.", "Retrying automatically.")
 	case errors.As(err, &settings):
 		failed := failure.As(err)
-		return reconciling(string(failed.Reason), "Fly cannot be asked: "+strings.TrimSuffix(failed.Detail, ".")+".", e.flyRemedy(failed.Reason))
+		return reconciling(string(failed.Reason), "Fly cannot be used: "+strings.TrimSuffix(failed.Detail, ".")+".", e.flyRemedy(failed.Reason))
 	}
 	failed := failure.As(err)
 	return reconciling(string(failed.Reason), failed.Detail, e.postgresRemedy(failed.Reason))
@@ -79,9 +79,9 @@ func (e explainer) postgresRemedy(reason failure.Reason) string {
 	case reasons.CertificateUntrusted, reasons.CertificateInvalid:
 		return e.trust("postgres", e.environment.Spec.Postgres.CASecretRef)
 	case reasons.CertificateMismatch:
-		return "To fix: write a host that the certificate is for into " + url + "."
+		return "To fix: write a host that the certificate names into " + url + "."
 	case reasons.MethodNotAccepted:
-		return "To fix: have pg_hba.conf ask this login for scram-sha-256."
+		return "To fix: set the method scram-sha-256 for this login in pg_hba.conf."
 	}
 	return fmt.Sprintf("Retrying automatically. To fix: start the server, or correct %s.", url)
 }

@@ -112,13 +112,13 @@ func TestReportOfAnEnvironmentThatIsBeingDeleted(t *testing.T) {
 	ready := environment.Status.Conditions[0]
 	require.Equal(t, metav1.ConditionTrue, ready.Status)
 	require.Equal(t, reasons.EnvironmentTerminating, ready.Reason)
-	require.Contains(t, ready.Message, "stays until its unfinished rotations (2) are completed, which goes on by itself")
+	require.Contains(t, ready.Message, "stays until the operator has completed its unfinished rotations (2)")
 	require.Contains(t, ready.Message, `kubectl patch tenv sandbox --type merge -p '{"metadata":{"finalizers":null}}'`)
 
 	report(environment, "tcred-system", seen{err: errLedgerOld}, 1)
 	ready = environment.Status.Conditions[0]
 	require.Equal(t, metav1.ConditionFalse, ready.Status)
 	require.Equal(t, reasons.LedgerOutdated, ready.Reason)
-	require.Contains(t, ready.Message, "stays until its unfinished rotations (1) are completed")
-	require.NotContains(t, ready.Message, "keep what they have")
+	require.Contains(t, ready.Message, "stays until the operator has completed its unfinished rotations (1)")
+	require.NotContains(t, ready.Message, "keep their present passwords")
 }

@@ -54,7 +54,7 @@ func reportFly(status *v1alpha1.TenantEnvironmentStatus, generation int64, trial
 		return
 	case trial.err == nil:
 	case trial.unclear():
-		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, string(failure.ReasonOf(trial.err)), "Whether Fly accepts the token is not known: "+failure.As(trial.err).Detail+"."
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, string(failure.ReasonOf(trial.err)), "The check of the Fly token was inconclusive: "+failure.As(trial.err).Detail+"."
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, string(failure.ReasonOf(trial.err)), failure.As(trial.err).Detail+"."
 	}

@@ -41,8 +41,8 @@ func checkLedger(environment *v1alpha1.TenantEnvironment, survey postgres.Survey
 func rivals(survey postgres.Survey) error {
 	other := postgres.Identifier(survey.OtherLedger)
 	return &ledgerConflictError{
-		fact: fmt.Sprintf("Database %s of this server has a ledger for roles that begin with %s, too, and a role has one password", other, survey.Settings.RolePrefix),
-		remedy: fmt.Sprintf("To fix: have the login Secret name database %s; or make this environment anew with another spec.naming.rolePrefix; or, once the ledger in %[1]s is not used any more, "+
+		fact: fmt.Sprintf("Database %s of this server also has a ledger for roles that begin with %s, and a role has one password", other, survey.Settings.RolePrefix),
+		remedy: fmt.Sprintf("To fix: point the login Secret to database %s; or recreate this environment with another spec.naming.rolePrefix; or, once the ledger in %[1]s is no longer used, "+
 			"ALTER ROLE tenant_credentials_owner IN DATABASE %[1]s RESET tenant_credentials.role_prefix, and manager install-sql.", other),
 	}
 }
@@ -58,8 +58,8 @@ func (r *Reconciler) checkTwins(ctx context.Context, environment *v1alpha1.Tenan
 		other := &all.Items[i]
 		if sameLedger(environment, other) && older(other, environment) {
 			return &ledgerConflictError{
-				fact:   fmt.Sprintf("TenantEnvironment %s leads to the same ledger, database %s of the same server", other.Name, environment.Status.Database),
-				remedy: fmt.Sprintf("To fix: kubectl delete tenv %s, and name %s in its TenantCredentials; or have the login Secret name another server.", environment.Name, other.Name),
+				fact:   fmt.Sprintf("TenantEnvironment %s uses the same ledger, database %s of the same server", other.Name, environment.Status.Database),
+				remedy: fmt.Sprintf("To fix: kubectl delete tenv %s, and name %s in its TenantCredentials; or point the login Secret to another server.", environment.Name, other.Name),
 			}
 		}
 	}

@@ -28,7 +28,7 @@ func checkServer(environment *v1alpha1.TenantEnvironment, survey postgres.Survey
 	status := &environment.Status
 	if known := cmp.Or(status.SystemIdentifier, survey.InstalledOn, survey.SystemIdentifier); known != survey.SystemIdentifier {
 		condition := rotationsPaused(environment, pauseCause{reasons.ServerChanged, fmt.Sprintf(
-			"PostgreSQL of this environment has the system identifier %s, and had %s before: it is another server, or was made anew from a dump. If it is meant to be used", survey.SystemIdentifier, known)}, time.Now())
+			"PostgreSQL has system identifier %s, and had %s before; it is another server, or was recreated from a dump", survey.SystemIdentifier, known)}, time.Now())
 		setCondition(status, condition)
 		if condition.Status == metav1.ConditionTrue {
 			return &serverChangedError{condition.Message}
@@ -53,7 +53,7 @@ func (r *Reconciler) checkPause(ctx context.Context, environment *v1alpha1.Tenan
 	var cause pauseCause
 	if limit := int(environment.Spec.MaxConcurrent); len(regressed) > limit {
 		cause = pauseCause{reasons.LedgerRegressed, fmt.Sprintf(
-			"PostgreSQL of this environment has lost rotations of %d tenants, and a failover catches %d under way at most (spec.maxConcurrent): it seems to be restored from a backup. If it is there to stay", len(regressed), limit)}
+			"PostgreSQL lost rotations of %d tenants, more than a failover can explain (limit %d, spec.maxConcurrent); it was probably restored from a backup", len(regressed), limit)}
 	}
 	condition := rotationsPaused(environment, cause, time.Now())
 	setCondition(status, condition)
@@ -76,11 +76,11 @@ func rotationsPaused(environment *v1alpha1.TenantEnvironment, cause pauseCause, 
 	value := cause.reason + "@" + c.LastTransitionTime.UTC().Format(time.RFC3339)
 	lossAcknowledged := before != nil && before.Reason == reasons.Acknowledged && cause.reason == reasons.LedgerRegressed
 	if lossAcknowledged || environment.Annotations[v1alpha1.ResumeRotationsAnnotation] == value {
-		c.Reason, c.Message = reasons.Acknowledged, "It was acknowledged that rotations go on."
+		c.Reason, c.Message = reasons.Acknowledged, "The pause was acknowledged; rotations start when they are due."
 		return c
 	}
 	c.Status = metav1.ConditionTrue
-	c.Message = fmt.Sprintf("%s, acknowledge it: kubectl annotate --overwrite tenv %s %s=%s. Until then no rotation starts.",
+	c.Message = fmt.Sprintf("%s. Rotations are paused. To accept this server: kubectl annotate --overwrite tenv %s %s=%s",
 		cause.fact, environment.Name, v1alpha1.ResumeRotationsAnnotation, value)
 	return c
 }

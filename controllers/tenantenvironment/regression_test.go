@@ -17,7 +17,7 @@ import (
 var now = time.Date(2026, 11, 23, 12, 0, 0, 5e8, time.UTC)
 
 // annotation is what the message tells to write.
-var annotation = regexp.MustCompile(v1alpha1.ResumeRotationsAnnotation + `=(\S+)\. `)
+var annotation = regexp.MustCompile(v1alpha1.ResumeRotationsAnnotation + `=(\S+)$`)
 
 // pauses writes the condition, as a look does, and returns its reason.
 func pauses(environment *v1alpha1.TenantEnvironment, cause pauseCause, at time.Time) string {
@@ -63,7 +63,7 @@ func TestAnotherServerIsAcknowledgedByItself(t *testing.T) {
 
 	require.ErrorContains(t, checkServer(environment, second), "system identifier 2, and had 1 before")
 	require.ErrorContains(t, checkServer(environment, second), "system identifier 2, and had 1 before")
-	require.NoError(t, checkServer(environment, first), "back on the former server")
+	require.NoError(t, checkServer(environment, first), "back on the previous server")
 	require.Error(t, checkServer(environment, second))
 	acknowledge(t, environment)
 	require.NoError(t, checkServer(environment, second))

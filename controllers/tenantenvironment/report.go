@@ -30,7 +30,7 @@ func report(environment *v1alpha1.TenantEnvironment, namespace string, seen seen
 		status.LedgerVersion = survey.LedgerVersion
 	}
 	ready := metav1.Condition{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: reasons.Connected,
-		Message: fmt.Sprintf("PostgreSQL %s answers, and its ledger is of version %d.", survey.ServerVersion, survey.LedgerVersion) + exposed(survey) + untried(survey)}
+		Message: fmt.Sprintf("PostgreSQL %s is reachable; its ledger has version %d.", survey.ServerVersion, survey.LedgerVersion) + exposed(survey) + untried(survey)}
 	progress := ""
 	fail := func(why explanation) {
 		ready.Status, ready.Reason, ready.Message, progress = metav1.ConditionFalse, why.reason, why.message, why.kind
@@ -70,7 +70,7 @@ func exposed(survey postgres.Survey) string {
 	if len(survey.Exposures) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" Warning: with %s the server keeps the SCRAM verifier of each rotation, against which passwords can be tried. To fix: ALTER SYSTEM RESET these settings.",
+	return fmt.Sprintf(" Warning: with %s the server keeps the SCRAM verifier of each rotation, against which passwords can be guessed. To fix: ALTER SYSTEM RESET these settings.",
 		strings.Join(survey.Exposures, " and "))
 }
 
@@ -86,19 +86,19 @@ func untried(survey postgres.Survey) string {
 func waits(rotations string, unfinished int) string {
 	switch unfinished {
 	case 0:
-		return fmt.Sprintf("No rotation %s starts, and the apps keep what they have.", rotations)
+		return fmt.Sprintf("No rotation %s starts; the apps keep their present passwords.", rotations)
 	case 1:
-		return fmt.Sprintf("No rotation %s starts. One is half done: a Machine of its app that has not moved may be refused until it is finished.", rotations)
+		return fmt.Sprintf("No rotation %s starts. 1 rotation is in progress: PostgreSQL may refuse the Machines of its app that are not yet updated until the rotation is completed.", rotations)
 	default:
-		return fmt.Sprintf("No rotation %s starts. %d are half done: Machines of their apps that have not moved may be refused until they are finished.", rotations, unfinished)
+		return fmt.Sprintf("No rotation %s starts. %d rotations are in progress: PostgreSQL may refuse the Machines of their apps that are not yet updated until these rotations are completed.", rotations, unfinished)
 	}
 }
 
 // terminating says why an environment that is being deleted is still there, with a blank before it.
 func terminating(environment string, unfinished int) string {
 	if unfinished == 0 {
-		return " It is being deleted, and no rotation starts in it."
+		return " The environment is being deleted, and no rotation starts in it."
 	}
-	return fmt.Sprintf(" It is being deleted, and stays until its unfinished rotations (%d) are completed, which goes on by itself; no other rotation starts. To see them: kubectl get tcred -A. To let it go with them half done: kubectl patch tenv %s --type merge -p '{\"metadata\":{\"finalizers\":null}}'",
+	return fmt.Sprintf(" The environment is being deleted, and stays until the operator has completed its unfinished rotations (%d); no other rotation starts. To see them: kubectl get tcred -A. To delete the environment with these rotations unfinished: kubectl patch tenv %s --type merge -p '{\"metadata\":{\"finalizers\":null}}'",
 		unfinished, environment)
 }

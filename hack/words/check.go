@@ -22,8 +22,8 @@ var words = []word{
 	{regexp.MustCompile(`(?i)\bcan not\b`), "cannot"},
 	{regexp.MustCompile(`(?i)\broll-outs?\b`), "rollout"},
 	{regexp.MustCompile(`(?i)\bformer\b`), "previous"},
-	{regexp.MustCompile(`(?i)\bhe\b`), "the user, the caller, or whom else it is about"},
-	{regexp.MustCompile(`(?i)\bhis\b`), "the user's, the caller's, or whose else it is"},
+	{regexp.MustCompile(`\b[Hh]e\b`), "the user, the caller, or whom else it is about"},
+	{regexp.MustCompile(`\b[Hh]is\b`), "the user's, the caller's, or whose else it is"},
 }
 
 // product is PostgreSQL as prose may not call it: an identifier stands in backquotes, behind a dot or an equals sign, or before one of these.
@@ -32,13 +32,19 @@ var product = word{regexp.MustCompile("(?:^|[^`.\\w=\"/])Postgres(?:$|[^`.\\w=\"
 // testName has the words as they stand in the name of a test.
 var testName = word{regexp.MustCompile(`^(?:Test|Fuzz|Benchmark)\w*(?:Somebody|Nobody|CanNot|RollOut|Former)`), "the word that a comment would use"}
 
+// finding is a refused word on a line of a file, and what to write instead.
+type finding struct {
+	line         int
+	text, advice string
+}
+
 // check finds the refused words of one file.
-func check(name string, content []byte) []string {
-	var found []string
+func check(name string, content []byte) []finding {
+	var found []finding
 	say := func(line int, text string, refused ...word) {
 		for _, w := range refused {
 			if hit := w.pattern.FindString(text); hit != "" {
-				found = append(found, fmt.Sprintf("%s:%d: %q: write %s", name, line, strings.Trim(hit, " "), w.instead))
+				found = append(found, finding{line, text, fmt.Sprintf("%q: write %s", strings.Trim(hit, " "), w.instead)})
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,6 +18,7 @@ func TestCheck(t *testing.T) {
 			`a.md:2: "can not": write cannot`,
 			`a.md:2: "he": write the user, the caller, or whom else it is about`,
 		}},
+		"flags":                              {"a.md", "`grep -hE x`\n", nil},
 		"the product":                        {"a.md", "Postgres answers.\n", []string{`a.md:1: "Postgres": write PostgreSQL`}},
 		"the product's name, and conditions": {"a.md", "PostgreSQL answers: `PostgresSynced`, postgres://db, spec.Postgres, `Postgres`\n", nil},
 		"a comment":                          {"a.go", "package a\n\n/* a\nNobody */\nvar former = 1 // the former one\n", []string{"a.go:4" + instead, `a.go:5: "former": write previous`}},
@@ -27,7 +29,11 @@ func TestCheck(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, test.found, check(test.name, []byte(test.content)))
+			var found []string
+			for _, f := range check(test.name, []byte(test.content)) {
+				found = append(found, fmt.Sprintf("%s:%d: %s", test.name, f.line, f.advice))
+			}
+			require.Equal(t, test.found, found)
 		})
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// allowed lists the files that still have such words, one a line.
+// allowed lists what is excused, one a line: a file, or a file and a text ("docs/a.md: the text") on the line that has the word.
 const allowed = "hack/words/allowed.txt"
 
 func main() {
@@ -37,7 +37,8 @@ func run() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the files: %w", err)
 	}
-	exempt := strings.Fields(string(listed))
+	exempt := strings.FieldsFunc(string(listed), func(r rune) bool { return r == '\n' })
+	used := make([]bool, len(exempt))
 	var found []string
 	for _, name := range strings.Split(strings.TrimSuffix(string(known), "\x00"), "\x00") {
 		content, err := os.ReadFile(name)
@@ -47,16 +48,26 @@ func run() ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		in := check(name, content)
-		at := slices.Index(exempt, name)
-		switch {
-		case at >= 0 && len(in) == 0:
-			found = append(found, fmt.Sprintf("%s: %s has none of these words any more: delete its line", allowed, name))
-		case at < 0:
-			found = append(found, in...)
+		for _, f := range check(name, content) {
+			if at := slices.IndexFunc(exempt, func(e string) bool { return excuses(e, name, f.text) }); at >= 0 {
+				used[at] = true
+				continue
+			}
+			found = append(found, fmt.Sprintf("%s:%d: %s", name, f.line, f.advice))
+		}
+	}
+	for i, e := range exempt {
+		if !used[i] {
+			found = append(found, fmt.Sprintf("%s:%d: %s excuses nothing any more: delete the line", allowed, i+1, e))
 		}
 	}
 	return found, nil
+}
+
+// excuses says whether a line of the list is for a line of a file.
+func excuses(line, name, text string) bool {
+	file, part, _ := strings.Cut(line, ": ")
+	return file == name && strings.Contains(text, part)
 }
 
 // skipped are files whose words are others', and the lists of this check.

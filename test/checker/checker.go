@@ -159,7 +159,7 @@ func look(ctx context.Context, config Config) (*world, error) {
 		e.Naming = e.Naming.withDefaults()
 		tenants, err := readServer(ctx, e)
 		if err != nil {
-			return nil, fmt.Errorf("PostgreSQL of %s can not be looked at: %w", e.Name, err)
+			return nil, fmt.Errorf("PostgreSQL of %s cannot be read: %w", e.Name, err)
 		}
 		w.tenants = append(w.tenants, tenants...)
 	}
@@ -168,13 +168,13 @@ func look(ctx context.Context, config Config) (*world, error) {
 		err = getJSON(ctx, config.FlyAdminURL+"/admin/arrivals", &w.arrivals)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the Fly emulator can not be looked at: %w", err)
+		return nil, fmt.Errorf("the Fly emulator cannot be read: %w", err)
 	}
 	if err = w.readObjects(ctx); err == nil {
 		err = w.readSecrets(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the cluster can not be looked at: %w", err)
+		return nil, fmt.Errorf("the cluster cannot be read: %w", err)
 	}
 	w.join()
 	return w, nil

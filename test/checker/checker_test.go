@@ -34,7 +34,7 @@ func TestBroken(t *testing.T) {
 			[]string{"does not satisfy the verifier", "login with the DATABASE_URL of app sp-7dd06cd6 is refused: SQLSTATE 28P01", "not the one that the ledger's revision 2 recorded"}},
 		{"no password", func(f *fixture) { f.sql("ALTER ROLE tenant_7dd06cd6 PASSWORD NULL") }, []string{"role tenant_7dd06cd6 has no password"}},
 		{"second login left open", func(f *fixture) { f.sql("ALTER ROLE tenant_7dd06cd6_b LOGIN") }, []string{"login tenant_7dd06cd6_b is not in use, and can log in or has a password"}},
-		{"former login left with a password", func(f *fixture) {
+		{"previous login left with a password", func(f *fixture) {
 			f.sql("ALTER ROLE tenant_7dd06cd6_b LOGIN; ALTER ROLE tenant_7dd06cd6 NOLOGIN; UPDATE tenant_credentials.rotations SET login = 'tenant_7dd06cd6_b' WHERE revision = 2")
 		}, []string{"login tenant_7dd06cd6 is not in use", "role tenant_7dd06cd6_b has no password", "names another user than role tenant_7dd06cd6_b"}},
 		{"left rolled", func(f *fixture) { f.sql("UPDATE tenant_credentials.rotations SET state = 'rolled' WHERE revision = 2") }, []string{"revision 2 is left rolled"}},
@@ -53,7 +53,7 @@ func TestBroken(t *testing.T) {
 		},
 			[]string{"tenant " + beta + " (tenants/beta): the stored hash is not the one that the claim, which no rotation has followed, recorded"}},
 		{"claim gone", func(f *fixture) { f.sql("DELETE FROM tenant_credentials.claims WHERE tenant_id = '" + acme + "'") },
-			[]string{"nobody holds its claim", "is Ready, and does not hold the tenant's claim"}},
+			[]string{"no object holds its claim", "is Ready, and does not hold the tenant's claim"}},
 
 		{"row left open", func(f *fixture) {
 			f.sql("UPDATE tenant_credentials.rotations SET state = 'committed', completed_at = NULL WHERE revision = 2")
@@ -152,22 +152,22 @@ func TestNotReadyForAReason(t *testing.T) {
 }
 
 // A place that cannot be searched is not passed over.
-func TestCanNotLook(t *testing.T) {
+func TestCannotLook(t *testing.T) {
 	tests := map[string]struct {
 		do   func(*fixture)
 		says string
 	}{
-		"log":     {func(f *fixture) { f.config.LogFiles[0] += "-missing" }, "can not be searched for passwords"},
-		"manager": {func(f *fixture) { f.config.ManagerLog += "-missing" }, "can not be searched for passwords"},
-		"folder":  {func(f *fixture) { f.config.ManagerDir += "-missing" }, "can not be searched for passwords"},
-		"data":    {func(f *fixture) { f.config.Environments[0].DataDir += "-missing" }, "can not be searched for passwords"},
+		"log":     {func(f *fixture) { f.config.LogFiles[0] += "-missing" }, "cannot be searched for passwords"},
+		"manager": {func(f *fixture) { f.config.ManagerLog += "-missing" }, "cannot be searched for passwords"},
+		"folder":  {func(f *fixture) { f.config.ManagerDir += "-missing" }, "cannot be searched for passwords"},
+		"data":    {func(f *fixture) { f.config.Environments[0].DataDir += "-missing" }, "cannot be searched for passwords"},
 		"etcd":    {func(f *fixture) { f.config.EtcdDir = f.t.TempDir() }, "has no file"},
-		"metrics": {func(f *fixture) { f.config.MetricsURL += "-missing" }, "the metrics can not be searched"},
-		"Fly":     {func(f *fixture) { f.config.FlyAdminURL += "/x" }, "the Fly emulator can not be looked at"},
-		"kubectl": {func(f *fixture) { f.config.Kubectl = "/bin/false" }, "the cluster can not be looked at"},
+		"metrics": {func(f *fixture) { f.config.MetricsURL += "-missing" }, "the metrics cannot be searched"},
+		"Fly":     {func(f *fixture) { f.config.FlyAdminURL += "/x" }, "the Fly emulator cannot be read"},
+		"kubectl": {func(f *fixture) { f.config.Kubectl = "/bin/false" }, "the cluster cannot be read"},
 		"ledger": {func(f *fixture) {
 			f.config.Environments[0].SuperuserURL = server.URL("tenant_7dd06cd6", acmeSecond, "site_7dd06cd6")
-		}, "PostgreSQL of sandbox can not be looked at"},
+		}, "PostgreSQL of sandbox cannot be read"},
 		"environment": {func(f *fixture) { f.config.Environments = nil }, "no environment"},
 	}
 	for name, test := range tests {
@@ -203,7 +203,7 @@ func TestDue(t *testing.T) {
 		{"due and not done", func(*fixture) {}, map[string]int{acme: 1},
 			[]string{"1 rotations were due, and 0 were completed", "the password from before the rotation is still accepted"}},
 		{"due for another", third, map[string]int{acme: 1, beta: 1}, []string{beta + " (tenants/beta): 1 rotations were due, and 0 were completed"}},
-		{"due for nobody", third, map[string]int{acme: 1, "unknown": 1}, []string{"unknown: 1 rotations were due, and no server knows the tenant"}},
+		{"due for no tenant", third, map[string]int{acme: 1, "unknown": 1}, []string{"unknown: 1 rotations were due, and no server knows the tenant"}},
 		{"old password still good", func(f *fixture) {
 			third(f)
 			f.sql("ALTER ROLE tenant_7dd06cd6 PASSWORD '" + acmeSecond + "'")

@@ -51,7 +51,7 @@ func TestConnectionSecretBroken(t *testing.T) {
 	}{
 		{"gone", func(f *fixture, _ map[string]any, _ map[string][]byte) { f.secrets = f.secrets[:2] }, "Secret tenants/db does not exist"},
 		{"type", func(_ *fixture, secret map[string]any, _ map[string][]byte) { secret["type"] = "Opaque" }, `Secret tenants/db has type "Opaque"`},
-		{"former password", func(f *fixture, _ map[string]any, data map[string][]byte) {
+		{"previous password", func(f *fixture, _ map[string]any, data map[string][]byte) {
 			data["url"], data["password"] = []byte(f.url(acme, acmeFirst)), []byte(acmeFirst)
 		}, "the login with the url in Secret tenants/db is refused: SQLSTATE 28P01"},
 		{"keys that contradict one another", func(_ *fixture, _ map[string]any, data map[string][]byte) { data["host"] = []byte("elsewhere") }, "host in Secret tenants/db does not say"},
@@ -59,8 +59,8 @@ func TestConnectionSecretBroken(t *testing.T) {
 			f.secrets = append(f.secrets, map[string]any{"type": secret["type"], "metadata": map[string]any{"namespace": "tenants", "name": "db-r2",
 				"ownerReferences": secret["metadata"].(map[string]any)["ownerReferences"]}})
 		}, "Secret tenants/db-r2 is left from a rotation"},
-		{"of a former object", func(_ *fixture, secret map[string]any, _ map[string][]byte) {
-			secret["metadata"].(map[string]any)["ownerReferences"].([]any)[0].(map[string]string)["uid"] = "former"
+		{"of a previous object", func(_ *fixture, secret map[string]any, _ map[string][]byte) {
+			secret["metadata"].(map[string]any)["ownerReferences"].([]any)[0].(map[string]string)["uid"] = "previous"
 		}, "Secret tenants/db does not belong to tenants/acme"},
 		{"another tenant's password", func(f *fixture, _ map[string]any, data map[string][]byte) {
 			f.apps["sp-b1e0c0de"] = f.app(beta, betaFirst, betaFirst)

@@ -12,7 +12,7 @@ import (
 func credentialsAgree(_ *world, t *tenant) []string {
 	if t.claim == nil {
 		if len(t.rotations) > 0 {
-			return []string{"the ledger has rotations of it, and nobody holds its claim"}
+			return []string{"the ledger has rotations of it, and no object holds its claim"}
 		}
 		return nil
 	}

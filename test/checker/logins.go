@@ -68,7 +68,7 @@ func (t *tenant) try(ctx context.Context, l login) error {
 	defer cancel()
 	config, err := pgx.ParseConfig(t.environment.SuperuserURL)
 	if err != nil {
-		return errors.New("the URL can not be parsed")
+		return errors.New("the URL cannot be parsed")
 	}
 	config.User, config.Password, config.Database = l.user, l.password, l.database
 	connection, err := pgx.ConnectConfig(ctx, config)

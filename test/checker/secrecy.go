@@ -161,7 +161,7 @@ func (h *hoard) report(place string, found, allowed map[int]bool) {
 
 // unread says that a place could not be searched.
 func (h *hoard) unread(place string, err error) {
-	h.found = append(h.found, Violation{Text: fmt.Sprintf("%s can not be searched for passwords: %v", place, err)})
+	h.found = append(h.found, Violation{Text: fmt.Sprintf("%s cannot be searched for passwords: %v", place, err)})
 }
 
 func (h *hoard) text(place string, text []byte) {

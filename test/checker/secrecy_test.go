@@ -102,7 +102,7 @@ func TestPasswordsFound(t *testing.T) {
 		f.write(f.config.LogFiles[0], f.url(acme, acmeFirst))
 		require.Len(t, f.check(nil, nil), 1)
 	})
-	t.Run("the user's own Secret is his affair", func(t *testing.T) {
+	t.Run("the user's own Secret is the user's affair", func(t *testing.T) {
 		f := newFixture(t)
 		secret(f)
 		f.write(f.config.EtcdDir+"/snap", f.url(acme, acmeFirst))

@@ -102,7 +102,7 @@ func (t *tenant) holder() *object {
 // connect logs in without ever repeating the URL in an error.
 func connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	if _, err := pgx.ParseConfig(url); err != nil {
-		return nil, errors.New("the URL can not be parsed")
+		return nil, errors.New("the URL cannot be parsed")
 	}
 	connection, err := pgx.Connect(ctx, url)
 	if err != nil {
@@ -174,7 +174,7 @@ func readManagement(ctx context.Context, connection *pgx.Conn, e Environment, of
 	rows, err := connection.Query(ctx, fmt.Sprintf("SELECT %s, coalesce(%s, ''), %s, %s, %s FROM %s", column(n.ID), column(n.PasswordHash),
 		column(n.Role), column(n.Database), column(n.FlyApp), pgx.Identifier(strings.Split(n.Table, ".")).Sanitize()))
 	if err != nil {
-		return fmt.Errorf("the management table can not be read: %s", sqlState(err))
+		return fmt.Errorf("the management table cannot be read: %s", sqlState(err))
 	}
 	var id, hash string
 	var role, database, app *string
@@ -255,7 +255,7 @@ func readRoles(ctx context.Context, connection *pgx.Conn, tenants map[string]*te
 
 func translate(what string, err error) error {
 	if err != nil {
-		return fmt.Errorf("%s can not be read: %s", what, sqlState(err))
+		return fmt.Errorf("%s cannot be read: %s", what, sqlState(err))
 	}
 	return nil
 }

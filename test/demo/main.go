@@ -121,7 +121,7 @@ func (d *demo) remember(ctx context.Context) (found string, err error) {
 			return "", err
 		}
 		if code := login(ctx, d.previous[name].url); code != "" {
-			return "", fmt.Errorf("%s can not log in with the DATABASE_URL that its app has: %s", name, code)
+			return "", fmt.Errorf("%s cannot log in with the DATABASE_URL that its app has: %s", name, code)
 		}
 	}
 	return "each tenant logs in with the DATABASE_URL that its app has", nil

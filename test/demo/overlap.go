@@ -144,7 +144,7 @@ func (d *overlapDemo) result(context.Context) (string, error) {
 		return "", fmt.Errorf("%d logins have failed with Overlap", failed)
 	}
 	if d.pair[0].total().logins == 0 {
-		return "", errors.New("nobody has logged in, so nothing was measured")
+		return "", errors.New("no app has logged in, so nothing was measured")
 	}
 	return "none with Overlap", nil
 }

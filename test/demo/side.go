@@ -48,7 +48,7 @@ func (s *side) database() string { return "site_" + s.id[:8] }
 func (s *side) connect(ctx context.Context, database string) (*pgx.Conn, error) {
 	config, err := pgx.ParseConfig(os.Getenv("PLAYGROUND_SANDBOX_URL"))
 	if err != nil {
-		return nil, errors.New("PLAYGROUND_SANDBOX_URL can not be parsed")
+		return nil, errors.New("PLAYGROUND_SANDBOX_URL cannot be parsed")
 	}
 	if database != "" {
 		config.Database = database
@@ -145,7 +145,7 @@ func (s *side) readLedger(ctx context.Context) error {
 	var revision int
 	if err := connection.QueryRow(ctx, `SELECT revision, committed_at, completed_at FROM tenant_credentials.rotations
 		WHERE tenant_id = $1 AND state = 'completed' ORDER BY revision DESC LIMIT 1`, s.id).Scan(&revision, &last.committed, &last.completed); err != nil {
-		return errors.New("the ledger can not be read: " + sqlState(err))
+		return errors.New("the ledger cannot be read: " + sqlState(err))
 	}
 	if s.done = append(s.done, last); revision != len(s.done) {
 		return fmt.Errorf("revision %d is the last one, after %d rotations", revision, len(s.done))
@@ -157,7 +157,7 @@ func (s *side) readLedger(ctx context.Context) error {
 func (s *side) proveLogins(ctx context.Context) (string, error) {
 	present, err := url.Parse(s.view.url)
 	if err != nil {
-		return "", errors.New("DATABASE_URL can not be parsed")
+		return "", errors.New("DATABASE_URL cannot be parsed")
 	}
 	if code := login(ctx, s.view.url); code != "" {
 		return "", errors.New("the app's login is refused: " + code)
@@ -190,16 +190,16 @@ func (s *side) proveTables(ctx context.Context) (string, error) {
 	}
 	defer app.Close(ctx) //nolint:errcheck // nothing is lost
 	if _, err := app.Exec(ctx, fmt.Sprintf("CREATE TABLE made_after_%d (n integer)", len(s.done))); err != nil {
-		return "", errors.New("the app can not make a table: " + sqlState(err))
+		return "", errors.New("the app cannot make a table: " + sqlState(err))
 	}
 	for n := range s.done {
 		if _, err := app.Exec(ctx, fmt.Sprintf("INSERT INTO made_after_%d VALUES (1)", n)); err != nil {
-			return "", errors.New("the app can not write into a table that it made before: " + sqlState(err))
+			return "", errors.New("the app cannot write into a table that it made before: " + sqlState(err))
 		}
 	}
 	var tables, owned int
 	if err := app.QueryRow(ctx, "SELECT count(*), count(*) FILTER (WHERE tableowner = $1) FROM pg_tables WHERE tablename LIKE 'made\\_after\\_%'", s.role()).Scan(&tables, &owned); err != nil {
-		return "", errors.New("the app's tables can not be listed: " + sqlState(err))
+		return "", errors.New("the app's tables cannot be listed: " + sqlState(err))
 	}
 	if tables != len(s.done)+1 || owned != tables {
 		return "", fmt.Errorf("%d of %d tables of the app belong to %s", owned, tables, s.role())

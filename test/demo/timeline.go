@@ -90,7 +90,7 @@ func (d *overlapDemo) timeline() string {
 		}
 		text += fmt.Sprintf("%-8s  %s\n%8s  %s\n", s.strategy, string(steps), "failed", failed)
 	}
-	return text + fmt.Sprintf("%10sone column is %s; C committed, 1 to %d that Machine has moved, E completed (with Overlap: the former login is closed);\n"+
+	return text + fmt.Sprintf("%10sone column is %s; C committed, 1 to %d that Machine has moved, E completed (with Overlap: the previous login is closed);\n"+
 		"%10sfailed logins: · none, ▁ to █ up to %.0f a second\n", "", x.column, machinesOfEach, "", float64(most)/x.column.Seconds())
 }
 

@@ -18,7 +18,7 @@ import (
 // outside is an address that the playground's pg_hba.conf lets in the group's members alone from.
 const outside = "127.0.0.2"
 
-// A tenant is let in from outside while it has external access, and no longer: its open session ends, too, while that of the app goes on.
+// A tenant is accepted from outside while it has external access, and no longer: its open session ends, too, while that of the app goes on.
 func TestExternalAccess(t *testing.T) {
 	t.Parallel()
 	x := newOwned(t, "started")

@@ -80,7 +80,7 @@ func TestRestoredBackupWaitsForAcknowledgement(t *testing.T) {
 		x.WaitReason("RotationsPaused")
 	}
 	message := e.WaitFor(e.t, "RotationsPaused", "True")
-	require.Contains(t, message, "has lost rotations of 3 tenants")
+	require.Contains(t, message, "lost rotations of 3 tenants")
 	bystander.Poke()
 	is, reason := ready(bystander)
 	require.True(t, is, "nothing is due to it: %s", reason)

@@ -21,7 +21,7 @@ type aside struct {
 
 var incidents = append([]aside{
 	{"leader frozen in its transaction for longer than its lease, and continued", frozenLeader},
-	{"deposed leader's Fly write lands during the next roll-out", func(t *testing.T, l *lane) { lateWrite(t, l, duringRollOut) }},
+	{"deposed leader's Fly write lands during the next rollout", func(t *testing.T, l *lane) { lateWrite(t, l, duringRollOut) }},
 	{"deposed leader's Fly write lands after completion", func(t *testing.T, l *lane) { lateWrite(t, l, afterCompletion) }},
 	{"deposed leader's status lands after completion", lateStatus},
 }, betweenCommits()...)

@@ -95,7 +95,7 @@ func TestLane(t *testing.T) {
 		began := time.Now()
 		passed := run(t, l, names.Text())
 		if err := answers.Encode(result{names.Text(), passed, time.Since(began).Seconds()}); err != nil {
-			t.Fatal(fmt.Errorf("nobody reads the results: %w", err))
+			t.Fatal(fmt.Errorf("no reader takes the results: %w", err))
 		}
 	}
 }

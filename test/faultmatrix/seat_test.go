@@ -41,7 +41,7 @@ func (s *seat) start(t *testing.T) {
 		}
 		return response.Body.Close() == nil && response.StatusCode == http.StatusOK
 	})
-	within(t, 60*time.Second, "somebody leads", func() bool { return s.lane.holder(t) != "" })
+	within(t, 60*time.Second, "a manager leads", func() bool { return s.lane.holder(t) != "" })
 }
 
 func (s *seat) launch(t *testing.T) {

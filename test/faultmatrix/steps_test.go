@@ -10,7 +10,7 @@ import (
 // step is a row of the matrix: one call of a rotation on the wire, or a place inside the SQL function stage.
 type step struct {
 	name string
-	// is recognizes the call; former are those before it, all about the tenant, since the generation was raised.
+	// is recognizes the call, given those before it, all about the tenant, since the generation was raised.
 	is func(call faultproxy.Call, former []faultproxy.Call) bool
 	// inside is where the server is held in the call; nil = the call itself is what the fault happens to.
 	inside gate

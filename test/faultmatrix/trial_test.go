@@ -106,7 +106,7 @@ func (tr *trial) finish(t *testing.T, due int) {
 	require.Empty(t, leased(t, x), "a lease at Fly is left")
 	if tr.thief != nil {
 		_, err := tr.thief.Exec(t.Context(), "SELECT")
-		require.Error(t, err, "a session that was opened with the former password is left")
+		require.Error(t, err, "a session that was opened with the previous password is left")
 	}
 	require.Empty(t, l.get(t, x).GetFinalizers())
 	var found []checker.Violation

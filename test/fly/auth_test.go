@@ -22,7 +22,7 @@ func TestWhoMaySeeAnApp(t *testing.T) {
 		message     string
 	}{
 		"no token":                {"", "acme", 401, "token validation error"},
-		"unknown token":           {"Bearer nobody", "acme", 401, "token validation error"},
+		"unknown token":           {"Bearer unknown", "acme", 401, "token validation error"},
 		"revoked token":           {"Bearer revoked", "acme", 401, "token validation error"},
 		"bearer":                  {"Bearer app-token", "acme", 200, ""},
 		"macaroon list":           {"FlyV1 fm2_discharge," + token, "acme", 200, ""},

@@ -119,7 +119,7 @@ func (e *Emulator) unlocked(h handler) http.HandlerFunc {
 func newCall(r *http.Request) (*call, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
 	if err != nil {
-		return nil, fail(http.StatusBadRequest, "invalid_argument: the body can not be read")
+		return nil, fail(http.StatusBadRequest, "invalid_argument: the body cannot be read")
 	}
 	return &call{Request: r, body: body}, nil
 }

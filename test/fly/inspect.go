@@ -109,7 +109,7 @@ func (e *Emulator) AddMachine(appName string, n NewMachine) (string, error) {
 		n.State = stateStarted
 	}
 	if !slices.Contains([]string{stateStarted, stateStopped, stateSuspended}, n.State) {
-		return "", fmt.Errorf("a Machine can not be added in the state %q", n.State)
+		return "", fmt.Errorf("a Machine cannot be added in the state %q", n.State)
 	}
 	m, err := e.newMachine(a, "", n.Region, n.Config)
 	if err != nil {

@@ -66,7 +66,7 @@ func TestAnExpiredLease(t *testing.T) {
 	require.NotEqual(t, nonce, f.lease(path, "10"))
 }
 
-func TestALeaseOfSomebodyElse(t *testing.T) {
+func TestALeaseOfAnotherClient(t *testing.T) {
 	f := newFixture(t)
 	path := f.addMachine("started")
 	f.arrange(200, "POST", adminPath(path)+"/lease", `{"owner":"fly-proxy","ttl":60}`)

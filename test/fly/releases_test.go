@@ -87,7 +87,7 @@ func rolled(t *testing.T) (f *fixture, client *fly.Client, done fly.RollOut) {
 	eventually(t, func() bool {
 		progress, err := client.Advance(t.Context(), done)
 		return err == nil && progress.Done()
-	}, "the roll-out ends")
+	}, "the rollout ends")
 	return f, client, done
 }
 
@@ -108,7 +108,7 @@ func (f *fixture) start() (image, definition string) {
 	return image, string(answer.Data.App.CurrentReleaseUnprocessed.ConfigDefinition)
 }
 
-func TestSecretsListAfterARollOut(t *testing.T) {
+func TestSecretsListAfterARollout(t *testing.T) {
 	t.Parallel()
 	f, client, done := rolled(t)
 	image, definition := f.start()
@@ -147,11 +147,11 @@ func TestSecretsListWhereTheTokenMayNotMakeReleases(t *testing.T) {
 	t.Parallel()
 	f, client, done := rolled(t)
 	f.PutToken(operatorToken, flyemulator.Token{Organization: "o", NoReleases: true})
-	require.Contains(t, client.RecordRelease(t.Context(), done, "Drift"), "goes on calling DATABASE_URL staged")
+	require.Contains(t, client.RecordRelease(t.Context(), done, "Drift"), "still shows DATABASE_URL as staged")
 	require.Equal(t, "Staged", f.secretsList("DATABASE_URL"), "as the warning says")
 	state, _ := f.Inspect(t.Context(), "acme")
 	for _, m := range state.Machines {
-		require.Equal(t, "new", m.Env["DATABASE_URL"], "the roll-out is done all the same")
+		require.Equal(t, "new", m.Env["DATABASE_URL"], "the rollout is done all the same")
 	}
 }
 

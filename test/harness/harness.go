@@ -102,7 +102,7 @@ func endOrphans() error {
 // startPlayground takes the addresses over into this process's environment, and has the playground's own tenants rest.
 func startPlayground() error {
 	if err := endOrphans(); err != nil {
-		return fmt.Errorf("end what a former run left: %w", err)
+		return fmt.Errorf("end what a previous run left: %w", err)
 	}
 	if output, err := Playground("up").CombinedOutput(); err != nil {
 		return fmt.Errorf("playground up (run make test, which builds what it needs): %w\n%s", err, output)

@@ -88,7 +88,7 @@ func (s *site) removeLedgerFirst(t *testing.T) {
 	value := s.flyValue(t)
 	s.typed(t, p.next(t, "7. The ledger"), "")
 	s.typed(t, `kubectl annotate --overwrite tenv sandbox example.com/look=ledger`, "")
-	require.Contains(t, s.shown(t, "LedgerOutdated"), "No rotation of this environment starts, and the apps keep what they have.")
+	require.Contains(t, s.shown(t, "LedgerOutdated"), "No rotation of this environment starts; the apps keep their present passwords.")
 	s.requireLogin(t, value)
 	s.typed(t, "kubectl -n tenants-sandbox wait tcred acme --for=condition=Ready --timeout=1m", "") // nothing is due to it
 	again := readPage(t, "docs/upgrade.md", "1. The ledger", "2. The kinds").next(t, "1. The ledger")

@@ -109,7 +109,7 @@ func (s *site) upgradeImageFirst(t *testing.T) {
 	rotations, value := s.rotations(t), s.flyValue(t)
 	s.image(t, readInstallation(t), "v0.3.0", program)
 	s.typed(t, p.next(t, "3. The image"), "")
-	require.Contains(t, s.shown(t, "LedgerOutdated"), fmt.Sprintf("is of version %d, and this operator needs version %d. No rotation of this environment starts. One is half done", postgres.LedgerVersion+1, postgres.LedgerVersion+2))
+	require.Contains(t, s.shown(t, "LedgerOutdated"), fmt.Sprintf("has version %d, and this operator needs version %d. No rotation of this environment starts. 1 rotation is in progress", postgres.LedgerVersion+1, postgres.LedgerVersion+2))
 	mend()
 	require.Equal(t, rotations, s.rotations(t))
 	s.build(t, program)

@@ -28,7 +28,7 @@ func TestMalformedObjectsAreRefused(t *testing.T) {
 		{"parameter that is the operator's", "the login, the password and the address are the operator's to write", []string{id, environment, "databaseURL: {parameters: {host: a}}"}},
 		{"negative generation", "write a whole number from 0 to 1000000; 0, or leaving it out, adopts", []string{id, environment, "rotationGeneration: -1"}},
 		{"generation too high", "write a whole number from 0 to 1000000", []string{id, environment, "rotationGeneration: 1000001"}},
-		{"no delivery", "a password is never rotated into nowhere: write delivery: {fly: {}}", []string{id, environment, "delivery: {}"}},
+		{"no delivery", "a rotated password needs a consumer: write delivery: {fly: {}}", []string{id, environment, "delivery: {}"}},
 		{"bad variable", "write the name of an environment variable, for example DATABASE_URL", []string{id, environment, "delivery: {fly: {variable: DATABASE-URL}}"}},
 		{"request without a revision", "spec.rotationRequest.replacesRevision: Required", []string{id, environment, "rotationRequest: {reason: lost}"}},
 		{"request for no revision", "write the revision that is to be replaced, as status.revision shows it", []string{id, environment, "rotationRequest: {replacesRevision: -1}"}},
@@ -61,10 +61,10 @@ func TestImmutableFields(t *testing.T) {
 	other.ID = "7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7aff"
 	output, err := try(other.Manifest(), "apply", "--dry-run=server", "-f", "-")
 	require.Error(t, err)
-	require.Contains(t, output, "tenantID can not be changed: create a TenantCredential of its own for the other tenant")
+	require.Contains(t, output, "tenantID cannot be changed: create another TenantCredential for the other tenant")
 	output, err = try(x.Manifest("environmentRef: {name: prod}"), "apply", "--dry-run=server", "-f", "-")
 	require.Error(t, err)
-	require.Contains(t, output, "environmentRef can not be changed")
+	require.Contains(t, output, "environmentRef cannot be changed")
 }
 
 // Lowering the number does nothing, as after a Git revert, and the user is told which number rotates.
@@ -95,10 +95,10 @@ func TestGenerationThatIsDoneWarns(t *testing.T) {
 	for _, done := range []string{"2", "3"} {
 		output := kubectl(t, x.Manifest("rotationGeneration: "+done), "apply", "-f", "-")
 		require.Contains(t, output, "Warning")
-		require.Contains(t, output, "rotationGeneration "+done+" is not above the 3 that is done: nothing is rotated. To rotate, write 4.")
+		require.Contains(t, output, "rotationGeneration "+done+" is not above 3, which is already completed; no rotation starts. To rotate: raise rotationGeneration to 4.")
 		x.WaitReady()
 	}
-	require.Contains(t, kubectl(t, x.Manifest(), "apply", "-f", "-"), "rotationGeneration 0 is not above the 3 that is done", "the number is taken out")
+	require.Contains(t, kubectl(t, x.Manifest(), "apply", "-f", "-"), "rotationGeneration 0 is not above 3, which is already completed", "the number is taken out")
 	require.NotContains(t, kubectl(t, x.Manifest("suspend: false"), "apply", "-f", "-"), "Warning", "another field")
 	x.WaitReady()
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())

@@ -47,7 +47,7 @@ spec:
 	grace := func(text string) string { return "rotation: {overlapGracePeriod: " + text + "}" }
 	tests := map[string]struct{ old, new, says string }{
 		"well-formed":                {"", "", ""},
-		"login Secret in capitals":   {login, "loginSecretRef: {name: Postgres}", secret},
+		"login Secret in capitals":   {login, "loginSecretRef: {name: Sandbox}", secret},
 		"login Secret with two dots": {login, "loginSecretRef: {name: a..b}", secret},
 		"login Secret elsewhere":     {login, "loginSecretRef: {name: default/postgres}", secret},
 		"no login Secret":            {login, `loginSecretRef: {name: ""}`, secret},

@@ -32,7 +32,7 @@ func TestConnectionSecret(t *testing.T) {
 	x := newTenant(t) // no app
 	x.Apply(deliversTo(x))
 	x.WaitReason("SecretNotDelivered")
-	require.Nil(t, x.Secret(secretOf(x)), "nobody has the adopted password")
+	require.Nil(t, x.Secret(secretOf(x)), "no place has the adopted password")
 	require.Equal(t, "SecretNotDelivered", x.Get().Condition("Stalled").Reason)
 	require.Equal(t, "False/SecretNotDelivered", x.Get().Condition("ConnectionSecretSynced").Status+"/"+x.Get().Condition("ConnectionSecretSynced").Reason)
 
@@ -86,7 +86,7 @@ func TestAppAndConnectionSecret(t *testing.T) {
 	require.Nil(t, x.Secret(secretOf(x)))
 	x.Apply("rotationGeneration: 1", both)
 	x.WaitReady()
-	require.Equal(t, "DeliveryChanged", x.Get().Status.LastRotation.Cause, "nobody could have handed the former password over")
+	require.Equal(t, "DeliveryChanged", x.Get().Status.LastRotation.Cause, "no place could have handed the previous password over")
 	require.Equal(t, x.URL(), secretURL(t, x))
 	requireAccepted(t, x.URL())
 }
@@ -123,8 +123,8 @@ func TestNoDeliveryIsFlyAndLeavesNothingBehind(t *testing.T) {
 	require.Equal(t, map[string]int{"completed": 3}, x.Rows())
 }
 
-// Somebody else's Secret is not touched, and nothing is rotated, until there is room.
-func TestSomebodyElsesSecret(t *testing.T) {
+// Another client's Secret is not changed, and nothing is rotated, until there is room.
+func TestASecretOfAnotherClient(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t)
 	kubectl(t, "", "-n", "tenants-sandbox", "create", "secret", "generic", secretOf(x), "--from-literal=url=mine")
@@ -144,7 +144,7 @@ func TestSomebodyElsesSecret(t *testing.T) {
 	requireAccepted(t, secretURL(t, x))
 }
 
-// Nobody but the Secret has the password: lost, it is made anew with another one, whether its object is still the same or not. One that was
+// The Secret alone has the password: lost, it is made anew with another one, whether its object is still the same or not. One that was
 // edited is reported, as any other drift is.
 func TestLostOrEditedSecret(t *testing.T) {
 	t.Parallel()
@@ -239,7 +239,7 @@ func TestPromotionThatFails(t *testing.T) { // not parallel: it restarts the man
 	x.WaitReason("Rejected")
 	require.Equal(t, map[string]int{"completed": 2, "committed": 1}, x.Rows())
 	require.Equal(t, 1, x.Get().Status.Fly.Machines.OnNextStart, "the Machine waits for the Secret")
-	require.Contains(t, x.Get().Condition("ConnectionSecretSynced").Message, "has the former password, which is refused")
+	require.Contains(t, x.Get().Condition("ConnectionSecretSynced").Message, "have the previous password, which PostgreSQL refuses")
 	require.Equal(t, former, secretURL(t, x))
 	requireRefused(t, former)
 	staged := x.Secret(secretOf(x) + "-r3")
@@ -313,7 +313,7 @@ func TestConnectionSecretUnderOverlap(t *testing.T) {
 	require.Eventually(t, func() bool { return x.Rows()["rolled"] == 1 }, patience, 100*time.Millisecond)
 	x.Poke()
 	require.Equal(t, "Retiring", x.Get().Condition("Reconciling").Reason)
-	require.Contains(t, x.Get().Condition("Reconciling").Message, "Roll what mounts that: the former login is closed within 15m.")
+	require.Contains(t, x.Get().Condition("Reconciling").Message, "Restart the workloads that mount this Secret; the previous login is closed within 15m.")
 	require.Equal(t, x.Role()+"_b", string(x.Secret(secretOf(x)).Data["username"]))
 	requireAccepted(t, secretURL(t, x))
 	requireAccepted(t, x.InitialURL())
@@ -322,6 +322,6 @@ func TestConnectionSecretUnderOverlap(t *testing.T) {
 	x.WaitReady()
 	requireAccepted(t, secretURL(t, x))
 	_, err := platform.Login(x.InitialURL())
-	require.Error(t, err, "the former login is still open")
+	require.Error(t, err, "the previous login is still open")
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
 }

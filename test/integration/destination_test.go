@@ -91,7 +91,7 @@ func TestAChangedAddressIsProvedByOneTenant(t *testing.T) {
 		return found
 	}
 	internal(`{"host":"127.0.0.2"}`)
-	require.Eventually(t, func() bool { return len(halted()) > 0 }, patience, 200*time.Millisecond, "nobody tries the address")
+	require.Eventually(t, func() bool { return len(halted()) > 0 }, patience, 200*time.Millisecond, "no tenant tries the address")
 	require.Len(t, halted(), 1)
 	canary := halted()[0]
 	for _, x := range tenants {

@@ -46,7 +46,7 @@ func requireShutOut(t *testing.T, external, delivered string) {
 	require.True(t, errors.As(err, &refused) && refused.Code == "28000", "%v", err)
 }
 
-// A tenant is let in from outside while it asks for that. Then the session from there is ended, the app's stays, and no password changes.
+// A tenant is accepted from outside while it asks for that. Then the session from there is ended, the app's stays, and no password changes.
 func TestExternalAccess(t *testing.T) { // not parallel: it restarts the operator
 	long(t)
 	x := newTenant(t, "stopped")

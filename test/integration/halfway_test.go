@@ -32,7 +32,7 @@ func TestAnEnvironmentStaysUntilItsRotationsAreFinished(t *testing.T) {
 
 	kubectl(t, "", "delete", "tenv", e.Name, "--wait=false")
 	message := awaitTerminating(t, e)
-	require.Contains(t, message, "It is being deleted, and stays until its unfinished rotations (1) are completed, which goes on by itself; no other rotation starts.")
+	require.Contains(t, message, "The environment is being deleted, and stays until the operator has completed its unfinished rotations (1); no other rotation starts.")
 	require.Contains(t, message, "kubectl patch tenv "+e.Name+` --type merge -p '{"metadata":{"finalizers":null}}'`)
 	y.Apply(oneLogin, "rotationGeneration: 1")
 	y.WaitReason("EnvironmentTerminating")
@@ -60,7 +60,7 @@ func TestAnEnvironmentStaysUntilItsRotationsAreFinished(t *testing.T) {
 	message = x.Get().Condition("Ready").Message
 	require.Contains(t, message, "Revision 2 is in force, and 0 of 2 Machines have been seen to run with it")
 	require.NotContains(t, message, "Nothing was changed")
-	require.Contains(t, message, "Create it again, and the rotation is finished by itself; or let the object go as it is: kubectl -n tenants-sandbox patch tcred "+x.Name)
+	require.Contains(t, message, "To fix: create the environment again, and the rotation continues; or remove the finalizer and leave the tenant as it is: kubectl -n tenants-sandbox patch tcred "+x.Name)
 
 	mend()
 	kubectl(t, manifest, "apply", "-f", "-")
@@ -120,14 +120,14 @@ func TestAHalfDoneRotationIsNoUnchangedTenant(t *testing.T) {
 	} {
 		outage.begin()
 		message := e.WaitFor(t, "Ready", "False")
-		require.Contains(t, message, "One is half done: a Machine of its app that has not moved may be refused", reason)
-		require.NotContains(t, message, "keep what they have", reason)
+		require.Contains(t, message, "1 rotation is in progress: PostgreSQL may refuse the Machines of its app that are not yet updated", reason)
+		require.NotContains(t, message, "keep their present passwords", reason)
 		require.Eventually(t, func() bool {
 			ready := x.Get().Condition("Ready")
 			return ready.Reason == "EnvironmentNotReady" && regexp.MustCompile(`^TenantEnvironment \S+ is not ready \(`+reason+`: `).MatchString(ready.Message)
 		}, patience, 200*time.Millisecond, x.Describe())
 		message = x.Get().Condition("Ready").Message
-		require.Contains(t, message, "Revision 1 is in force, and 1 of 2 Machines have been seen to run with it; it is finished once that is mended.")
+		require.Contains(t, message, "Revision 1 is in force, and 1 of 2 Machines were last seen with it. The rotation continues once this is fixed.")
 		require.NotContains(t, message, "Nothing was changed")
 		outage.end()
 		e.WaitFor(t, "Ready", "True")

@@ -36,8 +36,8 @@ func TestASecondLedgerOnTheServer(t *testing.T) {
 	secretFor(t, staging, server, "127.0.0.1", "platform2")
 	staging.Create(t, staging.Manifest(t))
 	message := staging.WaitFor(t, "Stalled", "True")
-	require.Contains(t, message, "Database platform of this server has a ledger for roles that begin with tenant_, too, and a role has one password. "+
-		"No rotation of this environment starts, and the apps keep what they have. To fix: have the login Secret name database platform; ")
+	require.Contains(t, message, "Database platform of this server also has a ledger for roles that begin with tenant_, and a role has one password. "+
+		"No rotation of this environment starts; the apps keep their present passwords. To fix: have the login Secret name database platform; ")
 	requireLeftAlone(t, staging, x)
 
 	x.Apply("rotationGeneration: 2")
@@ -60,7 +60,7 @@ func TestTwoEnvironmentsWithOneLedger(t *testing.T) {
 	secretFor(t, twin, server, "localhost", "platform")
 	twin.Create(t, twin.Manifest(t))
 	message := twin.WaitFor(t, "Stalled", "True")
-	require.Contains(t, message, "TenantEnvironment "+e.Name+" leads to the same ledger, database platform of the same server. ")
+	require.Contains(t, message, "TenantEnvironment "+e.Name+" uses the same ledger, database platform of the same server. ")
 	require.Contains(t, message, "To fix: kubectl delete tenv "+twin.Name+", and name "+e.Name+" in its TenantCredentials")
 	requireLeftAlone(t, twin, x)
 

@@ -31,7 +31,7 @@ func TestObstacles(t *testing.T) {
 				x.SQL("INSERT INTO management.tenants SELECT * FROM public.parked WHERE id = '" + x.ID + "'")
 			}
 		}},
-		{"RoleNotFound", []string{"does not exist. Nothing was changed. In PostgreSQL: CREATE ROLE"}, func(t *testing.T) (tenant, []string, func()) {
+		{"RoleNotFound", []string{"does not exist. Nothing was changed. To fix, in PostgreSQL: CREATE ROLE"}, func(t *testing.T) (tenant, []string, func()) {
 			x := newTenant(t, "stopped")
 			x.SQL("ALTER ROLE " + x.Role() + " RENAME TO parked_" + x.Short)
 			return x, nil, func() { x.SQL("ALTER ROLE parked_" + x.Short + " RENAME TO " + x.Role()) }
@@ -46,18 +46,18 @@ func TestObstacles(t *testing.T) {
 			x.SQL("ALTER DATABASE site_" + x.Short + " ALLOW_CONNECTIONS false")
 			return x, nil, func() { x.SQL("ALTER DATABASE site_" + x.Short + " ALLOW_CONNECTIONS true") }
 		}},
-		{"TenantNotBound", []string{"Namespace tenants-sandbox is not bound to tenant", "Nothing is done for it.", "kubectl label namespace tenants-sandbox tenant.credentials"}, func(t *testing.T) (tenant, []string, func()) {
+		{"TenantNotBound", []string{"Namespace tenants-sandbox is not bound to tenant", "The operator does nothing for this object.", "kubectl label namespace tenants-sandbox tenant.credentials"}, func(t *testing.T) (tenant, []string, func()) {
 			x := newTenant(t, "stopped")
 			kubectl(t, "", "label", "namespace", "tenants-sandbox", "tenant.credentials.systemprompt.io/"+x.ID+"-")
 			return x, nil, x.Bind
 		}},
-		{"EnvironmentNotFound", []string{"TenantEnvironment nowhere-", "does not exist. Nothing was changed. To fix: create it; or make this object anew with the name of one that exists."}, func(t *testing.T) (tenant, []string, func()) {
+		{"EnvironmentNotFound", []string{"TenantEnvironment nowhere-", "does not exist. Nothing was changed. To fix: create the environment; or recreate this object with the name of an existing one."}, func(t *testing.T) (tenant, []string, func()) {
 			e, server := platform.NewServer(t, "nowhere")
 			manifest := e.Manifest(t)
 			e.Prepare(t, server, manifest)
 			return newTenantIn(t, e, "stopped"), nil, func() { e.Create(t, manifest) }
 		}},
-		{"AuthenticationFailed", []string{"Fly token rejected (401). Nothing was changed. Replace key token in Secret tcred-system/fly-"}, func(t *testing.T) (tenant, []string, func()) {
+		{"AuthenticationFailed", []string{"Fly rejected the token (HTTP 401). Nothing was changed. To fix: replace key token in Secret tcred-system/fly-"}, func(t *testing.T) (tenant, []string, func()) {
 			e, mend := platform.NewEnvironmentWithoutToken(t, "fly")
 			return newTenantIn(t, e, "stopped"), nil, mend
 		}},

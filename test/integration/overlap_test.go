@@ -161,7 +161,7 @@ func TestChangedStrategy(t *testing.T) {
 }
 
 // Raising the number again and again in the middle of a rollout brings one more rotation, and no login is refused.
-func TestOverlapRaisedDuringARollOut(t *testing.T) {
+func TestOverlapRaisedDuringARollout(t *testing.T) {
 	t.Parallel()
 	x := busyTenant(t, 3)
 	x.Apply(overlap, "rotationGeneration: 1")
@@ -197,7 +197,7 @@ func halted(t *testing.T) (x tenant, crashed string) {
 	boot(t, x, "crash")
 	x.Apply(overlap, "rotationGeneration: 1")
 	x.WaitReason("MachineUnhealthy")
-	require.Equal(t, 1, moved(x), "the roll-out went on after a Machine that does not come up")
+	require.Equal(t, 1, moved(x), "the rollout continued after a Machine that does not come up")
 	for _, machine := range x.Look().Machines {
 		if machine.Updates > 0 {
 			crashed = machine.ID

@@ -62,8 +62,8 @@ func TestARotationWithoutARelease(t *testing.T) {
 	x.WaitReady()
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
 	require.Len(t, deploymentOf(t, x).Releases, 1)
-	require.Equal(t, "Every Machine of app "+x.App()+" has revision 1. Mind: fly secrets list goes on calling DATABASE_URL staged: "+
-		"the Fly token may not do this, or the app is in another organization (HTTP 403, list releases of "+x.App()+")", completion(t, x))
+	require.Equal(t, "Every Machine of app "+x.App()+" has revision 1. Mind: fly secrets list still shows DATABASE_URL as staged: "+
+		"Fly returned HTTP 403 for POST /graphql, list releases of "+x.App()+" (the token lacks the permission, or the app is in another organization)", completion(t, x))
 }
 
 // completion is the note of the event that announces the end of a rotation.

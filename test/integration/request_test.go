@@ -30,7 +30,7 @@ func TestRequestRotatesOnce(t *testing.T) {
 	require.Equal(t, "Requested", o.Status.LastRotation.Cause)
 	require.Equal(t, "laptop lost", o.Status.LastRotation.Reason)
 
-	x.Apply("rotationGeneration: 1", `rotationRequest: {replacesRevision: 1, reason: "the same, of somebody who came late"}`)
+	x.Apply("rotationGeneration: 1", `rotationRequest: {replacesRevision: 1, reason: "the same, of a caller who came late"}`)
 	x.Poke()
 	require.Equal(t, map[string]int{"completed": 2}, x.Rows())
 
@@ -178,7 +178,7 @@ func TestCompromisedEndsSessions(t *testing.T) {
 }
 
 // Terminate ends the remaining earlier sessions once the Machines have moved, and not before.
-func TestTerminateEndsSessionsAfterTheRollOut(t *testing.T) {
+func TestTerminateEndsSessionsAfterTheRollout(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "started")
 	x.Apply("rotationGeneration: 1")

@@ -76,7 +76,7 @@ func TestDeletedAndMadeAgainRotatesNothing(t *testing.T) {
 	require.Equal(t, value, x.URL(), "made again at a lower number: nothing rotates")
 	o := x.Get()
 	require.EqualValues(t, 2, o.Status.RotationGeneration, "what is done stays done")
-	require.Contains(t, o.Condition("Ready").Message, "spec.rotationGeneration 1 is not above the 2 that is done: nothing is rotated. To rotate, write 3.")
+	require.Contains(t, o.Condition("Ready").Message, "spec.rotationGeneration 1 is not above 2, which is already completed; no rotation starts. To rotate: raise spec.rotationGeneration to 3.")
 
 	// Without a number in between, and then again with the one that was done long ago.
 	x.Delete()
@@ -123,7 +123,7 @@ func TestSuspend(t *testing.T) {
 }
 
 // A rotation that is asked for during a rollout follows it at once, and until then no status says that all is done.
-func TestRaisedDuringARollOut(t *testing.T) {
+func TestRaisedDuringARollout(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "started")
 	x.Apply("rotationGeneration: 1")
@@ -174,7 +174,7 @@ func TestEditedEnvironmentReachesItsTenants(t *testing.T) {
 	require.Contains(t, x.URL(), "@localhost:")
 	requireAccepted(t, x.URL())
 	edit(`{"spec":{"postgres":{"internal":{"host":"127.0.0.1"}}}}`)
-	require.Eventually(t, delivered(3), patience, 100*time.Millisecond, "the former address was not delivered")
+	require.Eventually(t, delivered(3), patience, 100*time.Millisecond, "the previous address was not delivered")
 	x.WaitReady()
 }
 
@@ -214,7 +214,7 @@ func TestLostAnswer(t *testing.T) {
 }
 
 // A Machine that does not come up stops the rollout before the others are touched; healed, it goes on automatically.
-func TestCrashingMachineHaltsTheRollOut(t *testing.T) {
+func TestCrashingMachineHaltsTheRollout(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "started", "started")
 	x.Apply()
@@ -230,7 +230,7 @@ func TestCrashingMachineHaltsTheRollOut(t *testing.T) {
 	for _, machine := range x.Look().Machines {
 		updated += machine.Updates
 	}
-	require.Equal(t, 1, updated, "the roll-out went on after a Machine that does not come up")
+	require.Equal(t, 1, updated, "the rollout continued after a Machine that does not come up")
 
 	for _, machine := range x.Look().Machines {
 		admin(t, http.MethodPatch, "/admin/apps/"+x.App()+"/machines/"+machine.ID, `{"boot":"healthy"}`, nil)
@@ -241,7 +241,7 @@ func TestCrashingMachineHaltsTheRollOut(t *testing.T) {
 }
 
 // The others go on as they were while the rollout is halted, and once the Machine is repaired it goes on automatically.
-func TestRepairedMachineLetsTheRollOutGoOn(t *testing.T) {
+func TestRepairedMachineLetsTheRolloutContinue(t *testing.T) {
 	long(t)
 	t.Parallel()
 	x := newTenant(t, "started", "started", "started")
@@ -257,7 +257,7 @@ func TestRepairedMachineLetsTheRollOutGoOn(t *testing.T) {
 	for i, machine := range x.Look().Machines {
 		switch {
 		case machine.Updates > 0:
-			require.Empty(t, crashed, "the roll-out went on after a Machine that does not come up")
+			require.Empty(t, crashed, "the rollout continued after a Machine that does not come up")
 			crashed = machine.ID
 		default:
 			require.Equal(t, "started", machine.State)

@@ -26,7 +26,7 @@ func TestStagedWaitsForTheUsersDeploy(t *testing.T) {
 	ask("rotationGeneration: 1")
 	x.WaitReason("InvalidSpec")
 	require.Contains(t, x.Get().Condition("Stalled").Message, `{"spec":{"rotation":{"strategy":"Overlap"}}}`)
-	require.Empty(t, x.Rows(), "with one login nobody could wait for a deploy")
+	require.Empty(t, x.Rows(), "with one login no app could wait for a deploy")
 
 	old := x.URL()
 	x.SQL("SELECT tenant_credentials.prepare_overlap('" + x.Role() + "')")

@@ -14,8 +14,8 @@ import (
 	"syscall"
 )
 
-// nobody is the account that the server runs as where the system has no user postgres.
-const nobody = 65534
+// unprivileged is the account that the server runs as where the system has no user postgres.
+const unprivileged = 65534
 
 // account is the one that the server runs as. The zero account is the caller's own.
 type account struct{ uid, gid uint32 }
@@ -32,7 +32,7 @@ func serverAccount() account {
 			return account{uid: uint32(uid), gid: uint32(gid)}
 		}
 	}
-	return account{uid: nobody, gid: nobody}
+	return account{uid: unprivileged, gid: unprivileged}
 }
 
 func (a account) attributes() *syscall.SysProcAttr {

@@ -55,7 +55,7 @@ var pages = map[string]page{
 		return func(x tenant) {
 			present, err := url.Parse(x.URL())
 			require.NoError(t, err)
-			x.SQL("ALTER ROLE " + present.User.Username() + " PASSWORD 'somebody-else'")
+			x.SQL("ALTER ROLE " + present.User.Username() + " PASSWORD 'another-client'")
 		}
 	}},
 	"2. Nothing is unfinished: rotate from the beginning": {completed: 2, arrange: func(_ *testing.T, x tenant) func(tenant) {

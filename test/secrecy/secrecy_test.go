@@ -126,10 +126,10 @@ var failures = map[string]func(t *testing.T, x tenant){
 		x.SQL("ALTER TABLE management.tenants ADD CONSTRAINT short_" + x.Short + " CHECK (id <> '" + x.ID + "' OR length(password_hash) < 5) NOT VALID")
 		seen(x, "Rejected", func() { x.SQL("ALTER TABLE management.tenants DROP CONSTRAINT short_" + x.Short) })
 	},
-	"somebody holds the claim": func(t *testing.T, x tenant) {
+	"another client holds the claim": func(t *testing.T, x tenant) {
 		seen(x, "Busy", hold(t, "SELECT FROM tenant_credentials.claims WHERE tenant_id = '"+x.ID+"' FOR UPDATE"))
 	},
-	"somebody holds the role": func(t *testing.T, x tenant) {
+	"another client holds the role": func(t *testing.T, x tenant) {
 		seen(x, "Busy", hold(t, "ALTER ROLE "+x.Role()+" CONNECTION LIMIT 5"))
 	},
 	"the tenant's own session holds the role": func(t *testing.T, x tenant) {
@@ -167,7 +167,7 @@ func hold(t *testing.T, statement string) (release func()) {
 
 // disasters are failures that no other rotation should meet.
 var disasters = map[string]func(t *testing.T, x tenant){
-	"somebody holds the management table": func(t *testing.T, x tenant) { // the role is altered by then
+	"another client holds the management table": func(t *testing.T, x tenant) { // the role is altered by then
 		seen(x, "Busy", hold(t, "LOCK TABLE management.tenants IN SHARE MODE"))
 	},
 	"PostgreSQL is shut down immediately": inTheMiddle(func(t *testing.T) {

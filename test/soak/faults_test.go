@@ -267,7 +267,7 @@ func (p *performance) onMachine(ctx context.Context, s step) error {
 	case doDestroy:
 		err = p.system.adminCall(ctx, http.MethodDelete, "/admin"+path, nil, nil)
 	case doLease:
-		err = p.system.adminCall(ctx, http.MethodPost, "/admin"+path+"/lease", map[string]any{"owner": "somebody", "ttl": 5 + s.number*5}, nil)
+		err = p.system.adminCall(ctx, http.MethodPost, "/admin"+path+"/lease", map[string]any{"owner": "another client", "ttl": 5 + s.number*5}, nil)
 	case doStop, doStart:
 		err = p.system.flyCall(ctx, http.MethodPost, path+"/"+strings.Fields(s.do)[0], map[string]any{}, nil)
 	case doUpdate:

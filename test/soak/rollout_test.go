@@ -34,8 +34,8 @@ type rolloutFigures struct {
 	Ratio        float64 `json:"ratio"`
 }
 
-// TestRollOut rotates fifty apps of four Machines each at once, at the rates that Fly documents.
-func TestRollOut(t *testing.T) {
+// TestRollout rotates fifty apps of four Machines each at once, at the rates that Fly documents.
+func TestRollout(t *testing.T) {
 	if os.Getenv("ROLLOUT") == "" {
 		t.Skip("make rollout runs it")
 	}

@@ -85,9 +85,9 @@ func verdict(c *v1alpha1.TenantCredential, p progress) (openapi.RotationStatus, 
 	case p.proved:
 		return openapi.Rotated, retrieval(c)
 	case p.rotation != nil:
-		return openapi.Rotating, "The new credentials are in force, and no login with them has succeeded yet. It goes on by itself."
+		return openapi.Rotating, "The new credentials are in force, and no login with them has succeeded yet. The operator continues automatically."
 	default:
-		return openapi.Rotating, "The rotation is asked for, and goes on by itself."
+		return openapi.Rotating, "The rotation is requested. The operator continues automatically."
 	}
 }
 

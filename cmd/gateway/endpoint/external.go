@@ -175,15 +175,15 @@ func access(c *v1alpha1.TenantCredential, generation int64) openapi.ExternalAcce
 	refused := accessRefused(c, asked, generation)
 	switch {
 	case accessDone(c, asked, generation) && asked:
-		answer.Status, answer.Message = openapi.Enabled, "The tenant's logins are let in from outside."
+		answer.Status, answer.Message = openapi.Enabled, "The tenant's logins are accepted from outside."
 	case accessDone(c, asked, generation):
-		answer.Status, answer.Message = openapi.Disabled, "The tenant's logins are not let in from outside."
+		answer.Status, answer.Message = openapi.Disabled, "The tenant's logins are not accepted from outside."
 	case refused != nil:
 		answer.Status, answer.Message = openapi.Disabled, "Access from outside is asked for, and cannot be enabled in the tenant's environment ("+refused.Reason+")."
 	case asked:
-		answer.Status, answer.Message = openapi.Enabling, "Access from outside is asked for, and goes on by itself."
+		answer.Status, answer.Message = openapi.Enabling, "External access is requested. The operator continues automatically."
 	default:
-		answer.Status, answer.Message = openapi.Disabling, "The end of the access from outside is asked for, and goes on by itself."
+		answer.Status, answer.Message = openapi.Disabling, "The end of the external access is requested. The operator continues automatically."
 	}
 	return answer
 }

@@ -77,7 +77,7 @@ func conclude(c *v1alpha1.TenantCredential, t target, a ask, applied string) (op
 		return nil, standingStill(p.stalled, a.caller, "The rotation stays asked for, and is done once that is mended.")
 	}
 	if p.proved { // committed, and the call waits for its completion
-		body.Status, body.Message = openapi.Rotating, "The new credentials are in force. The app's Machines are being moved, which goes on by itself."
+		body.Status, body.Message = openapi.Rotating, "The new credentials are in force. The app's Machines are being updated. The operator continues automatically."
 	}
 	again, location := pollAgain, self(c, p.revision)
 	return openapi.RotateCredentials202JSONResponse{RotationInProgressJSONResponse: openapi.RotationInProgressJSONResponse{

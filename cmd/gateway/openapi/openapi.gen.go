@@ -299,7 +299,7 @@ type RotateCredentialsJSONRequestBody = RotationRequest
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
-	// GetExternalAccess Whether the tenant's logins are let in from outside
+	// GetExternalAccess Whether the tenant's logins are accepted from outside
 	// (GET /api/v1/tenants/{tenant_id}/external-db-access)
 	GetExternalAccess(w http.ResponseWriter, r *http.Request, tenantId TenantID)
 	// SetExternalAccess Let the tenant's logins in from outside, or end that
@@ -1834,7 +1834,7 @@ func (response GetRotation503ApplicationProblemPlusJSONResponse) VisitGetRotatio
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
-	// GetExternalAccess Whether the tenant's logins are let in from outside
+	// GetExternalAccess Whether the tenant's logins are accepted from outside
 	// (GET /api/v1/tenants/{tenant_id}/external-db-access)
 	GetExternalAccess(ctx context.Context, request GetExternalAccessRequestObject) (GetExternalAccessResponseObject, error)
 	// SetExternalAccess Let the tenant's logins in from outside, or end that
@@ -2080,54 +2080,54 @@ func (sh *strictHandler) GetRotation(w http.ResponseWriter, r *http.Request, ten
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7Fttc9u2sv4re3k7k2ZKybbiNNfq3A9qXu711G0zjjP5kPHRrMiViJoEWGBpRcej89vPACApkqJkOS89",
-	"nTafbEF4WSx2n312Ad0FkcpyJUmyCcZ3QUIYk3b/vrzChf0bk4m0yFkoGYyDq4RA060wQklQc+CEgEmi",
-	"5EcGIk0xSRaYmhCEhN8LxWgHQob6xgyDMDBRQhnaeXmVUzAODGshF8F6HQYXKkK/THfVdwlpAlaA5gYS",
-	"tYQ5are0rhYQ987+WtOcNMmIJnmeCor7lkGuNuU1AX4ULNFArCTBt5evnsOz0enx4/vWuyTWq8mcSW8v",
-	"9IYiJWMDaL+GZSKipNodLlDI9tyZkCIrsmB8ElbrCMm0IB2s7Uo5asyIy3O7cqdx/qL/7OqzOn8RAsLb",
-	"t+cv7GLCfp8jJ0EYSMzsEr7nVMRBGGj6vRDaqox1QU3Z5kpnyME4KArXM0dm0na2f7w/HpxNBq9wML++",
-	"+5/1t4Pm59P147sn61bTyWj9TRBuKXJtVze5koa8WX6w82M6iSIyriVSkkmy/RftyXojOvrNeEvayPqN",
-	"pnkwDv77aGPzR/5bc9SZ1q27ZYOckG5bfKoWQhpATZASW5ufa5WBKtiImIbBOuwIfC5fa7XQf6zo9uCj",
-	"BOWCQBhrZRTDXOkQlLYi56VE1hAaANB0x771y65Hdb/K6Ae11e8b1vCPtfdPNUsp26OW3Pf47mHqqebt",
-	"0csvihMhF7V3D8FqKqNsRhpIa6WHkYoJDK4MLJOVO8/LEnI+2/nVE+44uQrjQkDjgA8NCC4Rrwew9ynd",
-	"9WmB4aCBhvtGbsOnE7cS/gvY9aF6eYhNP0RHH2P/n0Wvn+RGV3p1geW4/5wfXVJOyA4rI0zTMtA1tgXG",
-	"h8DO+XzCxt9KLDhRWvzTK/2P2ryLquqGnB1mwhirCaVBKgaMIsqZ4s4u3717N5gUnFiuFCFTW46tCGjX",
-	"LAXpj4AYx8JKg+lrrXLSLGysnGNqKAzyRtNdQBJn6U7u0/SkIRhGLoxHv4p01cBTSjlTKiV0tk+lXNMY",
-	"GWdoaFrodHuhl1nOK1g6RoduC62YaWWwqisFHW5TgtCxn96VtnpmZAwuqPc7vz2vFMuu3tfKCYNYmOpf",
-	"12iHVK32/+uwh/FtWNL7avKNBLuk3qW3sJZms5aa/UYRb5OKS/q9IMMfbwrdw+xsZp8kr9LVvev2kvmE",
-	"IEdjlkrH1qRgMjMkuTQMWSKKMBBTKm5JU2wZ8qt0ZS2ivRHM894DvkUtrOD9/Ly5QTtDo3/fPn/GKBGS",
-	"zAM3a9EB8/yRgWqCEFDGwIkyVOYaGbB1Pl1IWApOWqr5FL2wYkxbJF1IfjIKtrOIMCjyGNkbw729O8rz",
-	"y2ym6NNeg9y19TOBEpB9ZnV2+vTZ43CjhiYXgxlZgDDbG42JUfQDgBtpv2mPsLSu6flC3mIq4qkuPSkM",
-	"pOLpXBUydj7MiYqntgnTVC0dLhQu3lQQblvmSs9EHJO0OvPZU3OWiq+0Gk1hcpKxG28Y0xJ+KCX2mIPZ",
-	"TCwKVZipn7IUTc0ta/C5mc/Gp5kwGXKUlPkaGZ6yUtMUtYefmLJcMcloNb2h1VRTYfwEyDRNRSb8LiqY",
-	"8lu8RZF2fOIQdO2YiFP3pn+fhWzQeNs4WXDaj+G+oWtUOFMFj2cpypvgPqB231ZLhBvcLm2qsqA+kZuZ",
-	"wANwN1JZJnjKIqOWu1nvGbjWHlVbTmJtQskHDjwwKlucMpiRjfyAEKXCgk4Vkx0ipch2yUcGJPFS6Zuw",
-	"DeKZow5D2BXg2bUcEN7nPqTs42M26uwjAnsKHy8mV5MfJ29eTt9eXvTvoE+mVMibh3ItQ+n8ft9wvfrM",
-	"K2tEnH26qCPTPXxHE5re4poF2zmKlGKvD9+xKoRZmu52DG88PvXqp0QciqezVR+5VBtiCYKHMIGoMKwy",
-	"0tYiWKUxCDaglhKkNUNMbR7Rv5LHu26o+v60N7BtcKUtkkdjuRg7cxTSShYRrIhDz959bceHIsGQoAFT",
-	"RBFRTLHtNvQJKMXjerQP7ViObI34wU/UcWOgW9KrihpYBmCqBYdgipy0sYPHgDbwkwYlbUKVEcxorqw3",
-	"sUu6ymmt9/mDHNtvDKOMDRgWaQqFZJF2HdlaK7LSBjDioeOcPh5W2qnClo9PtUA22Ll1/hAiXJ945Yb7",
-	"wPhCPJgIV4HZfRBMmTm8NGHd9MO5H3Oyqc+i1rja0sVmoX07+Dg2b6XUKhOmSu7mWKS8g5VOgBOhY8hR",
-	"8woyXMGNVMsO8bzaUeiMUmUoLlksCZvKG3s8BhyRqUzTTiZp6UxWGDDE/WnjTlhKVqGDi5xUnpK7ULBz",
-	"pdZT1NyasZDA9MHNm+GHC5ILToLx6On3YZAJWX0+6QER5w0tPZVhmUv+tZUaj46PISOUZgh1z3G9yUYm",
-	"swMNenFkuPHccQcLSvTFPG/BQgisVNNTm2LXk/W7ZcfiLDhSVGjBqzfWrr0dzQh135XFpCxyqDmghF9z",
-	"kucv4LmSkiIGYUzhSuNlzYdknCshqwKIcZBqR8JPxYy0JCZrEfpWRI4jqEKyO+vm4EcGsIgFyYjq+xBn",
-	"O17Cej8Jc+4LM0LO1bbkzq/IuLkrZGleVXnBvKX7M0uJTW+dv1Pf38GLhvDSHSVKs/TxzR6eKhiwNpRx",
-	"yz80YZRQZ0179HUYTEVE0rjALpzgc2FPKZjkduRgNDze3Nw02jbkubwXamy8VrRNfUn7mBrcnthBKieJ",
-	"uQjGwZPhiZs7R06cgRxhLo5uT468nOborr4oWh9VCD6IZwOsy1MLcmDmg41Q8jwOxsH/EXcKWZ2LntHx",
-	"8S4Yrvtt3X2Ewekhw+pynu1/cn//Vm3RDXrywEVOH9j/7GH9Rwf0ryvD6zB4+kAtPT1kw5sFLLQUWYZ6",
-	"9XEXZ0HnVvN9/9KbLkf1ref6Ogxy5cNnB8bRMszRcVV6BmTIlHHho22bb3pt00XlH1W8+kI3d1XcX7dp",
-	"A+uC1p/HN0bHo4cOa9zr/G2d6+TJX8cZL4gPiWwuYJNjeOjIaV70YPjr4quffPWTv6SfTAy8/vXNlWvd",
-	"x3h8djxo0ElXbP7csWtibowjyI4tVhfflqsuXVSryirPMU2N5+GotbglWCYiJcD+2/LOZbkLx5612jxu",
-	"Vd5LlCOH4CpFKOF8U0oe/EQrByiueOjuem06ObOcNqeyPOIvFlvzNnbhFhHckGoudF9Y9kT+eUPVWyxh",
-	"z2M1Li84WZXSpRhR3PdOzT20aLwBe3mFC5e3ucJVoxLT3NXpyah+SOXHbQj5+Xzwc1mZb7zq2mSs35/2",
-	"pGvbCZgrjNU5VlmiXYjbMnGwyg/BqFqhnYMYwjlDotLY1KnWJgqgYfupPhXzg5/G5UbuWP0rtd+UkBS3",
-	"D9ClhLVWwkapqZ5f0gfuN8HdSmsb2T7dtZP95hO0/xr86/q7vmdlW+q1fvS/v8C3JTkMLVEUc0hp7srg",
-	"IYyeVoTxsXUbjyDxAM1KRs1nga5uYmcDl9Zuit9OjTavs46J6c6N+xchu/brqhvd3Vx/mbjbrUitt5/j",
-	"HRRhm+Wyg2Jrz6uiv29UHX3hKDz660RtHyF2Pko+LJpXleDessWFMHxZ9+p3hs/qe66e3ffsiGSFR9WL",
-	"AnJBibsPebZexH2tkvwJTfdqKxzXxhhWtUIy7LnRJ9VHDvWBo7uKO633VfFqcP/UyPDVJv9sNvn/5aO/",
-	"VvbwKbYX3vX90qBxv3fADw2qq94MP/hfRZwdHz87OTsbPT19dnp8dnYS7v/BxHXz4sOJX115vL9eX6//",
-	"HQAA//8=",
+	"7Fttc9u2sv4ruLydSTOlZFtxmmt17gc1L/d66rYZx5l8yPhoVuRKRE0CLLC0ouPR+e1nFiApkqJkKy89",
+	"nTafbEF4WSx2n312Ad0Fkc5yrVCRDcZ3QYIQo3H/vryCBf+N0UZG5iS1CsbBVYLC4K20Uiuh54ISFIQK",
+	"FD2yIjIYoyIJqQ2FVOL3QhPwQJGBubHDIAxslGAGPC+tcgzGgSUj1SJYr8PgQkfgl+mu+i5Bg4K0AHsj",
+	"Er0UczBuaVMtIO+d/bXBORpUEU7yPJUY9y0DVG3Ka0L4UWIJVsRaofj28tVz8Wx0evz4vvUukcxqMic0",
+	"2wu9wUir2Argr8UykVFS7Q4WIFV77kwqmRVZMD4Jq3WkIlygCda8Ug4GMqTy3K7caZy/6D+7+qzOX4QC",
+	"xNu35y94Mcnf50BJEAYKMl7C95zKOAgDg78X0rDKyBTYlG2uTQYUjIOicD1zIELDs/3j/fHgbDJ4BYP5",
+	"9d3/rL8dND+frh/fPVm3mk5G62+CcEuRa17d5lpZ9Gb5geeHdBJFaF1LpBWhIv4X+GS9ER39Zr0lbWT9",
+	"xuA8GAf/fbSx+SP/rT3qTOvW3bJBStC0LT7VC6msAIMCoghzwljMjc6ELsjKGIfBOuyIfK5eG70wf6zw",
+	"fPRRAmqBQlq2M5ZTm1Bow46alxKxKTQgoOmQfeuXXY/qfpXZD2q73zes4SFr76F6lmK2Ry257/HdYeqp",
+	"5u3Ryy+aEqkWtX8PBWsqw2yGRqAx2gwjHaOwsLJimazceV6WoPPZzq+ecMfJVSgXCrAO+sAKSSXm9UD2",
+	"PqW7Pi04HDTwcN/IbQB14lbCfwG7fqheDrHpQ3T0Mfb/WfT6SW50ZVYXUI77z/nRJeYI5NAygjQtQ11j",
+	"W8L6INg5n0/Y+FsFBSXayH96pf9Rm3dxVd+gs8NMWsua0EYoTXVU6Ozy3bt3g0lBCbOlCAjbcmzFQF6z",
+	"FKQ/BkIcS5YG0tdG52hIcrScQ2oxDPJG012ACmbpTvbT9KShsARUWI9+Fe2qgaeUcqZ1iuBsH0u5pjEQ",
+	"zMDitDDp9kIvs5xWYuk4HbgttGImy8CqKwUdbpOC0PGf3pW2emZoLSyw9zu/Pa8U5lfva+WEQSxt9a9r",
+	"5CFVK/9/HfZwvg1Pel9NvpFgl9S79BbW0mzW0rPfMKJtUnGJvxdo6eNNoXuYnc3sk+RVurp33V46n6DI",
+	"wdqlNjGblJjMLCoqDUOViCKtiDGVt2gwZo78Kl2xRbQ3Annee8C3YCQL3s/QmxvkGRr9+/b5M0SJVGgP",
+	"3CyjA+T5IyuqCUIBKhaUaItltpEJYuczhRJLSUlLNZ+iF9IEaYumS0VPRsF2HhEGRR4DeWO4t3dHeX6Z",
+	"zRR92muQu7Z+JqIEZJ9bnZ0+ffY43KihycXEDBkg7PZGYySQ/QDgRvI37RFM65qeL9UtpDKemtKTwkBp",
+	"ms51oWLnw5ToeMpNkKZ66XChcPGmgnBumWszk3GMinXm86fmLBVfaTXawuaoYjfeEqQl/GCK5DEHsplc",
+	"FLqwUz9lKZqeM2vw2ZnPx6eZtBlQlJQZG1qaktbTFIyHnxizXBOqaDW9wdXUYGH9BEA4TWUm/S4qmPJb",
+	"vAWZdnziIejaMRGn7k3/PgvZoPG2cZKktB/DfUPXqGCmCxrPUlA3wX1A7b6tlgg3uF3aVGVBfSI3M4ED",
+	"cDfSWSZpSjLDlrux9wxca4+qmZOwTWh14MAHRmXGKQsZcuQXIKJUMuhUMdkhUgrESz6yQiEttbkJ2yCe",
+	"OeowFLsCPLmWB4T3uQ8p+/gYR519RGBP6ePF5Gry4+TNy+nby4v+HfTJlEp1cyjXspjO7/cN16vPvLJG",
+	"xNmnizoy3cN3DILtLa8x2M5Bphh7ffiOVSmMabrbsXjj8alXPyXiYDydrfrIpd4QSyFpKCYiKizpDA1b",
+	"BOk0FpKs0EslFJshpJxH9K/k8a4bqr4/7Q1sG1xpi+TRWC3GzhylYskiFCuk0LN3X93xoUiSSMAKW0QR",
+	"Yowxdxv6BBTjcT3ah3YoR7ZG/OAn6rixwFs0q4oaMAOw1YJDYYscjeXBYwEc+NEIrTihylDMcK7Zm8gl",
+	"XeW07H3+IMf8jSVQsRWWZJqKQpFMu47M1gqkjRUQ0dBxTh8PK+1UYcvHp1ogDnZunT+ECNcnXrnhPjC+",
+	"kAcT4Sowuw+SMLMPL02wm34492NONhVaMAZWW7rYLLRvBx/H5llKozNpq+RuDkVKO1jpRFAiTSxyMLQS",
+	"GazEjdLLDvG82lHqjFJtMS5ZLEpO5S0fjxWOyFSmyZMpXDqTlVZYpP60cScsJavQwUWOOk/RXSnwXCl7",
+	"ip6zGUslCD+4eTP4cIFqQUkwHj39PgwyqarPJz0g4ryhpacyLFPJv7ZS49HxscgQlB2Kuue43mQjk9mB",
+	"Br04Mtx47riDBSX6Qp63YCEUpHXTU5ti15P1u2XH4hgcMSqMpNUbtmtvRzME03dpMSmLHHouQIlfc1Tn",
+	"L8RzrRRGJKS1hSuOlzUfVHGupaoKINZBKo8UPxUzNAoJ2SLMrYwcR9CFInfWzcGPrIAilqgirG9EnO14",
+	"Cev9JES5L8xINdfbkju/QuvmrpCleVnlBfOWXp6Zl7q32N+qVfTzoqF46Y4SlF36+MaHpwsSUBvKuOUf",
+	"BiFKsLMgH30dBlMZobIusEsn+FzyKQWTnEcORsPjzd1No21DnsubocbGa0Vz6ovGx9Tg9oQH6RwV5DIY",
+	"B0+GJ27uHChxBnIEuTy6PTnyctqju/qqaH1UIfggng2gLk8t0IGZDzZSq/M4GAf/h9QpZHWuekbHx7tg",
+	"uO63dfcRBqcPGVaX87j/yf39W7VFN+jJgYucHtj/7LD+owf0ryvD6zB4eqCWnj5kw5sFGFqKLAOz+tir",
+	"s6Bzs/m+f/FNl6P65nN9HQa59gG0A+TAHHN0XBWfBZDItHUBpG2db3qt08XlH3W8+kJ3d1XkX7eJA5kC",
+	"15/HO0bHo0OHNW52/rbudfLkr+OOF0i9rsi0peGALmSj43jg6Gle9KD46+Krn3z1k7+kn0yseP3rmyvX",
+	"uo/z+Px40CCUrtz8uWPXxN5YR5EdX6yuvpmtLl1UqworzyFNrWfiYIy8RbFMZIoC+u/LO9flPiA73sqZ",
+	"3Kq8mShHDoWrFYES55ti8uAnXDlAceVDd9vLCeWMWW2OZYHEXy225m3swi0iqSHVXJq+sOyp/POGqrdY",
+	"wp4Ha1RecZIupUshwrjvrZp7atF4B/byChYuc3Olq0Ytprmr05NR/ZjKj9tQ8vP54OeyNt942bXJWb8/",
+	"7UnYtlMwVxqrs6yySLuQt2XqwMoPhdW1QjsHMRTnJBKdxrZOtjZRACzxp/pU7A9+GpcduWP1L9V+01Jh",
+	"3D5AlxTWWgkbxaZ6foUfqN8EdyutbWT7dNdO95vP0P5r8K/r7/qelm2pl/3of38R35bkMGSiKOcixbkr",
+	"hIdi9LQijI/ZbTyCxAOwKxU1nwa6ygnPJlxiuyl/OzVyZseOCenOjfs3Ibv26+ob3d1cf5m4261Jrbef",
+	"5D0owjYLZg+KrT3viv6+UXX0haPw6K8TtX2E2Pkw+WHRvKoF9xYuLqSly7pXvzN8Vt9zFe2+h0eoKjyq",
+	"3hSgC0rUfcqz9Sbua53kT2i6V1vhuDbGsKoWoiXPjT6pPvJQHzi6q7jTel8drwb3T40MX23yz2aT/18+",
+	"+2tlD59ie+Fd368NGjd8D/ixQXXZm8EH/8uIs+PjZydnZ6Onp89Oj8/OTsL9P5q4bl59OPGrS4/31+vr",
+	"9b8DAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

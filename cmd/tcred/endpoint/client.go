@@ -195,13 +195,13 @@ func (c *Client) Latest(ctx context.Context, tenant string) (State, error) {
 	return State{Rotation: newest, Next: c.rotation(tenant, newest.Revision)}, nil
 }
 
-// Access asks whether the tenant's logins are let in from outside. While a change is followed, failures of the connection are repeated until ctx
+// Access asks whether the tenant's logins are accepted from outside. While a change is followed, failures of the connection are repeated until ctx
 // is over.
 func (c *Client) Access(ctx context.Context, tenant string, following bool) (client.ExternalAccess, error) {
 	return c.access(ctx, request{method: http.MethodGet, url: c.tenant(tenant, "external-db-access"), patient: following})
 }
 
-// SetAccess lets the tenant's logins in from outside, or ends that.
+// SetAccess accepts the tenant's logins from outside, or ends that.
 func (c *Client) SetAccess(ctx context.Context, tenant string, enabled bool) (client.ExternalAccess, error) {
 	return c.access(ctx, request{
 		method: http.MethodPost, url: c.tenant(tenant, "external-db-access"), body: client.ExternalAccessRequest{Enabled: enabled},

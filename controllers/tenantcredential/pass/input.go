@@ -80,7 +80,7 @@ func SecretKey(in Input) client.ObjectKey {
 	return client.ObjectKey{Namespace: in.Object.Namespace, Name: in.Object.Spec.Delivery.ConnectionSecret.Name}
 }
 
-// WantsExternalAccess says that the tenant is to be let in from outside: the spec asks for it, and the environment has an address for it.
+// WantsExternalAccess says that the tenant is to be accepted from outside: the spec asks for it, and the environment has an address for it.
 func WantsExternalAccess(in Input) bool {
 	return in.Object.Spec.ExternalAccess != nil && in.Environment.Spec.Postgres.External != nil
 }

@@ -41,7 +41,7 @@ func (w words) before(kind string) metav1.Condition {
 	if seen := meta.FindStatusCondition(w.object.Status.Conditions, kind); seen != nil {
 		return *seen
 	}
-	return condition(kind, metav1.ConditionUnknown, reasons.Pending, "Not looked at yet.")
+	return condition(kind, metav1.ConditionUnknown, reasons.Pending, "Not observed yet.")
 }
 
 func (w words) readyBefore() *metav1.Condition {
@@ -69,9 +69,9 @@ func (w words) postgresSynced() metav1.Condition {
 	case w.tenant.Unproved():
 		return condition(kind, metav1.ConditionUnknown, reasons.LoginUnproved, w.unproved())
 	case w.tenant.Last == nil:
-		return condition(kind, metav1.ConditionTrue, reasons.Adopted, fmt.Sprintf("Role %s has the password that it was adopted with.", w.tenant.Role))
+		return condition(kind, metav1.ConditionTrue, reasons.Adopted, fmt.Sprintf("Role %s still has the password recorded at adoption.", w.tenant.Role))
 	default:
-		return condition(kind, metav1.ConditionTrue, reasons.Verified, fmt.Sprintf("The password of %s is the one of revision %d.", w.login(), w.tenant.Last.Revision))
+		return condition(kind, metav1.ConditionTrue, reasons.Verified, fmt.Sprintf("The password of %s matches revision %d.", w.login(), w.tenant.Last.Revision))
 	}
 }
 
@@ -85,9 +85,9 @@ func (w words) hashSynced() metav1.Condition {
 	case w.tenant.HashDrifted():
 		return condition(kind, metav1.ConditionFalse, reasons.DriftDetected, w.outsideDrift("The hash in "+w.table()))
 	case w.tenant.Last == nil:
-		return condition(kind, metav1.ConditionTrue, reasons.Adopted, fmt.Sprintf("The hash in %s is the one that was found.", w.table()))
+		return condition(kind, metav1.ConditionTrue, reasons.Adopted, fmt.Sprintf("The hash in %s is the one recorded at adoption.", w.table()))
 	default:
-		return condition(kind, metav1.ConditionTrue, reasons.Verified, fmt.Sprintf("The hash in %s is the one of revision %d.", w.table(), w.tenant.Last.Revision))
+		return condition(kind, metav1.ConditionTrue, reasons.Verified, fmt.Sprintf("The hash in %s matches revision %d.", w.table(), w.tenant.Last.Revision))
 	}
 }
 
@@ -104,14 +104,14 @@ func (w words) flySecretSynced() metav1.Condition {
 	case w.leftAtFly():
 		return condition(kind, metav1.ConditionUnknown, reasons.OutcomeUnknown, w.notTheFound())
 	case w.tenant.Last == nil && w.seen.Fly.Digest == "":
-		return condition(kind, metav1.ConditionFalse, reasons.Adopted, fmt.Sprintf("App %s has no secret %s. Nothing was changed. To set one, raise spec.rotationGeneration to %d.",
+		return condition(kind, metav1.ConditionFalse, reasons.Adopted, fmt.Sprintf("App %s has no secret %s. Nothing was changed. To set one: raise spec.rotationGeneration to %d.",
 			w.tenant.FlyApp, w.destination.Variable, w.nextGeneration()))
 	case w.tenant.Last == nil:
-		return condition(kind, metav1.ConditionTrue, reasons.Adopted, w.flySecret()+" is the one that was found.")
+		return condition(kind, metav1.ConditionTrue, reasons.Adopted, w.flySecret()+" is the one recorded at adoption.")
 	case w.State.Phase == rotation.AwaitingDeploy:
-		return condition(kind, metav1.ConditionTrue, reasons.Staged, fmt.Sprintf("%s is the one of revision %d (digest %s), for your next deploy.", w.flySecret(), w.tenant.Last.Revision, w.seen.Fly.Digest))
+		return condition(kind, metav1.ConditionTrue, reasons.Staged, fmt.Sprintf("%s matches revision %d (digest %s); your next deploy rolls it out.", w.flySecret(), w.tenant.Last.Revision, w.seen.Fly.Digest))
 	default:
-		return condition(kind, metav1.ConditionTrue, reasons.Verified, fmt.Sprintf("%s is the one of revision %d (digest %s).", w.flySecret(), w.tenant.Last.Revision, w.seen.Fly.Digest))
+		return condition(kind, metav1.ConditionTrue, reasons.Verified, fmt.Sprintf("%s matches revision %d (digest %s).", w.flySecret(), w.tenant.Last.Revision, w.seen.Fly.Digest))
 	}
 }
 
@@ -124,9 +124,9 @@ func (w words) flyMachinesUpdated() metav1.Condition {
 	case !w.held(), w.regressed(), w.tenant.Last == nil && w.seen.Fly == nil:
 		return w.before(kind)
 	case w.tenant.Last == nil:
-		return condition(kind, metav1.ConditionTrue, reasons.Adopted, "The Machines run with what they were found with.")
+		return condition(kind, metav1.ConditionTrue, reasons.Adopted, "The Machines run with the values found at adoption.")
 	case w.tenant.Last.State == postgres.StateCompleted, w.moved():
-		return condition(kind, metav1.ConditionTrue, reasons.AllUpdated, fmt.Sprintf("Every Machine of app %s has revision %d.", w.tenant.FlyApp, w.tenant.Last.Revision))
+		return condition(kind, metav1.ConditionTrue, reasons.AllUpdated, fmt.Sprintf("Every Machine of app %s is updated to revision %d.", w.tenant.FlyApp, w.tenant.Last.Revision))
 	default:
 		return condition(kind, metav1.ConditionFalse, w.rollingReason(), w.rolling())
 	}
@@ -159,18 +159,18 @@ func (w words) connectionSecretSynced() metav1.Condition {
 	case !w.held() || w.In.Unbound != nil || w.secretState() == "" || w.regressed():
 		return w.before(kind)
 	case w.tenant.Last == nil && w.secretState() == pass.SecretAbsent && w.tenant.Open != nil:
-		return condition(kind, metav1.ConditionFalse, reasons.Rotating, fmt.Sprintf("%s does not exist yet: revision %d, which has been begun, makes it.",
+		return condition(kind, metav1.ConditionFalse, reasons.Rotating, fmt.Sprintf("%s does not exist yet; revision %d, which is in progress, creates it.",
 			w.connectionSecret(), w.tenant.Open.Revision))
 	case pass.SecretNotDelivered(w.In, w.seen):
 		return condition(kind, metav1.ConditionFalse, reasons.SecretNotDelivered, w.notDelivered())
 	case w.tenant.Last == nil:
-		return condition(kind, metav1.ConditionTrue, reasons.Adopted, w.connectionSecret()+" is the one that was found.")
+		return condition(kind, metav1.ConditionTrue, reasons.Adopted, w.connectionSecret()+" is the one recorded at adoption.")
 	case w.secretState() == pass.SecretCurrent:
 		return condition(kind, metav1.ConditionTrue, reasons.Verified, fmt.Sprintf("%s has revision %d.", w.connectionSecret(), w.tenant.Last.Revision))
 	case w.secretState() == pass.SecretOther && (!w.tenant.Rolling() || w.tenant.Rolled()):
 		return condition(kind, metav1.ConditionFalse, reasons.DriftDetected, w.drift(w.connectionSecret()))
 	default:
-		return condition(kind, metav1.ConditionFalse, reasons.SecretNotFound, fmt.Sprintf("%s does not have revision %d, and nobody else has its password: a new one is due.",
+		return condition(kind, metav1.ConditionFalse, reasons.SecretNotFound, fmt.Sprintf("%s does not have revision %d, and no other place holds its password. A new password is due.",
 			w.connectionSecret(), w.tenant.Last.Revision))
 	}
 }

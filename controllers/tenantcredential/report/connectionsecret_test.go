@@ -51,15 +51,15 @@ func TestReportOfConnectionSecret(t *testing.T) {
 			s.tenant.Last, s.tenant.Claim.Generation, s.object.Spec.RotationGeneration = nil, 0, nil
 			s.tenant.Claim.VerifierDigest, s.tenant.Claim.HashDigest = "v1", "h1"
 			s.secret = &pass.SecretAnswer{State: pass.SecretAbsent}
-		}, "False/SecretNotDelivered", "Stalled/SecretNotDelivered", "a Pod that mounts the Secret does not start. Nothing was changed. To fix: kubectl -n tenants patch tcred acme",
+		}, "False/SecretNotDelivered", "Stalled/SecretNotDelivered", "A Pod that mounts the Secret does not start. Nothing was changed. To fix: kubectl -n tenants patch tcred acme",
 			"False/SecretNotDelivered", `-p '{"spec":{"rotationGeneration":1}}'`, status.FailedStatus},
 		{"gone, and suspended", func(s *situation) {
 			s.object.Spec.Suspend, s.secret = true, &pass.SecretAnswer{State: pass.SecretAbsent}
-		}, "False/Suspended", "", "A rotation is due (DeliveryChanged)", "False/SecretNotFound", "nobody else has its password: a new one is due.", status.InProgressStatus},
+		}, "False/Suspended", "", "A rotation is due (DeliveryChanged)", "False/SecretNotFound", "no other place holds its password. A new password is due.", status.InProgressStatus},
 		{"edited", func(s *situation) { s.secret.State = pass.SecretOther }, "False/DriftDetected", "Stalled/DriftDetected",
-			"Secret tenants/acme-db is not the one of revision 1: somebody else changed it.", "False/DriftDetected", "raise spec.rotationGeneration to 2", status.FailedStatus},
-		{"somebody else's", func(s *situation) { s.secret, s.obstacle = nil, taken }, "False/SecretNotOwned", "Stalled/SecretNotOwned",
-			"Nothing was changed. Write another name into spec.delivery.connectionSecret, or, if nobody needs it: kubectl -n tenants delete secret acme-db", "False/SecretNotOwned", "", status.FailedStatus},
+			"Secret tenants/acme-db does not match revision 1; another client changed it.", "False/DriftDetected", "raise spec.rotationGeneration to 2", status.FailedStatus},
+		{"another client's", func(s *situation) { s.secret, s.obstacle = nil, taken }, "False/SecretNotOwned", "Stalled/SecretNotOwned",
+			"Nothing was changed. To fix: write another name into spec.delivery.connectionSecret; or, if no consumer needs the Secret: kubectl -n tenants delete secret acme-db", "False/SecretNotOwned", "", status.FailedStatus},
 		{"no right to it", func(s *situation) {
 			s.secret = nil
 			s.obstacle = pass.AsObstacle(pass.AtSecret(failure.New(failure.Stall, reasons.PermissionDenied, "acme-db")))
@@ -67,26 +67,26 @@ func TestReportOfConnectionSecret(t *testing.T) {
 		{"committed, and not promoted yet", func(s *situation) {
 			s.tenant.Last.State, s.secret.State = postgres.StateCommitted, pass.SecretOther
 			s.obstacle = taken
-		}, "False/SecretNotOwned", "Stalled/SecretNotOwned", "Revision 1 is in force in Postgres, and who reads Secret tenants/acme-db has the former password, which is refused.",
+		}, "False/SecretNotOwned", "Stalled/SecretNotOwned", "Revision 1 is in force in PostgreSQL. Consumers of Secret tenants/acme-db have the previous password, which PostgreSQL refuses.",
 			"False/SecretNotOwned", "", status.FailedStatus},
 		{"the same under Overlap", func(s *situation) {
 			s.tenant.Last.State, s.secret.State, s.tenant.FormerLogin = postgres.StateCommitted, pass.SecretOther, "tenant_7dd06cd6_b"
 			s.obstacle = taken
-		}, "False/SecretNotOwned", "Stalled/SecretNotOwned", "has the former login, which is kept open until then.", "False/SecretNotOwned", "", status.FailedStatus},
+		}, "False/SecretNotOwned", "Stalled/SecretNotOwned", "have the previous login, which stays open until the Secret is updated.", "False/SecretNotOwned", "", status.FailedStatus},
 		{"trouble while the Machines are moved", func(s *situation) {
 			alsoFly(s)
 			s.tenant.Last.State, s.secret = postgres.StateCommitted, &pass.SecretAnswer{Trouble: taken}
 			s.machines = &fly.Progress{Total: 3, Updated: 1}
 		}, "False/Progressing", "Reconciling/RollingOut", "1 of 3 Machines run with it", "False/SecretNotOwned",
-			"Revision 1 is in force in Postgres and at Fly, and who reads Secret tenants/acme-db has the former password", status.InProgressStatus},
-		{"the former login is kept for who has not been rolled", func(s *situation) {
+			"Revision 1 is in force in PostgreSQL and at Fly. Consumers of Secret tenants/acme-db have the previous password", status.InProgressStatus},
+		{"the previous login is kept for consumers that were not restarted", func(s *situation) {
 			s.tenant.Last.State, s.tenant.FormerLogin = postgres.StateRolled, "tenant_7dd06cd6_b"
 			s.environment.Spec.Rotation.OverlapGracePeriod = "15m"
-		}, "False/Progressing", "Reconciling/Retiring", "Roll what mounts that: the former login is closed within 15m.", "True/Verified", "", status.InProgressStatus},
-		{"Postgres's answer to COMMIT was lost", func(s *situation) {
+		}, "False/Progressing", "Reconciling/Retiring", "Restart the workloads that mount this Secret; the previous login is closed within 15m.", "True/Verified", "", status.InProgressStatus},
+		{"PostgreSQL's answer to COMMIT was lost", func(s *situation) {
 			s.tenant.Open = &postgres.Rotation{Revision: 2, State: postgres.StateOpen}
 			s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Unknown, reasons.OutcomeUnknown, "No answer to COMMIT.")))
-		}, "False/OutcomeUnknown", "Reconciling/RetryingAfterFailure", "Whether the new password is in force is not known", "True/Verified", "", status.InProgressStatus},
+		}, "False/OutcomeUnknown", "Reconciling/RetryingAfterFailure", "The new password may or may not be in force", "True/Verified", "", status.InProgressStatus},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -110,8 +110,8 @@ func TestReportOfConnectionSecret(t *testing.T) {
 	}
 }
 
-// What can not be known is waited for: that no session is left of the former login does not say that everybody has been rolled.
-func TestFormerLoginIsKeptForWhatMountsTheSecret(t *testing.T) {
+// The previous login has its whole grace: where no session of that login is left, consumers may still have its password.
+func TestPreviousLoginIsKeptForWhatMountsTheSecret(t *testing.T) {
 	s := restingBySecret()
 	s.environment.Spec.Rotation.OverlapGracePeriod = "15m"
 	for _, policy := range []string{postgres.SessionsKept, postgres.SessionsTerminated} {
@@ -119,5 +119,5 @@ func TestFormerLoginIsKeptForWhatMountsTheSecret(t *testing.T) {
 		require.Equal(t, postgres.Retirement{Grace: 15 * time.Minute, EndSessions: true}, pass.Retirement(s.pass().In, s.tenant), policy)
 	}
 	s.tenant.Last.SessionPolicy = postgres.SessionsCompromised
-	require.Zero(t, pass.Retirement(s.pass().In, s.tenant).Grace, "a password that somebody else may know")
+	require.Zero(t, pass.Retirement(s.pass().In, s.tenant).Grace, "a password that another client may know")
 }

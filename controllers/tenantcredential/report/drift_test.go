@@ -23,13 +23,13 @@ func TestWhatAnAttemptLeftIsNotBlamedOnOthers(t *testing.T) {
 	for kind, what := range map[string]string{
 		v1alpha1.HashSyncedCondition: "The hash in management.tenants", v1alpha1.FlySecretSyncedCondition: "Secret DATABASE_URL of app sp-7dd06cd6",
 	} {
-		require.Equal(t, what+" is not the one of revision 1: an attempt at revision 2 that was not committed left it, or another client changed it. The next attempt replaces it.",
+		require.Equal(t, what+" does not match revision 1; an uncommitted attempt at revision 2 left it, or another client changed it. The next attempt replaces it.",
 			meta.FindStatusCondition(s.object.Status.Conditions, kind).Message)
 	}
 
 	s.tenant.Open = nil
 	s.report()
-	require.Contains(t, meta.FindStatusCondition(s.object.Status.Conditions, v1alpha1.HashSyncedCondition).Message, "Nothing was changed by the operator.")
+	require.Contains(t, meta.FindStatusCondition(s.object.Status.Conditions, v1alpha1.HashSyncedCondition).Message, "The operator changed nothing.")
 }
 
 // Where nothing is delivered to Fly, the stored hash is all that an attempt has left.
@@ -40,5 +40,5 @@ func TestAnAttemptThatLeftTheHashHasChangedSomething(t *testing.T) {
 	s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Retry, reasons.ConnectionFailed, "No answer.")))
 	require.Contains(t, newWords(s.pass()).at(s.obstacle), "Nothing was changed.")
 	s.tenant.HashDigest = "h2"
-	require.Contains(t, newWords(s.pass()).at(s.obstacle), "The previous password is still the valid one, and the stored hash is another password's.")
+	require.Contains(t, newWords(s.pass()).at(s.obstacle), "The previous password is still the valid one; the stored hash is that of another password.")
 }

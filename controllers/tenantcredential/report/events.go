@@ -39,7 +39,7 @@ func (w words) events(before, after *v1alpha1.TenantCredentialStatus) []Event {
 	}
 	if w.Out.Rolled {
 		say(corev1.EventTypeNormal, v1alpha1.EventRotationRolledOut, "Rotate",
-			"%s; the former login is closed next%s", w.consumersHave(after.Revision), w.warnings())
+			"%s; the previous login is closed next%s", w.consumersHave(after.Revision), w.warnings())
 	}
 	if Completed(after) && !Completed(before) {
 		say(corev1.EventTypeNormal, v1alpha1.EventRotationCompleted, "Rotate", "%s%s", w.consumersHave(after.Revision), w.warnings())
@@ -79,7 +79,7 @@ func (w words) warnings() string {
 	if w.seen.Machines == nil || len(w.seen.Machines.Warnings) == 0 {
 		return ""
 	}
-	return ". Mind: " + strings.Join(w.seen.Machines.Warnings, "; ")
+	return ". Warning: " + strings.Join(w.seen.Machines.Warnings, "; ")
 }
 
 // adopted says that nothing has been rotated, and that nothing but the tenant's owner is waited for.

@@ -29,7 +29,7 @@ func TestAFailedAttemptIsMadeAgain(t *testing.T) {
 		s.now = now.Add(time.Duration(rapid.Int64Range(0, int64(time.Second)).Draw(t, "fraction of a second")))
 		s.report()
 		retry := s.object.Status.Failure.RetryTime.Time
-		require.Equal(t, retry.Truncate(time.Second), retry, "status can not hold it")
+		require.Equal(t, retry.Truncate(time.Second), retry, "status cannot hold it")
 
 		s.attempt, s.obstacle = pass.Attempt{}, nil
 		s.now = retry.Add(time.Duration(rapid.Int64Range(-int64(time.Second), int64(time.Second)).Draw(t, "early or late")))

@@ -106,7 +106,7 @@ func TestReport(t *testing.T) {
 		{"adopted", func(s *situation) {
 			s.tenant.Last, s.tenant.Claim.Generation, s.object.Spec.RotationGeneration = nil, 0, nil
 			s.tenant.Claim.VerifierDigest, s.tenant.Claim.HashDigest = "v1", "h1"
-		}, "True/Adopted", "", "To rotate it, raise spec.rotationGeneration to 1.", status.CurrentStatus},
+		}, "True/Adopted", "", "To rotate the password: raise spec.rotationGeneration to 1.", status.CurrentStatus},
 		{"suspended", func(s *situation) {
 			s.object.Spec.Suspend = true
 			s.raised()
@@ -114,26 +114,26 @@ func TestReport(t *testing.T) {
 		{"rolling out", func(s *situation) {
 			s.tenant.Last.State = postgres.StateCommitted
 			s.machines = &fly.Progress{Total: 3, Updated: 1}
-		}, "False/Progressing", "Reconciling/RollingOut", "Revision 1 is in force in Postgres and at Fly; 1 of 3 Machines run with it.", status.InProgressStatus},
+		}, "False/Progressing", "Reconciling/RollingOut", "Revision 1 is in force in PostgreSQL and at Fly; 1 of 3 Machines run with it.", status.InProgressStatus},
 		{"completed, and raised meanwhile", func(s *situation) {
 			s.raised()
-		}, "False/Progressing", "Reconciling/Rotating", "Revision 1 is in force. The rotation that is due (GenerationRaised) starts next; no more than 5 of an environment run at once.", status.InProgressStatus},
+		}, "False/Progressing", "Reconciling/Rotating", "Revision 1 is in force. The due rotation (GenerationRaised) starts next; at most 5 rotations of an environment run at once.", status.InProgressStatus},
 		{"adopted, and waits for its turn", func(s *situation) {
 			s.tenant.Last, s.tenant.Claim.VerifierDigest, s.tenant.Claim.HashDigest = nil, "v1", "h1"
 			s.raised()
-		}, "False/Progressing", "Reconciling/Rotating", "The present password is in force. The rotation that is due (GenerationRaised) starts next", status.InProgressStatus},
+		}, "False/Progressing", "Reconciling/Rotating", "The present password is in force. The due rotation (GenerationRaised) starts next", status.InProgressStatus},
 		{"lost in a failover, and waits for its turn", func(s *situation) {
 			s.object.Status.Revision = 3
-		}, "False/Progressing", "Reconciling/Rotating", "PostgreSQL has lost revision 3 of this tenant (its ledger knows revision 1), so the app may be refused. The rotation that is due (LedgerRegressed) starts next", status.InProgressStatus},
-		{"password changed by somebody else", func(s *situation) { s.tenant.VerifierDigest = "v9" },
+		}, "False/Progressing", "Reconciling/Rotating", "PostgreSQL lost revision 3 of this tenant (its ledger has revision 1) and may refuse the app. The due rotation (LedgerRegressed) starts next", status.InProgressStatus},
+		{"password changed by another client", func(s *situation) { s.tenant.VerifierDigest = "v9" },
 			"False/DriftDetected", "Stalled/DriftDetected", "raise spec.rotationGeneration to 2", status.FailedStatus},
-		{"hash changed by somebody else", func(s *situation) { s.tenant.HashDigest = "" },
-			"False/DriftDetected", "Stalled/DriftDetected", "The hash in management.tenants is not the one of revision 1", status.FailedStatus},
-		{"secret changed by somebody else", func(s *situation) { s.fly.Digest = "f9" },
-			"False/DriftDetected", "Stalled/DriftDetected", "Secret DATABASE_URL of app sp-7dd06cd6 is not the one of revision 1", status.FailedStatus},
+		{"hash changed by another client", func(s *situation) { s.tenant.HashDigest = "" },
+			"False/DriftDetected", "Stalled/DriftDetected", "The hash in management.tenants does not match revision 1", status.FailedStatus},
+		{"secret changed by another client", func(s *situation) { s.fly.Digest = "f9" },
+			"False/DriftDetected", "Stalled/DriftDetected", "Secret DATABASE_URL of app sp-7dd06cd6 does not match revision 1", status.FailedStatus},
 		{"token refused", func(s *situation) {
 			s.obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Retry, reasons.AuthenticationFailed, "401")))
-		}, "False/AuthenticationFailed", "Reconciling/RetryingAfterFailure", "Fly token rejected (401). Nothing was changed. Replace key token in Secret system/fly-sandbox.", status.InProgressStatus},
+		}, "False/AuthenticationFailed", "Reconciling/RetryingAfterFailure", "Fly rejected the token (HTTP 401). Nothing was changed. To fix: replace key token in Secret system/fly-sandbox.", status.InProgressStatus},
 		{"Fly's answer lost", func(s *situation) {
 			s.tenant.Open = &postgres.Rotation{Revision: 2, State: postgres.StateOpen}
 			s.obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Unknown, reasons.OutcomeUnknown, "no answer within 15s")))
@@ -145,21 +145,21 @@ func TestReport(t *testing.T) {
 		{"the new login fails", func(s *situation) {
 			unprovedSince(s)
 			s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Retry, reasons.VerificationFailed, "SQLSTATE 58P01 (system error).")))
-		}, "False/VerificationFailed", "Reconciling/RetryingAfterFailure", "fails: SQLSTATE 58P01 (system error). Revision 1 is in force in Postgres and at Fly, and no Machine was touched.", status.InProgressStatus},
+		}, "False/VerificationFailed", "Reconciling/RetryingAfterFailure", "failed: SQLSTATE 58P01 (system error). Revision 1 is in force in PostgreSQL and at Fly; no Machine was changed.", status.InProgressStatus},
 		{"the new login could not be tried", func(s *situation) {
 			unprovedSince(s)
 			s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Retry, reasons.ConnectionFailed, "The tenant's login could not be tried.")))
-		}, "False/EnvironmentNotReady", "Reconciling/RetryingAfterFailure", "The tenant's login could not be tried. Revision 1 is in force in Postgres and at Fly, and no Machine was touched.", status.InProgressStatus},
+		}, "False/EnvironmentNotReady", "Reconciling/RetryingAfterFailure", "The tenant's login could not be tried. Revision 1 is in force in PostgreSQL and at Fly; no Machine was changed.", status.InProgressStatus},
 		{"the new login is not tried, as Fly does not answer", func(s *situation) {
 			unprovedSince(s)
 			s.obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Retry, reasons.ConnectionFailed, "no answer")))
-		}, "False/ConnectionFailed", "Reconciling/RetryingAfterFailure", "Revision 1 is in force in Postgres and at Fly, and no Machine was touched.", status.InProgressStatus},
+		}, "False/ConnectionFailed", "Reconciling/RetryingAfterFailure", "Revision 1 is in force in PostgreSQL and at Fly; no Machine was changed.", status.InProgressStatus},
 		{"Machine does not come up", func(s *situation) {
 			s.tenant.Last.State = postgres.StateCommitted
 			s.obstacle = pass.AsObstacle(pass.AtMachines(failure.New(failure.Stall, reasons.MachineUnhealthy, "Machine 42 exits again and again")))
 		}, "False/MachineUnhealthy", "Stalled/RolloutHalted", "Machine 42 exits again and again. Revision 1 is in force", status.FailedStatus},
-		{"password changed by somebody else during the roll-out", driftedDuringRollOut,
-			"False/DriftDetected", "Stalled/DriftDetected", "not every Machine runs with it. To set a new one everywhere, raise spec.rotationGeneration to 2.", status.FailedStatus},
+		{"password changed by another client during the rollout", driftedDuringRollOut,
+			"False/DriftDetected", "Stalled/DriftDetected", "not every Machine runs with that revision. To fix: raise spec.rotationGeneration to 2, which sets a new password everywhere.", status.FailedStatus},
 		{"the same, and the object is deleted", func(s *situation) {
 			driftedDuringRollOut(s)
 			s.object.DeletionTimestamp, s.object.Finalizers = new(metav1.NewTime(now)), []string{v1alpha1.Finalizer}
@@ -168,26 +168,26 @@ func TestReport(t *testing.T) {
 			s.object.Status.Revision = 3
 			s.object.Status.RotationGeneration = 2
 			s.obstacle = pass.AsObstacle(pass.InKubernetes(failure.Stall, reasons.RotationsPaused, ""))
-		}, "False/RotationsPaused", "Stalled/RotationsPaused", "PostgreSQL has lost revision 3 of this tenant (its ledger knows revision 1), so the app may be refused. The rotations of TenantEnvironment sandbox are paused. Nothing was changed.", status.FailedStatus},
+		}, "False/RotationsPaused", "Stalled/RotationsPaused", "PostgreSQL lost revision 3 of this tenant (its ledger has revision 1) and may refuse the app. Rotations of TenantEnvironment sandbox are paused. Nothing was changed.", status.FailedStatus},
 		{"namespace not bound", func(s *situation) {
 			s.tenant = nil
 			s.obstacle = pass.AsObstacle(pass.InKubernetes(failure.Stall, reasons.TenantNotBound, ""))
 		}, "False/TenantNotBound", "Stalled/TenantNotBound", "kubectl label namespace tenants tenant.credentials.systemprompt.io/7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01=allowed", status.FailedStatus},
-		{"let in from outside", func(s *situation) { asksForAccess(s, postgres.ExternalAccess{Member: true, Noted: true}) },
+		{"accepted from outside", func(s *situation) { asksForAccess(s, postgres.ExternalAccess{Member: true, Noted: true}) },
 			"True/Rotated", "", "Credentials rotated", status.CurrentStatus},
 		{"access from outside is being ended", func(s *situation) {
 			s.tenant.External = postgres.ExternalAccess{Unswept: true, Noted: true}
-		}, "False/Progressing", "Reconciling/Disabling", "Role tenant_7dd06cd6 is no longer let in from outside. Sessions from there are being ended", status.InProgressStatus},
+		}, "False/Progressing", "Reconciling/Disabling", "Role tenant_7dd06cd6 no longer has external access. External sessions are being ended", status.InProgressStatus},
 		{"the same, suspended with a rotation due", func(s *situation) {
 			s.tenant.External, s.object.Spec.Suspend = postgres.ExternalAccess{Unswept: true, Noted: true}, true
 			s.raised()
-		}, "False/Progressing", "Reconciling/Disabling", "Role tenant_7dd06cd6 is no longer let in from outside.", status.InProgressStatus},
+		}, "False/Progressing", "Reconciling/Disabling", "Role tenant_7dd06cd6 no longer has external access.", status.InProgressStatus},
 		{"access from outside has ended", func(s *situation) { s.tenant.External = postgres.ExternalAccess{Noted: true} },
 			"True/Rotated", "", "Credentials rotated", status.CurrentStatus},
 		{"the environment has no external address", func(s *situation) {
 			asksForAccess(s, postgres.ExternalAccess{})
 			s.environment.Spec.Postgres.External = nil
-		}, "False/NotOffered", "Stalled/NotOffered", `To fix: write the address in spec.postgres.external of the environment; or kubectl -n tenants patch tcred acme --type merge -p '{"spec":{"externalAccess":null}}'`, status.FailedStatus},
+		}, "False/NotOffered", "Stalled/NotOffered", `To fix: set the address in spec.postgres.external of the environment; or kubectl -n tenants patch tcred acme --type merge -p '{"spec":{"externalAccess":null}}'`, status.FailedStatus},
 		{"pg_hba.conf does not require the group", func(s *situation) {
 			asksForAccess(s, postgres.ExternalAccess{Member: true, Noted: true})
 			s.problem = "pg_hba.conf has no such rule."
@@ -258,7 +258,7 @@ func TestWhatIsNotSeenStaysAboutItsGeneration(t *testing.T) {
 	}
 }
 
-// Whatever a pass met: never Ready while something disagrees, and never an unready object of which nobody knows whether to wait.
+// Whatever a pass met: never Ready while something disagrees, and never an unready object of which it is unknown whether to wait.
 func TestReportInvariants(t *testing.T) {
 	flag := rapid.Bool()
 	reasons := rapid.SampledFrom([]failure.Reason{reasons.ConnectionFailed, reasons.Busy, reasons.TenantNotFound, reasons.RoleNotAllowed,

@@ -59,7 +59,7 @@ func (w words) rotated() string {
 	text := fmt.Sprintf("Credentials rotated (revision %d, secret digest %s). Retrieve via: fly secrets list -a %s; the value is in the app's environment as %s.",
 		w.tenant.Last.Revision, w.tenant.Last.FlyDigest, w.tenant.FlyApp, w.destination.Variable)
 	if !pass.ToFly(w.In) {
-		text = fmt.Sprintf("Credentials rotated (revision %d). Retrieve via: kubectl -n %s get secret %s -o yaml; what mounts it has to be rolled to use it.",
+		text = fmt.Sprintf("Credentials rotated (revision %d). Retrieve via: kubectl -n %s get secret %s -o yaml; then restart the workloads that mount this Secret.",
 			w.tenant.Last.Revision, w.object.Namespace, w.object.Spec.Delivery.ConnectionSecret.Name)
 	}
 	return text + w.done() + w.expiry()
@@ -71,11 +71,11 @@ func (w words) done() string {
 	if asked == 0 || asked >= completed {
 		return ""
 	}
-	return fmt.Sprintf(" spec.rotationGeneration %d is not above the %d that is done: nothing is rotated. To rotate, write %d.", asked, completed, w.nextGeneration())
+	return fmt.Sprintf(" spec.rotationGeneration %d is not above %d, which is already completed; no rotation starts. To rotate: raise spec.rotationGeneration to %d.", asked, completed, w.nextGeneration())
 }
 
 func (w words) adopted() string {
-	text := fmt.Sprintf("The present password of role %s is recorded as it was found; nothing was changed or proved. To rotate it, raise spec.rotationGeneration to %d.",
+	text := fmt.Sprintf("The existing password of role %s is recorded. Nothing was changed, and no login was tested. To rotate the password: raise spec.rotationGeneration to %d.",
 		w.tenant.Role, w.nextGeneration()) + w.expiry()
 	if !pass.ToFly(w.In) {
 		return text
@@ -92,7 +92,7 @@ func (w words) expiry() string {
 	if expires.IsZero() || expires.Sub(w.In.Now) > nearExpiry {
 		return ""
 	}
-	return fmt.Sprintf(" Warning: %s expires at %s, and its app is refused then: ALTER ROLE %s VALID UNTIL 'infinity'.",
+	return fmt.Sprintf(" Warning: %s expires at %s; PostgreSQL refuses the app from then on. To fix: ALTER ROLE %s VALID UNTIL 'infinity'.",
 		w.login(), expires.UTC().Format(time.RFC3339), postgres.Identifier(w.tenant.Login))
 }
 
@@ -102,13 +102,13 @@ func (w words) form() string {
 	if pass.Facts(w.In, w.seen).Overlaps() {
 		login += secondLoginSuffix
 	}
-	return fmt.Sprintf("With its first rotation app %s will have %s=%s. Compare that with what it has now; another scheme and more parameters are written in spec.databaseURL, or for all in spec.postgres.internal of TenantEnvironment %s.",
+	return fmt.Sprintf("The first rotation of app %s sets %s=%s. Compare this with the app's present value; set another scheme or more parameters in spec.databaseURL, or for all tenants in spec.postgres.internal of TenantEnvironment %s.",
 		w.tenant.FlyApp, w.destination.Variable, w.destination.Form(login), w.environment.Name)
 }
 
 // notDelivered is said of an adopted tenant: of its password only the verifier is known, which no Secret can be made from.
 func (w words) notDelivered() string {
-	return fmt.Sprintf("%s does not exist, because the present password is not known, and a Pod that mounts the Secret does not start. Nothing was changed. "+
+	return fmt.Sprintf("%s does not exist, because the operator does not know the present password. A Pod that mounts the Secret does not start. Nothing was changed. "+
 		"To fix: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"rotationGeneration\":%d}}'",
 		w.connectionSecret(), w.object.Namespace, w.object.Name, w.nextGeneration())
 }

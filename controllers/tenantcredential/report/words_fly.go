@@ -2,6 +2,8 @@ package report
 
 import (
 	"fmt"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 )
@@ -15,47 +17,53 @@ func (w words) app() string {
 	return w.tenant.FlyApp
 }
 
+// sentence begins a detail with a capital letter. The details of package fly begin with a small one where they are also quoted within a sentence.
+func sentence(detail string) string {
+	first, size := utf8.DecodeRuneInString(detail)
+	return string(unicode.ToUpper(first)) + detail[size:]
+}
+
 func (w words) flyAppNotFound() (fact, remedy string) {
 	return fmt.Sprintf("Fly app %s does not exist", visible(w.app())),
-		fmt.Sprintf("Create it (fly apps create %s), or name the tenant's app in the management table.", visible(w.app()))
+		fmt.Sprintf("To fix: fly apps create %s; or name the tenant's app in the management table.", visible(w.app()))
 }
 
 func (w words) flyTokenRejected() (fact, remedy string) {
 	token := w.environment.Spec.Fly.TokenSecretRef
-	return "Fly token rejected (401)", fmt.Sprintf("Replace key %s in Secret %s/%s.", token.Key, w.Namespace, token.Name)
+	return "Fly rejected the token (HTTP 401)", fmt.Sprintf("To fix: replace key %s in Secret %s/%s.", token.Key, w.Namespace, token.Name)
 }
 
 func (w words) flyTokenNotPermitted() (fact, remedy string) {
 	token := w.environment.Spec.Fly.TokenSecretRef
-	return fmt.Sprintf("Fly refuses the token for app %s: %s", w.app(), w.detail()),
-		fmt.Sprintf("Put a token that may change the app into key %s of Secret %s/%s.", token.Key, w.Namespace, token.Name)
+	return sentence(w.detail()),
+		fmt.Sprintf("To fix: put a token that may change the app into key %s of Secret %s/%s.", token.Key, w.Namespace, token.Name)
 }
 
 func (w words) flyRateLimited() (fact, remedy string) {
-	return "Fly limits the rate of requests: " + w.detail(), "It is tried again by itself."
+	return sentence(w.detail()), "Retrying automatically."
 }
 
 func (w words) flyAnswerLost() (fact, remedy string) {
-	return "Fly's answer was lost", "It is made again by itself, with a new password."
+	return "Fly's answer was lost", "Retrying automatically with a new password."
 }
 
 func (w words) machinesBlocked() (fact, remedy string) {
-	return fmt.Sprintf("The Machines of app %s can not be updated now: %s", w.app(), w.detail()), fmt.Sprintf("It is tried again by itself; see fly machine list -a %s", w.app())
+	return fmt.Sprintf("The Machines of app %s cannot be updated now: %s", w.app(), w.detail()), fmt.Sprintf("Retrying automatically. To see the Machines: fly machine list -a %s", w.app())
 }
 
 func (w words) secretHidden() (fact, remedy string) {
-	return fmt.Sprintf("App %s would go on with its previous password: %s", w.app(), w.detail()),
-		fmt.Sprintf("Take it out of the app's configuration and deploy; or, if it is meant: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"delivery\":{\"fly\":{\"acceptHidden\":true}}}}'", w.object.Namespace, w.object.Name)
+	return fmt.Sprintf("App %s would keep its previous password: %s", w.app(), w.detail()),
+		fmt.Sprintf("To fix: remove this setting from the app's configuration and deploy; or, if it is intended: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"delivery\":{\"fly\":{\"acceptHidden\":true}}}}'", w.object.Namespace, w.object.Name)
 }
 
 func (w words) machineUnhealthy() (fact, remedy string) {
-	remedy = fmt.Sprintf("Repair the Machine, and a minute later the roll-out goes on by itself (fly logs -a %s); ", w.app())
+	remedy = fmt.Sprintf("To fix: repair the Machine (fly logs -a %s), and the rollout continues a minute later; ", w.app())
 	if pass.Deleted(w.In) {
-		return "The roll-out has halted: " + w.detail(), remedy + w.letGo()
+		return "The rollout is halted: " + w.detail(), remedy + w.letGo()
 	}
-	return "The roll-out has halted: " + w.detail(), remedy + fmt.Sprintf("or raise spec.rotationGeneration to %d.", w.nextGeneration())
+	return "The rollout is halted: " + w.detail(), remedy + fmt.Sprintf("or raise spec.rotationGeneration to %d.", w.nextGeneration())
 }
 
 func (w words) flyRetried() (fact, remedy string) {
-	return "Fly did not do it: " + w.detail(), fmt.Sprintf("It is tried again by itself; see fly status -a %s", w.app())
+	return sentence(w.detail()), fmt.Sprintf("Retrying automatically. To see the app: fly status -a %s", w.app())
 }

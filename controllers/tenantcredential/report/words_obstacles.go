@@ -16,9 +16,9 @@ func (w words) detail() string          { return w.obstacle.Failure.Detail }
 func (w words) environmentName() string { return w.object.Spec.EnvironmentRef.Name }
 
 func (w words) environmentNotFound() (fact, remedy string) {
-	remedy = "To fix: create it; or make this object anew with the name of one that exists."
+	remedy = "To fix: create the environment; or recreate this object with the name of an existing one."
 	if pass.Deleted(w.In) {
-		remedy = "Create it again, and the rotation is finished by itself; " + w.letGo()
+		remedy = "To fix: create the environment again, and the rotation continues; " + w.letGo()
 	}
 	return fmt.Sprintf("TenantEnvironment %s does not exist", w.environmentName()), remedy
 }
@@ -29,39 +29,39 @@ func (w words) environmentNotReady() (fact, remedy string) {
 
 func (w words) environmentTerminating() (fact, remedy string) {
 	return fmt.Sprintf("TenantEnvironment %s is being deleted, and no rotation starts in it", w.environmentName()),
-		"Create it again once it is gone, and this rotation starts by itself; or delete this object."
+		"To fix: create the environment again once it is gone, and this rotation starts; or delete this object."
 }
 
 func (w words) invalidSpec() (fact, remedy string) {
 	if w.obstacle.Field == pass.RolloutPolicyField {
 		return "spec.delivery.fly.rolloutPolicy Staged needs two logins, and the strategy is InPlace",
-			fmt.Sprintf("To have two: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"rotation\":{\"strategy\":\"Overlap\"}}}'", w.object.Namespace, w.object.Name)
+			fmt.Sprintf("To fix: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"rotation\":{\"strategy\":\"Overlap\"}}}'", w.object.Namespace, w.object.Name)
 	}
 	newest := pass.NewestRevision(w.In, w.tenant)
 	return fmt.Sprintf("spec.rotationRequest asks to replace revision %d, and the newest revision is %d", pass.Request(w.In).ReplacesRevision, newest),
-		fmt.Sprintf("To replace that one: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"rotationRequest\":{\"replacesRevision\":%d}}}'", w.object.Namespace, w.object.Name, newest)
+		fmt.Sprintf("To replace that revision: kubectl -n %s patch tcred %s --type merge -p '{\"spec\":{\"rotationRequest\":{\"replacesRevision\":%d}}}'", w.object.Namespace, w.object.Name, newest)
 }
 
 func (w words) rotationsPaused() (fact, remedy string) {
-	fact = fmt.Sprintf("The rotations of TenantEnvironment %s are paused", w.environmentName())
+	fact = fmt.Sprintf("Rotations of TenantEnvironment %s are paused", w.environmentName())
 	if w.detail() != "" {
 		fact += " (" + w.detail() + ")"
 	}
 	if w.regressed() {
 		fact = w.lostRevision() + ". " + fact
 	}
-	return fact, "They start again once the pause is acknowledged; the environment's condition RotationsPaused has the command."
+	return fact, "To fix: acknowledge the pause with the command in the environment's condition RotationsPaused."
 }
 
 func (w words) namespaceNotAllowed() (fact, remedy string) {
 	accepted := metav1.FormatLabelSelector(w.environment.Spec.AllowedNamespaces.Selector.LabelSelector())
-	return fmt.Sprintf("TenantEnvironment %s does not accept namespace %s, but namespaces with %s", w.environmentName(), w.object.Namespace, accepted),
-		"To fix: move the object to such a namespace; or, if you may, label this one, or extend spec.allowedNamespaces of the environment."
+	return fmt.Sprintf("TenantEnvironment %s does not accept namespace %s; it accepts namespaces with %s", w.environmentName(), w.object.Namespace, accepted),
+		"To fix: move the object to such a namespace; or, if you may, label this namespace, or extend spec.allowedNamespaces of the environment."
 }
 
 func (w words) tenantNotBound() (fact, remedy string) {
 	return fmt.Sprintf("Namespace %s is not bound to tenant %s", w.object.Namespace, w.object.Spec.TenantID),
-		fmt.Sprintf("If the tenant belongs here: kubectl label namespace %s %s%s=%s", w.object.Namespace, v1alpha1.TenantLabelPrefix, w.object.Spec.TenantID, v1alpha1.TenantLabelAllowed)
+		fmt.Sprintf("To fix, if the tenant belongs here: kubectl label namespace %s %s%s=%s", w.object.Namespace, v1alpha1.TenantLabelPrefix, w.object.Spec.TenantID, v1alpha1.TenantLabelAllowed)
 }
 
 func (w words) ownershipConflict() (fact, remedy string) {
@@ -71,61 +71,61 @@ func (w words) ownershipConflict() (fact, remedy string) {
 
 // driftDuringRollout is how to get on from a password that is not the revision's. Nothing starts on an object that is being deleted.
 func (w words) driftDuringRollout() (fact, remedy string) {
-	remedy = fmt.Sprintf("To set a new one everywhere, raise spec.rotationGeneration to %d.", w.nextGeneration())
+	remedy = fmt.Sprintf("To fix: raise spec.rotationGeneration to %d, which sets a new password everywhere.", w.nextGeneration())
 	if pass.Deleted(w.In) {
-		remedy = fmt.Sprintf("Put the password of revision %d back, ", w.tenant.Last.Revision) + w.letGo()
+		remedy = fmt.Sprintf("To fix: restore the password of revision %d, ", w.tenant.Last.Revision) + w.letGo()
 	}
-	return fmt.Sprintf("The password of %s was changed by somebody else during the roll-out", w.login()), remedy
+	return fmt.Sprintf("Another client changed the password of %s during the rollout", w.login()), remedy
 }
 
 // letGo is how an object that is being deleted goes without its rotation being finished.
 func (w words) letGo() string {
-	return fmt.Sprintf("or let the object go as it is: kubectl -n %s patch tcred %s --type merge -p '{\"metadata\":{\"finalizers\":null}}'", w.object.Namespace, w.object.Name)
+	return fmt.Sprintf("or remove the finalizer and leave the tenant as it is: kubectl -n %s patch tcred %s --type merge -p '{\"metadata\":{\"finalizers\":null}}'", w.object.Namespace, w.object.Name)
 }
 
 func (w words) tenantNotFound() (fact, remedy string) {
 	return fmt.Sprintf("Table %s of environment %s has no row for tenant %s", w.table(), w.environmentName(), w.object.Spec.TenantID),
-		"Insert the row, or delete this object if the ID is wrong."
+		"To fix: insert the row; or delete this object if the ID is wrong."
 }
 
 func (w words) roleNotFound() (fact, remedy string) {
 	return fmt.Sprintf("Role %s does not exist", visible(w.tenant.Role)),
-		fmt.Sprintf("In PostgreSQL: CREATE ROLE %s LOGIN; or name the tenant's role in the management table.", postgres.Identifier(w.tenant.Role))
+		fmt.Sprintf("To fix, in PostgreSQL: CREATE ROLE %s LOGIN; or name the tenant's role in the management table.", postgres.Identifier(w.tenant.Role))
 }
 
 func (w words) roleNotAllowed() (fact, remedy string) {
-	return w.detail(), "The operator rotates no such role; once it is mended, it goes on by itself."
+	return w.detail(), "The operator does not rotate such a role. Once the role is fixed, the rotation continues."
 }
 
 func (w words) nameConflict() (fact, remedy string) {
-	return w.detail(), "With a name of its own the operator goes on by itself."
+	return w.detail(), "Once the role has a name of its own, the operator continues."
 }
 
 func (w words) verificationFailed() (fact, remedy string) {
-	return fmt.Sprintf("Logging in as %s with the password that was just set fails: %s", w.refused(), w.detail()),
-		"Check pg_hba.conf and any pooler between the operator and the server; a new password is tried by itself."
+	return fmt.Sprintf("A login as %s with the new password failed: %s", w.refused(), w.detail()),
+		"To fix: check pg_hba.conf and any pooler between the operator and the server. Retrying automatically with a new password."
 }
 
 func (w words) retried() (fact, remedy string) { return w.detail(), "Retrying automatically." }
 
 func (w words) secretNotOwned() (fact, remedy string) {
-	return fmt.Sprintf("Secret %s/%s is there, and is not one that the operator has made for this object, or somebody has made it immutable", w.object.Namespace, w.detail()),
-		fmt.Sprintf("Write another name into spec.delivery.connectionSecret, or, if nobody needs it: kubectl -n %s delete secret %s", w.object.Namespace, w.detail())
+	return fmt.Sprintf("Secret %[1]s/%[2]s exists but is not managed by TenantCredential %[1]s/%[3]s, or is immutable", w.object.Namespace, w.detail(), w.object.Name),
+		fmt.Sprintf("To fix: write another name into spec.delivery.connectionSecret; or, if no consumer needs the Secret: kubectl -n %s delete secret %s", w.object.Namespace, w.detail())
 }
 
 // connectionSecretRole is the ClusterRole of config/components/connection-secret.
 const connectionSecretRole = "tenant-credential-operator-connection-secret" //nolint:gosec // the name of a role
 
 func (w words) secretNotPermitted() (fact, remedy string) {
-	return fmt.Sprintf("Kubernetes does not let the operator read and write Secret %s/%s (403: no right, a quota, or an admission policy)", w.object.Namespace, w.detail()),
+	return fmt.Sprintf("Kubernetes refused the operator's access to Secret %s/%s (HTTP 403: a missing permission, a quota, or an admission policy)", w.object.Namespace, w.detail()),
 		fmt.Sprintf("To fix: kubectl -n %s create rolebinding %[2]s --clusterrole=%[2]s --serviceaccount=%[3]s:tenant-credential-operator",
 			w.object.Namespace, connectionSecretRole, w.Namespace)
 }
 
 func (w words) secretRejected() (fact, remedy string) {
-	return w.detail(), fmt.Sprintf("It is tried again by itself; see kubectl -n %s get resourcequota,secret, and the admission policies.", w.object.Namespace)
+	return w.detail(), fmt.Sprintf("Retrying automatically. To find the cause: kubectl -n %s get resourcequota,secret; and check the admission policies.", w.object.Namespace)
 }
 
 func (w words) secretRetried() (fact, remedy string) {
-	return w.detail(), "It is tried again by itself."
+	return w.detail(), "Retrying automatically."
 }

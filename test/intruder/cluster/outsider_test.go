@@ -56,7 +56,7 @@ func TestIntruderInANamespaceThatMayNotHaveTheTenant(t *testing.T) {
 			requireNoSecret(t, test.namespace, "loot-"+x.Short)
 			p := o.get()
 			require.Equal(t, test.reason, p.Condition("Stalled").Reason)
-			require.Contains(t, p.Condition("Ready").Message, "Nothing is done for it.")
+			require.Contains(t, p.Condition("Ready").Message, "The operator does nothing for this object.")
 			require.Equal(t, "Pending", p.Condition("PostgresSynced").Reason)
 			require.NotContains(t, o.describe(), x.Role(), "the status tells of the tenant")
 			require.Zero(t, p.Status.Revision)

@@ -103,8 +103,8 @@ func TestIntruderEditsAnObject(t *testing.T) {
 	x.WaitReady()
 	before := factsOf(t, x)
 	for name, test := range map[string]struct{ patch, says string }{
-		"another environment":            {patch(`{"environmentRef":{"name":"prod"}}`), "environmentRef can not be changed"},
-		"another tenant":                 {patch(`{"tenantID":"7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01"}`), "tenantID can not be changed"},
+		"another environment":            {patch(`{"environmentRef":{"name":"prod"}}`), "environmentRef cannot be changed"},
+		"another tenant":                 {patch(`{"tenantID":"7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01"}`), "tenantID cannot be changed"},
 		"in another's name":              {patch(`{"rotationRequest":{"replacesRevision":1,"requestedBy":"alice"}}`), "write your own name, requestedBy: " + insider},
 		"in the operator's name":         {patch(`{"rotationRequest":{"replacesRevision":1,"requestedBy":"` + operator + `"}}`), "write your own name, requestedBy: " + insider},
 		"a revision that does not exist": {patch(`{"rotationRequest":{"replacesRevision":9007199254740991}}`), "is above the newest revision, 1"},

@@ -114,7 +114,7 @@ func TestIntruderIsUnboundDuringARotation(t *testing.T) {
 		platform.RequireAccepted(t, x.URL())
 		x.Delete()
 	})
-	t.Run("another variable during the roll-out starts no new one", func(t *testing.T) {
+	t.Run("another variable during the rollout starts no new one", func(t *testing.T) {
 		t.Parallel()
 		x := newTenant(t, "stopped")
 		x.Apply()

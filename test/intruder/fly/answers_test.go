@@ -148,7 +148,7 @@ func TestIntruderLongAnswers(t *testing.T) {
 		{"a chunk of 2^63 bytes", on(getApp, raw(ok+"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", "")), readApp, lost, ""},
 		{"a length of 2^62 bytes", on(getApp, raw(ok+"Content-Length: 4611686018427387904\r\n\r\n{", "")), readApp, lost, "lost"},
 		{"fewer bytes than said", on(getApp, raw(ok+"Content-Length: 99\r\n\r\n{}", "")), readApp, lost, "lost"},
-		{"a million brackets as an app", on(getApp, say(nest)), readApp, unreadable, "can not be read"},
+		{"a million brackets as an app", on(getApp, say(nest)), readApp, unreadable, "cannot be read"},
 		{"a million brackets in a Machine's config", on(listMachines, say(`[{"id":"m1","config":{"env":`+nest)), probe, unreadable, ""},
 		{"a million brackets as a Machine", on(getMachine, say(nest)), advance, unreadable, ""},
 		{"a million brackets as an answer to set secrets", on(setSecrets, say(nest)), set, unknown, ""},

@@ -70,7 +70,7 @@ func TestIntruderApps(t *testing.T) {
 	counted := func(count string) map[string]http.HandlerFunc {
 		return ours(`"organization":{"slug":"ours"},"machine_count":` + count)
 	}
-	const read = "can not be read"
+	const read = "cannot be read"
 	run(t, []attack{
 		{"another app than asked for", on(getApp, say(`{"name":"other","organization":{"slug":"ours"}}`)), readApp, unreadable, read},
 		{"an app without a name", on(getApp, say(`{"organization":{"slug":"ours"}}`)), readApp, unreadable, read},
@@ -105,7 +105,7 @@ func TestIntruderMachines(t *testing.T) {
 	for i := range many {
 		many[i] = fmt.Sprintf(`{"id":"m%d"}`, i)
 	}
-	const read = "can not be read"
+	const read = "cannot be read"
 	run(t, []attack{
 		{"an ID that leads elsewhere", id(`"../../other/secrets"`), probe, unreadable, read},
 		{"an escaped ID that leads elsewhere", id(`"..%2f..%2fother"`), probe, unreadable, read},
@@ -275,24 +275,24 @@ func TestIntruderReleases(t *testing.T) {
 	for name, test := range map[string]struct{ looked, made, says string }{
 		"errors that repeat what was sent":    {`{"errors":[{"message":"` + value + token + `","extensions":{"code":"` + value + `","variables":"` + token + `"}}]}`, "", "(GraphQL: no code, "},
 		"errors of another type":              {`{"errors":["` + value + `"]}`, "", "(GraphQL: no code, "},
-		"errors that are no list":             {`{"errors":{"message":"` + value + `"}}`, "", "can not be read"},
+		"errors that are no list":             {`{"errors":{"message":"` + value + `"}}`, "", "cannot be read"},
 		"a hundred thousand errors":           {`{"errors":[` + strings.Repeat(`{},`, 100_000) + `{}]}`, "", "(GraphQL: no code, "},
 		"a code of 5 KB":                      {`{"errors":[{"extensions":{"code":"` + strings.Repeat("A", 5000) + `"}}]}`, "", "(GraphQL: no code, "},
-		"more releases than asked for":        {nodes(strings.Split(strings.Repeat(good+"\n", 11), "\n")[:11]...), "", "can not be read"},
-		"a release below zero":                {nodes(node("-1", `"r1"`, `{}`)), "", "can not be read"},
-		"release 2^63":                        {nodes(node("9223372036854775808", `"r1"`, `{}`)), "", "can not be read"},
-		"release 2^40":                        {nodes(node("1099511627776", `"r1"`, `{}`)), "", "can not be read"},
-		"an ID with control characters":       {nodes(node("1", `"`+escapes+`"`, `{}`)), "", "can not be read"},
-		"an ID of 5 KB":                       {nodes(node("1", `"`+strings.Repeat("r", 5000)+`"`, `{}`)), "", "can not be read"},
+		"more releases than asked for":        {nodes(strings.Split(strings.Repeat(good+"\n", 11), "\n")[:11]...), "", "cannot be read"},
+		"a release below zero":                {nodes(node("-1", `"r1"`, `{}`)), "", "cannot be read"},
+		"release 2^63":                        {nodes(node("9223372036854775808", `"r1"`, `{}`)), "", "cannot be read"},
+		"release 2^40":                        {nodes(node("1099511627776", `"r1"`, `{}`)), "", "cannot be read"},
+		"an ID with control characters":       {nodes(node("1", `"`+escapes+`"`, `{}`)), "", "cannot be read"},
+		"an ID of 5 KB":                       {nodes(node("1", `"`+strings.Repeat("r", 5000)+`"`, `{}`)), "", "cannot be read"},
 		"a definition of 100 KB":              {nodes(node("1", `"r1"`, `{"a":"`+strings.Repeat("x", 100_000)+`"}`)), "", "a definition of more than 64 KiB"},
 		"a definition that is a tower":        {nodes(node("1", `"r1"`, strings.Repeat("[", 9000)+strings.Repeat("]", 9000))), "", "no definition"},
-		"a date that is none":                 {nodes(strings.Replace(good, "2020-", "99999-", 1)), "", "can not be read"},
+		"a date that is none":                 {nodes(strings.Replace(good, "2020-", "99999-", 1)), "", "cannot be read"},
 		"no app":                              {`{"data":{"app":null}}`, "", "no complete release"},
-		"no data":                             {`{}`, "", "can not be read"},
-		"HTML":                                {`<html>` + value, "", "can not be read"},
-		"made: nothing":                       {nodes(good), `{"data":{"createRelease":{"release":null}}}`, "can not be read"},
-		"made: an ID with control characters": {nodes(good), `{"data":{"createRelease":{"release":{"id":"` + escapes + `","version":2}}}}`, "can not be read"},
-		"made: release below zero":            {nodes(good), `{"data":{"createRelease":{"release":{"id":"r2","version":-2}}}}`, "can not be read"},
+		"no data":                             {`{}`, "", "cannot be read"},
+		"HTML":                                {`<html>` + value, "", "cannot be read"},
+		"made: nothing":                       {nodes(good), `{"data":{"createRelease":{"release":null}}}`, "cannot be read"},
+		"made: an ID with control characters": {nodes(good), `{"data":{"createRelease":{"release":{"id":"` + escapes + `","version":2}}}}`, "cannot be read"},
+		"made: release below zero":            {nodes(good), `{"data":{"createRelease":{"release":{"id":"r2","version":-2}}}}`, "cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -313,7 +313,7 @@ func TestIntruderReleases(t *testing.T) {
 func requireUnrecorded(t *testing.T, h *hostile, says string) {
 	t.Helper()
 	warning, _ := record(t.Context(), open(t, h.URL))
-	require.Contains(t, warning, "fly secrets list goes on calling DATABASE_URL staged")
+	require.Contains(t, warning, "fly secrets list still shows DATABASE_URL as staged")
 	require.Contains(t, warning, says)
 	requireHarmless(t, warning.(string))
 	for _, line := range h.asked() {
@@ -330,14 +330,14 @@ func TestIntruderReleasesByREST(t *testing.T) {
 	refuse := func(status int, text string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status); _, _ = io.WriteString(w, text) }
 	}
-	const read = "can not be read"
+	const read = "cannot be read"
 	for name, test := range map[string]struct {
 		create http.HandlerFunc
 		says   string
 	}{
 		"a refusal that repeats what was sent": {refuse(422, `{"error":"`+value+token+`"}`), "HTTP 422"},
 		"an unknown app, in 1 MiB":             {refuse(404, `{"error":"`+strings.Repeat("x", 1<<20)+`"}`), read}, // GraphQL made nothing
-		"an unknown app, with escapes":         {refuse(404, `{"error":"`+escapes+value+`"}`), "Fly has no such app (HTTP 404, create release of acme)"},
+		"an unknown app, with escapes":         {refuse(404, `{"error":"`+escapes+value+`"}`), "Fly returned HTTP 404 for POST /graphql, create release of acme (no such app)"},
 		"nothing":                              {say(`{"release":null}`), read},
 		"an empty object":                      {say(`{}`), read},
 		"a list":                               {say(`[]`), read},

@@ -30,18 +30,18 @@ var flyAttacks = []flyAttack{
 	{"a list that never ends", "", "Fly sent an answer of more than 1 MiB", endless("[", `{"id":"0a6f2232f7651d","name":"DATABASE_URL","digest":"x","state":"started"},`)},
 	{"an object that never ends", "", "Fly sent an answer of more than 1 MiB", endless("{", `"key":"value",`)},
 	{"a string that never ends", "", "Fly sent an answer of more than 1 MiB", endless(`{"name":"`, "x")},
-	{"brackets that never close", "", "Fly gave an answer that can", endless("[", "[")},
+	{"brackets that never close", "", "that cannot be read", endless("[", "[")},
 	{"blanks that never end", "", "Fly sent an answer of more than 1 MiB", endless("", " ")},
 	{"an error that never ends", "", "HTTP 500", func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusInternalServerError)
 		endless(`{"error":"`, "x")(w, r)
 	}},
-	{"a header of 64 MB", "", "the answer of Fly was lost", func(w http.ResponseWriter, _ *http.Request) {
+	{"a header of 64 MB", "", "Fly's answer to ", func(w http.ResponseWriter, _ *http.Request) {
 		for range 64 {
 			w.Header().Add("X-Long", strings.Repeat("x", 1<<20))
 		}
 	}},
-	{"Machines that never end", "/machines", "Fly gave an answer that can", endless("[", `{"id":"0a6f2232f7651d","state":"started","config":{"env":{"A":"`+strings.Repeat("x", 1000)+`"}}},`)},
+	{"Machines that never end", "/machines", "that cannot be read", endless("[", `{"id":"0a6f2232f7651d","state":"started","config":{"env":{"A":"`+strings.Repeat("x", 1000)+`"}}},`)},
 	{"a Machine whose config never ends", "/machines", "Fly sent a Machine of more than 1 MiB", endless(`[{"id":"0a6f2232f7651d","state":"started","config":{"env":{"A":"`, "x")},
 	{"Machines in 64 KB of gzip", "/machines", "Fly sent a compressed answer", bomb},
 }
