@@ -285,9 +285,9 @@ func (r *messageReader) block(language, text string) {
 
 // notProvoked are the reasons that no command brings about, and why.
 var notProvoked = map[string]string{
-	"ReasonSuperseded":    "two processes have to meet within milliseconds; it is settled by the next pass",
-	"ReasonLoginUnproved": "stands for the instant between a commit and the login that proves it",
-	"ReasonUnexpected":    "stands for answers that the operator does not know",
+	"Superseded":    "two processes have to meet within milliseconds; it is settled by the next pass",
+	"LoginUnproved": "stands for the instant between a commit and the login that proves it",
+	"Unexpected":    "stands for answers that the operator does not know",
 }
 
 // A reason that a user can meet is explained on the page.
@@ -309,15 +309,15 @@ func TestEveryMessageIsDocumented(t *testing.T) {
 	}
 }
 
-// reasons reads the constants Reason… of the API.
+// reasons reads the constants of the API's reasons.
 func reasons(t *testing.T) map[string]string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(harness.Repository, "api", "v1alpha1", "conditions.go"), nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(harness.Repository, "api", "reasons", "reasons.go"), nil, 0)
 	require.NoError(t, err)
 	found := map[string]string{}
 	ast.Inspect(file, func(node ast.Node) bool {
 		spec, is := node.(*ast.ValueSpec)
-		if !is || !strings.HasPrefix(spec.Names[0].Name, "Reason") {
+		if !is {
 			return true
 		}
 		value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
