@@ -6,7 +6,7 @@ package reasons
 const (
 	Pending     = "Pending"     // the operator has not looked yet
 	Rotated     = "Rotated"     // Ready: the generation that is asked for is done
-	Adopted     = "Adopted"     // the present password is recorded as it was found; nothing is proved
+	Adopted     = "Adopted"     // the existing password is recorded; no login was tested
 	Verified    = "Verified"    // the value that is there is the ledger's
 	Staged      = "Staged"      // FlySecretSynced: the value is at Fly, and the user's next deploy moves the Machines onto it
 	AllUpdated  = "AllUpdated"  // every Machine has the value
@@ -33,13 +33,13 @@ const (
 	NameConflict        = "NameConflict"        // another tenant has the same role or app
 	RoleNotAllowed      = "RoleNotAllowed"      // the role guard refuses the role
 	RolloutHalted       = "RolloutHalted"       // a Machine did not come up with the new value
-	RotationsPaused     = "RotationsPaused"     // the environment's condition of that name says why, and how to go on
+	RotationsPaused     = "RotationsPaused"     // the environment's condition of that name says why, and how to resume
 )
 
 // Reasons of RotationsPaused.
 const (
 	NotPaused       = "NotPaused"
-	Acknowledged    = "Acknowledged"    // a platform engineer has said that rotations shall go on
+	Acknowledged    = "Acknowledged"    // a platform engineer has acknowledged the pause
 	ServerChanged   = "ServerChanged"   // the server's system identifier is another one
 	LedgerRegressed = "LedgerRegressed" // PostgreSQL has lost rotations of more tenants than can have been in progress
 )
@@ -75,7 +75,7 @@ const (
 	LedgerOutdated       = "LedgerOutdated"     // TenantEnvironment: run manager install-sql
 	SecretNotFound       = "SecretNotFound"     // the connection Secret is missing; TenantEnvironment: the login or token Secret, or its key
 	SecretNotDelivered   = "SecretNotDelivered" // the tenant was adopted, so that no password is known for its connection Secret
-	SecretNotOwned       = "SecretNotOwned"     // the connection Secret is not one that the operator has made for this object
+	SecretNotOwned       = "SecretNotOwned"     // the connection Secret is not managed by this object, or is immutable
 	FlyAppNotFound       = "FlyAppNotFound"
 	RateLimited          = "RateLimited"
 	OutcomeUnknown       = "OutcomeUnknown" // Fly's answer was lost: do not deploy the app until it is settled
@@ -84,7 +84,7 @@ const (
 	LeaseHeld            = "LeaseHeld"
 	HostUnreachable      = "HostUnreachable"
 	Busy                 = "Busy"       // another session holds a lock in PostgreSQL
-	Superseded           = "Superseded" // another process went on with the rotation
+	Superseded           = "Superseded" // another process of the operator continued the rotation
 	Rejected             = "Rejected"   // the other side refused the request as such
 	Unexpected           = "Unexpected" // an error that this operator does not know
 )

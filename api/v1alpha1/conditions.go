@@ -42,7 +42,7 @@ const (
 	EventEnvironmentReady  = "EnvironmentReady" // TenantEnvironment: it can be used again, or for the first time
 	// EventEnvironmentNotReady has the message of Ready.
 	EventEnvironmentNotReady = "EnvironmentNotReady"
-	// EventExternalAccessEnabled and EventExternalAccessDisabled: the tenant is accepted from outside, and it is not any more.
+	// EventExternalAccessEnabled and EventExternalAccessDisabled: the tenant is accepted from outside, or no longer accepted.
 	EventExternalAccessEnabled  = "ExternalAccessEnabled"
 	EventExternalAccessDisabled = "ExternalAccessDisabled"
 	EventSettingsLeftOut        = "SettingsLeftOut" // the second login could not be given some settings of the role
@@ -50,7 +50,7 @@ const (
 
 const (
 	// Finalizer is on a TenantCredential from before a rotation opens until it is completed, so that a deletion never leaves
-	// a rotation half done. It delays a deletion and gives no rights. On a TenantEnvironment it is from before the first rotation of it
+	// a rotation unfinished. It delays a deletion and gives no rights. On a TenantEnvironment it is from before the first rotation of it
 	// opens until none is unfinished: objects at rest can be deleted in any order.
 	Finalizer = "credentials.systemprompt.io/finish-rotation"
 	// TakeOverFromAnnotation on a TenantEnvironment holds the UID of a cluster (its kube-system namespace's UID): the environment's

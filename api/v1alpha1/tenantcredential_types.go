@@ -6,20 +6,20 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TenantCredentialSpec says whose credentials these are, how often they have to have been rotated, and where the new ones go.
+// TenantCredentialSpec says which tenant's credentials are managed, how many rotations are asked for, and where the new credentials go.
 //
 // +kubebuilder:validation:XValidation:rule="!(has(self.delivery) && has(self.delivery.fly) && has(self.delivery.fly.rolloutPolicy) && self.delivery.fly.rolloutPolicy == 'Staged' && has(self.rotation) && has(self.rotation.strategy) && self.rotation.strategy == 'InPlace')",message="rolloutPolicy Staged with strategy InPlace would lock the app out until its next deploy: write rotation: {strategy: Overlap}, or leave rolloutPolicy out"
 type TenantCredentialSpec struct {
 	// tenantID is the tenant's ID in the management table: a UUID in lower case, such as
 	// 7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01. The names of the tenant's PostgreSQL role, database and Fly app are derived from
-	// it (or looked up in the management table) and cannot be written here. It cannot be changed.
+	// it (or looked up in the management table) and cannot be written here. tenantID cannot be changed.
 	// +required
 	// +kubebuilder:validation:MaxLength=36
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')",message="write the tenant's ID as a UUID in lower case, for example 7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="tenantID cannot be changed: create another TenantCredential for the other tenant"
 	TenantID string `json:"tenantID"`
 
-	// environmentRef names the TenantEnvironment in which the tenant lives. It cannot be changed.
+	// environmentRef names the TenantEnvironment in which the tenant lives. environmentRef cannot be changed.
 	// +required
 	// +structType=atomic
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="environmentRef cannot be changed: create another TenantCredential for the other environment"
@@ -51,15 +51,14 @@ type TenantCredentialSpec struct {
 	// +optional
 	Rotation RotationPolicy `json:"rotation,omitzero"`
 
-	// delivery says where the new DATABASE_URL goes. Left out, it goes to the tenant's Fly app as the secret DATABASE_URL. Another delivery
-	// than before rotates the password, since no party that could hand the present one over has it.
+	// delivery says where the new DATABASE_URL goes. Left out, it goes to the tenant's Fly app as the secret DATABASE_URL. A changed
+	// delivery rotates the password, since the operator does not keep the present one.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="has(self.fly) || has(self.connectionSecret)",message="a rotated password needs a consumer: write delivery: {fly: {}} (or leave delivery out) to deliver to the tenant's Fly app, or delivery: {connectionSecret: {name: <name>}} to deliver to a Secret"
 	Delivery Delivery `json:"delivery,omitzero"`
 
-	// databaseURL says how this tenant's DATABASE_URL is written, where that is not as its environment says: its scheme, and parameters
-	// besides the environment's or with other values. A change of it rotates the password, since the present one is not kept to be
-	// written in another form.
+	// databaseURL overrides the form of DATABASE_URL that the environment sets: its scheme, and parameters besides the environment's or with
+	// other values. A changed databaseURL rotates the password, since the operator does not keep the present one.
 	// +optional
 	DatabaseURL URLForm `json:"databaseURL,omitzero"`
 
@@ -70,7 +69,7 @@ type TenantCredentialSpec struct {
 	// +structType=atomic
 	ExternalAccess *ExternalAccess `json:"externalAccess,omitempty"`
 
-	// suspend keeps a rotation from starting where it is true. One that has started is always finished, because half of one would
+	// suspend keeps rotations from starting while its value is true. A rotation that has started is always finished, because a half-finished one would
 	// lock the tenant out.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
@@ -207,8 +206,8 @@ type FlyDelivery struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",message="write the name of an environment variable, for example DATABASE_URL: letters, digits and underscores, not beginning with a digit"
 	Variable string `json:"variable,omitempty"`
 
-	// acceptHidden says that it is meant when a Machine's own config keeps the secret from its processes: by the variable in env, or by
-	// ignore_app_secrets. Without it a rotation does not begin there, but for one after a compromise.
+	// acceptHidden accepts that a Machine's own config keeps the secret from its processes: by the variable in env, or by
+	// ignore_app_secrets. Without acceptHidden no rotation begins there, except after a compromise.
 	// +optional
 	AcceptHidden bool `json:"acceptHidden,omitempty"`
 
@@ -238,7 +237,7 @@ type TenantCredentialStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions say how far it is: Ready sums up; PostgresSynced, HashSynced, FlySecretSynced and FlyMachinesUpdated say how far each part is, and
+	// conditions show the progress: Ready sums up; PostgresSynced, HashSynced, FlySecretSynced and FlyMachinesUpdated say how far each part is, and
 	// ConnectionSecretSynced, where there is a connectionSecret.
 	// Reconciling and Stalled are present only while they are true, as kstatus expects.
 	// +optional
@@ -255,7 +254,7 @@ type TenantCredentialStatus struct {
 	RotationGeneration int64 `json:"rotationGeneration"`
 
 	// revision numbers the credentials: it grows by one with every rotation, whatever its cause. 0 means that the password is
-	// the one that was found.
+	// the one recorded at adoption.
 	// +optional
 	Revision int64 `json:"revision"`
 
@@ -287,7 +286,7 @@ type RotationStatus struct {
 	// revision of the credentials that it made.
 	// +required
 	Revision int64 `json:"revision"`
-	// cause is why it was due: GenerationRaised, Requested, DeliveryChanged, DriftDetected, FlySuperseded, LoginUnproved or LedgerRegressed;
+	// cause is why the rotation was due: GenerationRaised, Requested, DeliveryChanged, DriftDetected, FlySuperseded, LoginUnproved or LedgerRegressed;
 	// ByHand, where it was made without the operator.
 	// +required
 	// +kubebuilder:validation:MaxLength=64
@@ -320,7 +319,7 @@ type FailureStatus struct {
 	// lastTime is when the last of them failed.
 	// +required
 	LastTime metav1.Time `json:"lastTime"`
-	// retryTime is when the next one is made, at the latest; a changed spec is tried at once.
+	// retryTime is when the next attempt is made, at the latest; a changed spec is tried at once.
 	// +required
 	RetryTime metav1.Time `json:"retryTime"`
 }

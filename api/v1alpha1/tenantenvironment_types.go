@@ -22,7 +22,7 @@ type TenantEnvironmentSpec struct {
 	// +required
 	Fly FlyEnvironment `json:"fly"`
 
-	// naming derives a tenant's names from the first eight hexadecimal digits of its ID. It cannot be changed: the ledger in
+	// naming derives a tenant's names from the first eight hexadecimal digits of its ID. naming cannot be changed: the ledger in
 	// PostgreSQL was installed for it.
 	// +optional
 	// +kubebuilder:default={}
@@ -75,8 +75,8 @@ type RotationDefaults struct {
 	SessionPolicy SessionPolicy `json:"sessionPolicy,omitempty"`
 }
 
-// Duration is a length of time in hours, minutes and seconds, such as 15m or 1h30m. It is a string, because a single object with one that can
-// not be read would keep every other from being listed.
+// Duration is a length of time in hours, minutes and seconds, such as 15m or 1h30m. It is a string, because a single object with one that cannot
+// be read would keep every other from being listed.
 //
 // +kubebuilder:validation:MaxLength=18
 // +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}(h|m|s)){1,3}$')",message="write a length of time in hours, minutes and seconds, for example 15m or 1h30m"
@@ -95,14 +95,14 @@ func (d Duration) Value() time.Duration {
 type PostgresEnvironment struct {
 	// loginSecretRef names the Secret with the operator's own login, in the operator's own namespace. The value is a URL
 	// such as postgres://tcred_operator:<password>@db.example.com:5432/platform; without sslmode it means
-	// sslmode=verify-full. A changed Secret is taken up at once. The login may EXECUTE the functions that
+	// sslmode=verify-full. A changed Secret takes effect at once. The login may EXECUTE the functions that
 	// `manager install-sql` installed, and needs nothing more.
 	// +required
 	// +structType=atomic
 	LoginSecretRef LoginSecretReference `json:"loginSecretRef"`
 
 	// caSecretRef names the Secret with the certificates (PEM) of the authorities that the server's certificate may be from, in the operator's own
-	// namespace. A changed Secret is taken up at once. Left out, the authorities that the operating system of the operator's image trusts are
+	// namespace. A changed Secret takes effect at once. Left out, the authorities that the operating system of the operator's image trusts are
 	// accepted. It is for the operator's own connections: how the apps check the certificate stands in the parameters of internal.
 	// +optional
 	CASecretRef *CASecretReference `json:"caSecretRef,omitempty"`
@@ -186,8 +186,8 @@ type PostgresAddress struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
 	Port int32 `json:"port,omitempty"`
-	// The form of every DATABASE_URL of the environment. A change of it rotates every tenant that has been rotated before, since the
-	// present password is not kept to be written in another form.
+	// The form of every DATABASE_URL of the environment. A changed form rotates every tenant that has been rotated before, since the
+	// operator does not keep the present passwords.
 	URLForm `json:",inline"`
 }
 
@@ -283,7 +283,7 @@ type ManagementColumns struct {
 //
 // +kubebuilder:validation:XValidation:rule="(has(self.insecure) && self.insecure) || !has(self.apiURL) || !self.apiURL.matches('(?i)^http:') || self.apiURL.matches('(?i)^http://(localhost|_api[.]internal|127([.][0-9]{1,3}){3}|[[]::1[]])(:[0-9]{1,5})?/?$')",message="with http the Fly token and every DATABASE_URL would cross the network in clear: write apiURL as https://, or insecure: true to accept that"
 type FlyEnvironment struct {
-	// tokenSecretRef names the Secret with the Fly API token, in the operator's own namespace. A changed Secret is taken up
+	// tokenSecretRef names the Secret with the Fly API token, in the operator's own namespace. A changed Secret takes effect
 	// at once.
 	// +required
 	// +structType=atomic
@@ -295,7 +295,7 @@ type FlyEnvironment struct {
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['http','https'] && url(self).getEscapedPath() in ['','/'] && !self.matches('[@?#]|://(:|$)')",message="write a URL of a scheme and a host alone, for example https://api.machines.dev"
 	APIURL string `json:"apiURL,omitempty"`
 	// caSecretRef names the Secret with the certificates (PEM) of the authorities that the certificate of apiURL may be from, in the operator's own
-	// namespace. A changed Secret is taken up at once. Left out, the authorities that the operating system of the operator's image trusts are
+	// namespace. A changed Secret takes effect at once. Left out, the authorities that the operating system of the operator's image trusts are
 	// accepted.
 	// +optional
 	CASecretRef *CASecretReference `json:"caSecretRef,omitempty"`
@@ -433,9 +433,9 @@ type TenantEnvironmentStatus struct {
 	// observedGeneration is the metadata.generation that this status speaks of; -1 before the first look.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// conditions say whether it can be used: Ready is True when the server can be used, its ledger is of the right version, and Fly accepts the token.
+	// conditions say whether the environment can be used: Ready is True when the server can be used, its ledger is of the right version, and Fly accepts the token.
 	// FlyReachable says the last of these alone; a tenant without delivery to Fly is rotated without it. RotationsPaused
-	// is True while the operator waits for you to say that a server which has lost rotations, or is another one than before, is meant to be used.
+	// is True while the operator waits for you to accept a server that has lost rotations, or that is another one than before.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -455,7 +455,7 @@ type TenantEnvironmentStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=20
 	SystemIdentifier string `json:"systemIdentifier,omitempty"`
-	// database that the ledger is in. No two environments lead to the same one, by any addresses.
+	// database that the ledger is in. No two environments use the same database, by any address.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	Database string `json:"database,omitempty"`
