@@ -34,7 +34,7 @@ func runCommand(ctx context.Context) error {
 	o.bind(flag.CommandLine)
 	var log logging.Options
 	log.Bind(flag.CommandLine)
-	showVersion := flag.Bool("version", false, "Print the version of the program, and end.")
+	showVersion := flag.Bool("version", false, "Print the version of the program, and exit.")
 	flag.Parse()
 	if *showVersion {
 		_, err := fmt.Println(describeVersion())
@@ -47,7 +47,7 @@ func runCommand(ctx context.Context) error {
 	ctrl.Log.Info("starting", "version", describeVersion())
 	config, err := ctrl.GetConfig()
 	if err != nil {
-		return fmt.Errorf("no way to the API server: run in a pod, or write --kubeconfig: %w", err)
+		return fmt.Errorf("no configuration for the API server: run in a pod, or write --kubeconfig: %w", err)
 	}
 	return run(ctx, config, o)
 }

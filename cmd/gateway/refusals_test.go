@@ -224,7 +224,7 @@ func TestItStandsStillDuringTheWait(t *testing.T) {
 	x := newTenant(t, behaviour{stall: reasons.RoleNotAllowed})
 	a := g.rotate(x, staff(t), "")
 	p := requireProblem(t, a, http.StatusConflict, openapi.Stalled)
-	require.Contains(t, p.Detail, "stays asked for")
+	require.Contains(t, p.Detail, "stays requested")
 	require.Less(t, a.took, 15*time.Second)
 	require.NotNil(t, x.object().Spec.RotationRequest)
 }

@@ -76,7 +76,7 @@ func readEnvironment(file string, in io.Reader) (*v1alpha1.TenantEnvironment, er
 		return nil, fmt.Errorf("%s is not one TenantEnvironment: %w", file, err)
 	}
 	if environment.Kind != "TenantEnvironment" {
-		return nil, fmt.Errorf("%s holds a %q, and a TenantEnvironment is wanted", file, environment.Kind)
+		return nil, fmt.Errorf("%s holds a %q, and a TenantEnvironment is expected", file, environment.Kind)
 	}
 	return &environment, nil
 }
@@ -101,7 +101,7 @@ func onlyDocument(file string, manifest []byte) ([]byte, error) {
 		}
 	}
 	if len(documents) != 1 {
-		return nil, fmt.Errorf("%s holds %d documents, and one TenantEnvironment is wanted: write it alone, as by kubectl get tenv <name> -o yaml", file, len(documents))
+		return nil, fmt.Errorf("%s holds %d documents, and one TenantEnvironment is expected: write only that one, as by kubectl get tenv <name> -o yaml", file, len(documents))
 	}
 	return documents[0], nil
 }

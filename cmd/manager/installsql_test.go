@@ -18,10 +18,10 @@ func TestTheEnvironmentOfALedgerIsOne(t *testing.T) {
 	for name, test := range map[string]struct{ manifest, says string }{
 		"one":                       {sandbox, ""},
 		"one, after a comment":      {"# the sandbox\n---\n" + sandbox + "---\n", ""},
-		"two":                       {sandbox + "---\n" + strings.Replace(sandbox, "sandbox", "prod", 1), "holds 2 documents, and one TenantEnvironment is wanted"},
+		"two":                       {sandbox + "---\n" + strings.Replace(sandbox, "sandbox", "prod", 1), "holds 2 documents, and one TenantEnvironment is expected"},
 		"one, and its tenant":       {sandbox + "---\nkind: TenantCredential\n", "holds 2 documents"},
 		"none":                      {"", "holds 0 documents"},
-		"another kind":              {"kind: TenantCredential", "holds a \"TenantCredential\", and a TenantEnvironment is wanted"},
+		"another kind":              {"kind: TenantCredential", "holds a \"TenantCredential\", and a TenantEnvironment is expected"},
 		"a field that there is not": {sandbox + "spce: {}\n", "is not one TenantEnvironment"},
 	} {
 		t.Run(name, func(t *testing.T) {

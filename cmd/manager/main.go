@@ -38,7 +38,7 @@ func runManager(ctx context.Context) error {
 	o.bind(flag.CommandLine)
 	var log logging.Options
 	log.Bind(flag.CommandLine)
-	showVersion := flag.Bool("version", false, "Print the version of the program and of the ledger that it needs, and end.")
+	showVersion := flag.Bool("version", false, "Print the version of the program and of the ledger that it needs, and exit.")
 	flag.Parse()
 	if *showVersion {
 		_, err := fmt.Println(describeVersion())

@@ -73,7 +73,7 @@ func run(ctx context.Context, o options) error {
 func newManager(o options) (ctrl.Manager, error) {
 	config, err := ctrl.GetConfig()
 	if err != nil {
-		return nil, fmt.Errorf("no way to the API server: run in a pod, or write --kubeconfig: %w", err)
+		return nil, fmt.Errorf("no configuration for the API server: run in a pod, or write --kubeconfig: %w", err)
 	}
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))

@@ -93,7 +93,7 @@ func (d *delivery) foreign(what string, err error) error {
 
 func (d *delivery) notEnabled(tenant string) error {
 	words := append([]string{"tcred", "external-access", "enable", tenant}, d.server.arguments()...)
-	return fmt.Errorf("access from outside is not enabled for this tenant. To fix: %s", commandLine(words...))
+	return fmt.Errorf("external access is not enabled for this tenant. To fix: %s", commandLine(words...))
 }
 
 // masked notes the URL without its password, and returns it as it is for the app and, with --external, for the user.
@@ -170,7 +170,7 @@ func (d *delivery) fetch(ctx context.Context, s endpoint.State, app connection.C
 			return err
 		}
 		if !found.SameLogin(app) {
-			return fmt.Errorf("it is not for the login and server of revision %d", s.Revision)
+			return fmt.Errorf("the URL is not for the login and server of revision %d", s.Revision)
 		}
 		login = found
 		return nil

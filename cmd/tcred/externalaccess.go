@@ -16,13 +16,13 @@ import (
 func (p *program) accessCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "external-access",
-		Short: "Let a tenant's logins in from outside the platform's network, end that, or show it",
+		Short: "Enable, disable or show external access: logins from outside the platform's network",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	for _, verb := range []struct{ name, short string }{
-		{"enable", "Let the tenant's logins in from outside"},
-		{"disable", "Let the tenant's logins in from outside no longer, and end their sessions from there"},
+		{"enable", "Enable external access for the tenant's logins"},
+		{"disable", "Disable external access, and end the external sessions"},
 		{"show", "Show whether the tenant's logins are accepted from outside, and how to connect"},
 	} {
 		cmd.AddCommand(&cobra.Command{

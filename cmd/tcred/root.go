@@ -89,7 +89,7 @@ Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 124 the time is over, an
 	flags := root.PersistentFlags()
 	p.server.bind(flags)
 	flags.StringVarP(&p.output, "output", "o", "text", "what is printed on standard output: text or json")
-	flags.DurationVar(&p.timeout, "timeout", 10*time.Minute, "how long to try and to wait in all")
+	flags.DurationVar(&p.timeout, "timeout", 10*time.Minute, "the total time to try and to wait")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(p.rotateCommand(), p.rotationCommand(), p.accessCommand())
 	return root
@@ -103,7 +103,7 @@ func (p *program) runE(act func(ctx context.Context, args []string) (*result, er
 		}
 		p.began = true
 		if p.timeout <= 0 {
-			return &usageError{"--timeout must be longer than nothing"}
+			return &usageError{"--timeout must be above 0"}
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), p.timeout)
 		defer cancel()
@@ -147,7 +147,7 @@ func (e *timeOver) Unwrap() error { return e.error }
 // whyOver says what has ended the wait: the time, or the user.
 func (p *program) whyOver(ctx context.Context) string {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Sprintf("the wait is over (--timeout %v)", p.timeout)
+		return fmt.Sprintf("the wait ended (--timeout %v)", p.timeout)
 	}
 	return "the wait was interrupted"
 }

@@ -52,7 +52,7 @@ With --save, "psql service=NAME" connects from then on: the URL's parts go into 
 	// The default is completed: before that, a Machine may still hold the previous password, and so would a URL that is read out of it.
 	flags.StringVar(&r.until, "until", "completed", "committed: the new password is in force; completed: every Machine runs with it, too")
 	flags.BoolVar(&r.noWait, "no-wait", false, "end as soon as the endpoint has accepted the rotation")
-	flags.StringVar(&r.key, "idempotency-key", "", "the key of an earlier call whose outcome is not known, to find it out")
+	flags.StringVar(&r.key, "idempotency-key", "", "the key of an earlier call whose outcome is not known, to find out that outcome")
 	_ = cmd.RegisterFlagCompletionFunc("until", cobra.FixedCompletions([]string{"committed", "completed"}, cobra.ShellCompDirectiveNoFileComp))
 	r.delivery.bind(flags)
 	return cmd
@@ -126,7 +126,7 @@ func (r *rotate) ask(ctx context.Context, c *endpoint.Client, tenant string) (en
 	if r.noWait {
 		in.Wait = 0
 	}
-	r.progress.show("Asking for the rotation")
+	r.progress.show("Requesting the rotation")
 	return c.Rotate(ctx, tenant, in)
 }
 

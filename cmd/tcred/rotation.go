@@ -18,7 +18,7 @@ func (p *program) rotationCommand() *cobra.Command {
 	noWait := false
 	cmd := &cobra.Command{
 		Use:   "rotation <tenant-id> [<revision>]",
-		Short: "Wait for a rotation that was asked for, and say how to connect; rotates nothing",
+		Short: "Wait for a requested rotation, and say how to connect; rotates nothing",
 		Long: `Waits until every Machine of the tenant's app runs with the rotation's password, then reads, shows and saves as rotate-credentials does.
 Without a revision it is the tenant's newest rotation. It rotates nothing.`,
 		Example: `  tcred rotation 7dd06cd6-2f8e-4b1c-9a5e-0c3d4e5f6a7b 7 --save=acme
@@ -29,7 +29,7 @@ Without a revision it is the tenant's newest rotation. It rotates nothing.`,
 			return p.showRotation(ctx, args, d, noWait)
 		}),
 	}
-	cmd.Flags().BoolVar(&noWait, "no-wait", false, "show how far it is, and end")
+	cmd.Flags().BoolVar(&noWait, "no-wait", false, "show the progress, and exit")
 	d.bind(cmd.Flags())
 	return cmd
 }

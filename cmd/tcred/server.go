@@ -39,7 +39,7 @@ func (s *serverFlags) arguments() (list []string) {
 func (s *serverFlags) open(in io.Reader, notice func(string)) (*endpoint.Client, error) {
 	server := cmp.Or(s.url, os.Getenv("TCRED_SERVER"))
 	if server == "" {
-		return nil, &usageError{"which endpoint? To fix: give --server, or set TCRED_SERVER"}
+		return nil, &usageError{"the endpoint is not named. To fix: give --server, or set TCRED_SERVER"}
 	}
 	token, err := s.token(in)
 	if err != nil {

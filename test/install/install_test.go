@@ -170,7 +170,7 @@ func (s *site) mistakeTheLedger(t *testing.T, commands string) {
 	s.write(t, "elsewhere", s.dbaURL("site_7dd06cd6"))
 	require.Contains(t, s.refused(t, strings.Replace(install, "install/dba-url", "install/elsewhere", 1)), "Nothing was changed in database site_7dd06cd6, because")
 	s.typed(t, "cat install/environment.yaml config/samples/tenants.yaml > install/several.yaml", "")
-	require.Contains(t, s.refused(t, strings.Replace(install, "environment.yaml", "several.yaml", 1)), "and one TenantEnvironment is wanted")
+	require.Contains(t, s.refused(t, strings.Replace(install, "environment.yaml", "several.yaml", 1)), "and one TenantEnvironment is expected")
 	s.typed(t, `sed 's/^  fly:/  management: {columns: {passwordHash: password}}\n  fly:/' install/environment.yaml > install/columns.yaml`, "")
 	require.Contains(t, s.refused(t, strings.Replace(install, "environment.yaml", "columns.yaml", 1)), "Table management.tenants has no column password")
 	s.sql(t, "platform", "ALTER TABLE management.tenants ADD CONSTRAINT bcrypt CHECK (password_hash LIKE '$2%') NOT VALID")

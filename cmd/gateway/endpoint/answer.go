@@ -127,7 +127,7 @@ func mask(url string) string {
 // standingStill says at what an object stands still. A message of the operator names hosts, roles and sometimes other tenants, so that customers are told
 // the reason alone.
 func standingStill(stalled *metav1.Condition, caller identity.Caller, consequence string) *problem.Problem {
-	detail := fmt.Sprintf("The tenant's rotation stands still (%s).", stalled.Reason)
+	detail := fmt.Sprintf("The tenant's rotation is stalled (%s).", stalled.Reason)
 	if consequence != "" {
 		detail += " " + consequence
 	}

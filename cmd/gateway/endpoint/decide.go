@@ -52,7 +52,7 @@ func decide(c *v1alpha1.TenantCredential, environmentReady bool, a ask, minInter
 	if repeated, id := remembered(c, a); id != "" {
 		if id != a.id {
 			return refused(problem.New(http.StatusUnprocessableEntity, openapi.IdempotencyKeyReused,
-				"The Idempotency-Key was used for another call: its reason, compromised, until or If-Match was another. Nothing was done. Use a new key."))
+				"The Idempotency-Key was used for another call: its reason, compromised, until or If-Match was another. Nothing was done. To fix: use a new key."))
 		}
 		return decision{step: await, target: repeated}
 	}
@@ -110,7 +110,7 @@ func precluded(c *v1alpha1.TenantCredential, environmentReady bool, a ask) *prob
 	switch {
 	case a.ifMatch != nil && *a.ifMatch != c.Status.Revision:
 		return problem.New(http.StatusPreconditionFailed, openapi.RevisionMismatch,
-			"The revision is %d, and If-Match names %d. Nothing was done. Read the rotations and decide anew.", c.Status.Revision, *a.ifMatch)
+			"The revision is %d, and If-Match names %d. Nothing was done. To fix: read the rotations and decide again.", c.Status.Revision, *a.ifMatch)
 	case !c.DeletionTimestamp.IsZero():
 		return problem.New(http.StatusConflict, openapi.Deleting, "The tenant's credentials are being removed from management. Nothing was done.")
 	case c.Spec.Suspend && !inProgress(c):

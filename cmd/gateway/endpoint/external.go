@@ -82,7 +82,7 @@ func (e *Endpoint) setAccess(ctx context.Context, tenantID string, enabled bool)
 	case accessRefused(object, enabled, generation) != nil:
 		return answer, false, notOffered(accessRefused(object, enabled, generation), caller)
 	case stalled(object, generation) != nil:
-		return answer, false, standingStill(stalled(object, generation), caller, "The change stays asked for, and is done once that is mended.")
+		return answer, false, standingStill(stalled(object, generation), caller, "The change stays requested, and the operator makes it once this is fixed.")
 	default:
 		return access(object, generation), false, nil
 	}
@@ -121,7 +121,7 @@ func accessPrecluded(c *v1alpha1.TenantCredential, environment *v1alpha1.TenantE
 	case !c.DeletionTimestamp.IsZero():
 		return problem.New(http.StatusConflict, openapi.Deleting, "The tenant's credentials are being removed from management. Nothing was done.")
 	case enabled && environment.Spec.Postgres.External == nil && environment.UID != "": // asked for now, it would come as a surprise once there is an address
-		return problem.New(http.StatusConflict, openapi.NotOffered, "The tenant's environment offers no access from outside. Nothing was done.")
+		return problem.New(http.StatusConflict, openapi.NotOffered, "The tenant's environment offers no external access. Nothing was done.")
 	case !usable(environment):
 		return problem.Unavailable("The tenant's environment is not ready now. Nothing was done.").After(10 * time.Second)
 	default:
@@ -160,7 +160,7 @@ func accessRefused(c *v1alpha1.TenantCredential, enabled bool, generation int64)
 }
 
 func notOffered(condition *metav1.Condition, caller identity.Caller) *problem.Problem {
-	const fact = "Access from outside cannot be enabled in the tenant's environment (%s). It stays asked for."
+	const fact = "External access cannot be enabled in the tenant's environment (%s). The access stays requested."
 	if caller.Kind == identity.Customer {
 		return problem.New(http.StatusConflict, openapi.NotOffered, fact+" Ask the platform's operators.", condition.Reason)
 	}
@@ -179,7 +179,7 @@ func access(c *v1alpha1.TenantCredential, generation int64) openapi.ExternalAcce
 	case accessDone(c, asked, generation):
 		answer.Status, answer.Message = openapi.Disabled, "The tenant's logins are not accepted from outside."
 	case refused != nil:
-		answer.Status, answer.Message = openapi.Disabled, "Access from outside is asked for, and cannot be enabled in the tenant's environment ("+refused.Reason+")."
+		answer.Status, answer.Message = openapi.Disabled, "External access is requested, and cannot be enabled in the tenant's environment ("+refused.Reason+")."
 	case asked:
 		answer.Status, answer.Message = openapi.Enabling, "External access is requested. The operator continues automatically."
 	default:

@@ -28,7 +28,7 @@ const (
 
 var (
 	errForbidden = problem.New(http.StatusForbidden, openapi.Forbidden, "You may not do this to this tenant, or there is no such tenant.")
-	errNotFound  = problem.New(http.StatusNotFound, openapi.TenantNotFound, "There is no such tenant whose credentials are managed here.")
+	errNotFound  = problem.New(http.StatusNotFound, openapi.TenantNotFound, "The endpoint manages no such tenant.")
 	errAmbiguous = problem.New(http.StatusConflict, openapi.AmbiguousTenant,
 		"The tenant is in several environments, and you have a right to more than one of them. Nothing was done. Ask the platform's operators.")
 )
@@ -93,7 +93,7 @@ func (e *Endpoint) owned(ctx context.Context, candidates []v1alpha1.TenantCreden
 	case len(allowed) > 0:
 		return allowed, nil
 	case answer.Silent:
-		return nil, problem.Unavailable("Whose tenant it is cannot be found out now. Nothing was done.")
+		return nil, problem.Unavailable("The endpoint cannot check the owner of the tenant now. Nothing was done.")
 	case owns: // it is the caller's, and only not managed here
 		return nil, errNotFound
 	default:
@@ -142,6 +142,6 @@ func (e *Endpoint) may(ctx context.Context, subject user.Info, verb string, key 
 
 // unavailable is the answer to a failure of the API server. The cause is for the platform's log and not for callers.
 func unavailable(ctx context.Context, err error) error {
-	ctrllog.FromContext(ctx).Error(err, "the API server did not do what the endpoint asked")
+	ctrllog.FromContext(ctx).Error(err, "the API server refused a request of the endpoint")
 	return problem.Unavailable("The platform's API server does not answer now. Nothing was done.")
 }

@@ -74,7 +74,7 @@ func conclude(c *v1alpha1.TenantCredential, t target, a ask, applied string) (op
 		return openapi.RotateCredentials200JSONResponse{RotationJSONResponse: openapi.RotationJSONResponse{
 			Body: body, Headers: openapi.RotationResponseHeaders{ETag: etag(c), PreferenceApplied: preference}}}, nil
 	case p.stalled != nil:
-		return nil, standingStill(p.stalled, a.caller, "The rotation stays asked for, and is done once that is mended.")
+		return nil, standingStill(p.stalled, a.caller, "The rotation stays requested, and the operator completes it once this is fixed.")
 	}
 	if p.proved { // committed, and the call waits for its completion
 		body.Status, body.Message = openapi.Rotating, "The new credentials are in force. The app's Machines are being updated. The operator continues automatically."

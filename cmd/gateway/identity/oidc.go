@@ -71,7 +71,7 @@ func decode(content []byte) (*apiserver.AuthenticationConfiguration, error) {
 	}
 	configuration, is := object.(*apiserver.AuthenticationConfiguration)
 	if !is {
-		return nil, fmt.Errorf("it holds a %T, and an AuthenticationConfiguration is wanted", object)
+		return nil, fmt.Errorf("it holds a %T, and an AuthenticationConfiguration is expected", object)
 	}
 	return configuration, nil
 }

@@ -302,7 +302,7 @@ type ServerInterface interface {
 	// GetExternalAccess Whether the tenant's logins are accepted from outside
 	// (GET /api/v1/tenants/{tenant_id}/external-db-access)
 	GetExternalAccess(w http.ResponseWriter, r *http.Request, tenantId TenantID)
-	// SetExternalAccess Let the tenant's logins in from outside, or end that
+	// SetExternalAccess Enable external access for the tenant's logins, or end that
 	// (POST /api/v1/tenants/{tenant_id}/external-db-access)
 	SetExternalAccess(w http.ResponseWriter, r *http.Request, tenantId TenantID)
 	// PutExternalAccess As POST
@@ -1837,7 +1837,7 @@ type StrictServerInterface interface {
 	// GetExternalAccess Whether the tenant's logins are accepted from outside
 	// (GET /api/v1/tenants/{tenant_id}/external-db-access)
 	GetExternalAccess(ctx context.Context, request GetExternalAccessRequestObject) (GetExternalAccessResponseObject, error)
-	// SetExternalAccess Let the tenant's logins in from outside, or end that
+	// SetExternalAccess Enable external access for the tenant's logins, or end that
 	// (POST /api/v1/tenants/{tenant_id}/external-db-access)
 	SetExternalAccess(ctx context.Context, request SetExternalAccessRequestObject) (SetExternalAccessResponseObject, error)
 	// PutExternalAccess As POST
@@ -2080,54 +2080,54 @@ func (sh *strictHandler) GetRotation(w http.ResponseWriter, r *http.Request, ten
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7Fttc9u2sv4ruLydSTOlZFtxmmt17gc1L/d66rYZx5l8yPhoVuRKRE0CLLC0ouPR+e1nFiApkqJkKy89",
-	"nTafbEF4WSx2n312Ad0Fkc5yrVCRDcZ3QYIQo3H/vryCBf+N0UZG5iS1CsbBVYLC4K20Uiuh54ISFIQK",
-	"FD2yIjIYoyIJqQ2FVOL3QhPwQJGBubHDIAxslGAGPC+tcgzGgSUj1SJYr8PgQkfgl+mu+i5Bg4K0AHsj",
-	"Er0UczBuaVMtIO+d/bXBORpUEU7yPJUY9y0DVG3Ka0L4UWIJVsRaofj28tVz8Wx0evz4vvUukcxqMic0",
-	"2wu9wUir2Argr8UykVFS7Q4WIFV77kwqmRVZMD4Jq3WkIlygCda8Ug4GMqTy3K7caZy/6D+7+qzOX4QC",
-	"xNu35y94Mcnf50BJEAYKMl7C95zKOAgDg78X0rDKyBTYlG2uTQYUjIOicD1zIELDs/3j/fHgbDJ4BYP5",
-	"9d3/rL8dND+frh/fPVm3mk5G62+CcEuRa17d5lpZ9Gb5geeHdBJFaF1LpBWhIv4X+GS9ER39Zr0lbWT9",
-	"xuA8GAf/fbSx+SP/rT3qTOvW3bJBStC0LT7VC6msAIMCoghzwljMjc6ELsjKGIfBOuyIfK5eG70wf6zw",
-	"fPRRAmqBQlq2M5ZTm1Bow46alxKxKTQgoOmQfeuXXY/qfpXZD2q73zes4SFr76F6lmK2Ry257/HdYeqp",
-	"5u3Ryy+aEqkWtX8PBWsqw2yGRqAx2gwjHaOwsLJimazceV6WoPPZzq+ecMfJVSgXCrAO+sAKSSXm9UD2",
-	"PqW7Pi04HDTwcN/IbQB14lbCfwG7fqheDrHpQ3T0Mfb/WfT6SW50ZVYXUI77z/nRJeYI5NAygjQtQ11j",
-	"W8L6INg5n0/Y+FsFBSXayH96pf9Rm3dxVd+gs8NMWsua0EYoTXVU6Ozy3bt3g0lBCbOlCAjbcmzFQF6z",
-	"FKQ/BkIcS5YG0tdG52hIcrScQ2oxDPJG012ACmbpTvbT9KShsARUWI9+Fe2qgaeUcqZ1iuBsH0u5pjEQ",
-	"zMDitDDp9kIvs5xWYuk4HbgttGImy8CqKwUdbpOC0PGf3pW2emZoLSyw9zu/Pa8U5lfva+WEQSxt9a9r",
-	"5CFVK/9/HfZwvg1Pel9NvpFgl9S79BbW0mzW0rPfMKJtUnGJvxdo6eNNoXuYnc3sk+RVurp33V46n6DI",
-	"wdqlNjGblJjMLCoqDUOViCKtiDGVt2gwZo78Kl2xRbQ3Annee8C3YCQL3s/QmxvkGRr9+/b5M0SJVGgP",
-	"3CyjA+T5IyuqCUIBKhaUaItltpEJYuczhRJLSUlLNZ+iF9IEaYumS0VPRsF2HhEGRR4DeWO4t3dHeX6Z",
-	"zRR92muQu7Z+JqIEZJ9bnZ0+ffY43KihycXEDBkg7PZGYySQ/QDgRvI37RFM65qeL9UtpDKemtKTwkBp",
-	"ms51oWLnw5ToeMpNkKZ66XChcPGmgnBumWszk3GMinXm86fmLBVfaTXawuaoYjfeEqQl/GCK5DEHsplc",
-	"FLqwUz9lKZqeM2vw2ZnPx6eZtBlQlJQZG1qaktbTFIyHnxizXBOqaDW9wdXUYGH9BEA4TWUm/S4qmPJb",
-	"vAWZdnziIejaMRGn7k3/PgvZoPG2cZKktB/DfUPXqGCmCxrPUlA3wX1A7b6tlgg3uF3aVGVBfSI3M4ED",
-	"cDfSWSZpSjLDlrux9wxca4+qmZOwTWh14MAHRmXGKQsZcuQXIKJUMuhUMdkhUgrESz6yQiEttbkJ2yCe",
-	"OeowFLsCPLmWB4T3uQ8p+/gYR519RGBP6ePF5Gry4+TNy+nby4v+HfTJlEp1cyjXspjO7/cN16vPvLJG",
-	"xNmnizoy3cN3DILtLa8x2M5Bphh7ffiOVSmMabrbsXjj8alXPyXiYDydrfrIpd4QSyFpKCYiKizpDA1b",
-	"BOk0FpKs0EslFJshpJxH9K/k8a4bqr4/7Q1sG1xpi+TRWC3GzhylYskiFCuk0LN3X93xoUiSSMAKW0QR",
-	"Yowxdxv6BBTjcT3ah3YoR7ZG/OAn6rixwFs0q4oaMAOw1YJDYYscjeXBYwEc+NEIrTihylDMcK7Zm8gl",
-	"XeW07H3+IMf8jSVQsRWWZJqKQpFMu47M1gqkjRUQ0dBxTh8PK+1UYcvHp1ogDnZunT+ECNcnXrnhPjC+",
-	"kAcT4Sowuw+SMLMPL02wm34492NONhVaMAZWW7rYLLRvBx/H5llKozNpq+RuDkVKO1jpRFAiTSxyMLQS",
-	"GazEjdLLDvG82lHqjFJtMS5ZLEpO5S0fjxWOyFSmyZMpXDqTlVZYpP60cScsJavQwUWOOk/RXSnwXCl7",
-	"ip6zGUslCD+4eTP4cIFqQUkwHj39PgwyqarPJz0g4ryhpacyLFPJv7ZS49HxscgQlB2Kuue43mQjk9mB",
-	"Br04Mtx47riDBSX6Qp63YCEUpHXTU5ti15P1u2XH4hgcMSqMpNUbtmtvRzME03dpMSmLHHouQIlfc1Tn",
-	"L8RzrRRGJKS1hSuOlzUfVHGupaoKINZBKo8UPxUzNAoJ2SLMrYwcR9CFInfWzcGPrIAilqgirG9EnO14",
-	"Cev9JES5L8xINdfbkju/QuvmrpCleVnlBfOWXp6Zl7q32N+qVfTzoqF46Y4SlF36+MaHpwsSUBvKuOUf",
-	"BiFKsLMgH30dBlMZobIusEsn+FzyKQWTnEcORsPjzd1No21DnsubocbGa0Vz6ovGx9Tg9oQH6RwV5DIY",
-	"B0+GJ27uHChxBnIEuTy6PTnyctqju/qqaH1UIfggng2gLk8t0IGZDzZSq/M4GAf/h9QpZHWuekbHx7tg",
-	"uO63dfcRBqcPGVaX87j/yf39W7VFN+jJgYucHtj/7LD+owf0ryvD6zB4eqCWnj5kw5sFGFqKLAOz+tir",
-	"s6Bzs/m+f/FNl6P65nN9HQa59gG0A+TAHHN0XBWfBZDItHUBpG2db3qt08XlH3W8+kJ3d1XkX7eJA5kC",
-	"15/HO0bHo0OHNW52/rbudfLkr+OOF0i9rsi0peGALmSj43jg6Gle9KD46+Krn3z1k7+kn0yseP3rmyvX",
-	"uo/z+Px40CCUrtz8uWPXxN5YR5EdX6yuvpmtLl1UqworzyFNrWfiYIy8RbFMZIoC+u/LO9flPiA73sqZ",
-	"3Kq8mShHDoWrFYES55ti8uAnXDlAceVDd9vLCeWMWW2OZYHEXy225m3swi0iqSHVXJq+sOyp/POGqrdY",
-	"wp4Ha1RecZIupUshwrjvrZp7atF4B/byChYuc3Olq0Ytprmr05NR/ZjKj9tQ8vP54OeyNt942bXJWb8/",
-	"7UnYtlMwVxqrs6yySLuQt2XqwMoPhdW1QjsHMRTnJBKdxrZOtjZRACzxp/pU7A9+GpcduWP1L9V+01Jh",
-	"3D5AlxTWWgkbxaZ6foUfqN8EdyutbWT7dNdO95vP0P5r8K/r7/qelm2pl/3of38R35bkMGSiKOcixbkr",
-	"hIdi9LQijI/ZbTyCxAOwKxU1nwa6ygnPJlxiuyl/OzVyZseOCenOjfs3Ibv26+ob3d1cf5m4261Jrbef",
-	"5D0owjYLZg+KrT3viv6+UXX0haPw6K8TtX2E2Pkw+WHRvKoF9xYuLqSly7pXvzN8Vt9zFe2+h0eoKjyq",
-	"3hSgC0rUfcqz9Sbua53kT2i6V1vhuDbGsKoWoiXPjT6pPvJQHzi6q7jTel8drwb3T40MX23yz2aT/18+",
-	"+2tlD59ie+Fd368NGjd8D/ixQXXZm8EH/8uIs+PjZydnZ6Onp89Oj8/OTsL9P5q4bl59OPGrS4/31+vr",
-	"9b8DAAD//w==",
+	"7Fttc9s28v8q++e/M2mmlGwrTnNW516oebjzNG0zjjN5kfFpVuRKRE0CLLC0ovPoPvsNAJIiKUq28tDr",
+	"pHllC8LDYrH7298uoNsgUlmuJEk2wfg2SAhj0u7f55e4sH9jMpEWOQslg3FwmRBouhFGKAlqDpwQMEmU",
+	"/MBApCkmyQJTE4KQ8HuhGO1AyFBfm2EQBiZKKEM7L69yCsaBYS3kIlivw+ClitAv0131bUKagBWguYZE",
+	"LWGO2i2tqwXEnbO/0jQnTTKiSZ6nguK+ZZCrTXlNgB8FSzQQK0nw7cWLp/BkdHr88K71Loj1ajJn0tsL",
+	"vaZIydgA2q9hmYgoqXaHCxSyPXcmpMiKLBifhNU6QjItSAdru1KOGjPi8twu3WmcP+s/u/qszp+FgPDm",
+	"zfkzu5iw3+fISRAGEjO7hO85FXEQBpp+L4S2KmNdUFO2udIZcjAOisL1zJGZtJ3tX++OB2eTwQsczK9u",
+	"/7b+dtD8fLp+ePto3Wo6Ga2/CcItRa7t6iZX0pA3y/d2fkwnUUTGtURKMkm2/6I9WW9ER78Zb0kbWb/R",
+	"NA/Gwf8fbWz+yH9rjjrTunW3bJAT0m2LT9VCSAOoCTCKKGeKYa5VBqpgI2IaBuuwI/K5fKXVQv+xwtuj",
+	"jxKUCwJhrJ1ZOZUOQWnrqHkpkTWFBgQ0HbJv/bLrUd2vMvtBbff7hjU8ZO09VM1SyvaoJfc9vjtMPdW8",
+	"PXr5RXEi5KL27yFYTWWUzUgDaa30MFIxgcGVgWWycud5UYLOJzu/esIdJ1ehXAhoHPShAcEl5vVA9j6l",
+	"uz4tOBw08HDfyG0AdeJWwn8Gu76vXg6x6UN09CH2/0n0+lFudKlXL7Ec97/zowvKCdmhZYRpWoa6xrbA",
+	"+CDYOZ+P2PgbiQUnSot/e6X/UZt3cVVdk7PDTBhjNaE0SMV1VOjs8u3bt4NJwYllSxEyteXYioF2zVKQ",
+	"/hiIcSysNJi+0ionzcJGyzmmhsIgbzTdBiRxlu5kP01PGoJh5MJ49KtoVw08pZQzpVJCZ/tUyjWNkXGG",
+	"hqaFTrcXep7lvIKl43TottCKmVYGq7pS0OE2KQgd/+ldaatnRsbggnq/89vzSrH86l2tnDCIhan+dY12",
+	"SNVq/78Kezjfhie9qybfSLBL6l16C2tpNmup2W8U8TapuKDfCzL84abQPczOZvZJ8iJd3bluL51PCHI0",
+	"Zql0bE0KJjNDkkvDkCWiCAMxpeKGNMWWI79IV9Yi2hvBPO894BvUwgrez9CbG7QzNPr37fNnjBIhyRy4",
+	"WYsOmOcPDFQThIAyBk6UoTLbyICt8+lCwlJw0lLNx+iFFWPaoulC8qNRsJ1HhEGRx8jeGO7s3VGeX2Yz",
+	"RZ/2GuSurZ8JlIDsc6uz08dPHoYbNTS5GMzIAoTZ3mhMjKIfANxI+017hKV1Tc8X8gZTEU916UlhIBVP",
+	"56qQsfNhTlQ8tU2YpmrpcKFw8aaCcNsyV3om4pik1ZnPn5qzVHyl1WgKk5OM3XjDmJbwQymxxxzMZmJR",
+	"qMJM/ZSlaGpuWYPPznw+Ps2EyZCjpMzYyPCUlZqmqD38xJTliklGq+k1raaaCuMnQKZpKjLhd1HBlN/i",
+	"DYq04xP3QdeOiTh1b/r3WcgGjbeNkwWn/RjuG7pGhTNV8HiWorwO7gJq9221RLjB7dKmKgvqE7mZCRyA",
+	"u5HKMsFTFhm13M16z8C19qjachJrE0oeOPCeUdnilMGMbOQHhCgVFnSqmOwQKUW2Sz4wIImXSl+HbRDP",
+	"HHUYwq4Az67lHuF97kPKPj5mo84+IrCn9PFscjn5cfL6+fTNxcv+HfTJlAp5fSjXMpTO7/YN16vPvLJG",
+	"xNmnizoy3cF3NKHpLa9ZsJ2jSCn2+vAdq1KYpelux/Da41OvfkrEoXg6W/WRS7UhliB4CBOICsMqI20t",
+	"glUag2ADailBWjPE1OYR/St5vOuGqu9PewPbBlfaInk0louxM0chrWQRwYo49OzdV3d8KBIMCRowRRQR",
+	"xRTbbkOfgFI8rkf70I7lyNaIH/xEHTcGuiG9qqiBZQCmWnAIpshJGzt4DGgDP2lQ0iZUGcGM5sp6E7uk",
+	"q5zWep8/yLH9xjDK2IBhkaZQSBZp15GttSIrbQAjHjrO6eNhpZ0qbPn4VAtkg51b5w8hwvWJV264D4xf",
+	"ioOJcBWY3QfBlJn7lyasm74/92NONhVa1BpXW7rYLLRvBx/G5q2UWmXCVMndHIuUd7DSCXAidAw5al5B",
+	"hiu4lmrZIZ6XO0qdUaoMxSWLJWFTeWOPx4AjMpVp2skkLZ3JCgOGuD9t3AlLySp0cJGTylNyVwp2rtR6",
+	"ippbMxYSmN67eTN8/5LkgpNgPHr8fRhkQlafT3pAxHlDS09lWOaSf22lxqPjY8gIpRlC3XNcb7KRyexA",
+	"g14cGW48d9zBghJ9Mc9bsBACK9X01KbY9WT9btmxOAuOFBVa8Oq1tWtvRzNC3XdpMSmLHGoOKOHXnOT5",
+	"M3iqpKSIQRhTuOJ4WfMhGedKyKoAYhyk2pHwUzEjLYnJWoS+EZHjCKqQ7M66OfiBASxiQTKi+kbE2Y6X",
+	"sN5Pwpz7woyQc7UtufMrMm7uClmal1VeMG/p5Zl5qXuL/a1aRT8vGsJzd5QozdLHN3t4qmDA2lDGLf/Q",
+	"hFFCnQXt0ddhMBURSeMCu3CCz4U9pWCS25GD0fB4c3fTaNuQ5/JmqLHxWtE29SXtY2pwc2IHqZwk5iIY",
+	"B4+GJ27uHDlxBnKEuTi6OTnycpqj2/qqaH1UIfggng2wLk8tyIGZDzZCyfM4GAf/IO4UsjpXPaPj410w",
+	"XPfbuvsIg9P7DKvLebb/yd39W7VFN+jRgYucHtj/7LD+o3v0ryvD6zB4fKCWHt9nw5sFLLQUWYZ69aFX",
+	"Z0HnZvNd/+KbLkf1zef6Kgxy5QNoB8jRcszRcVV8BmTIlHEBpG2dr3ut08XlH1W8+kx3d1XkX7eJA+uC",
+	"1p/GO0bHo0OHNW52/rLudfLoy3HH5y7zhgqq6xRd9Xqoi9zkqB46lpoXPWD+qvjqLl/d5Yt0l4mBV7++",
+	"vnSt+6iPT5MHDV7pqs6fOoRNzLX3VUcbqxtwS1qXLrhV9ZWnmKbGE3LUWtwQLBOREmD/tXnn1tzHZUdf",
+	"bUK3Ki8oypFDcCUjlHC+qSkPfqKVAxBXRXSXvjavnFlym1NZJ/E3jK15G7twiwhuSDUXui86e0b/tKHq",
+	"LbKw590alzedrErpUowo7nuy5l5cNJ6DPb/EhUvgXAWrUZJp7ur0ZFS/qfLjNsz8fD74uSzRNx54bVLX",
+	"70978rbtTMxVyOpkq6zVLsRNmUFY5YdgVK3QzkEM4ZwhUWnch/po2H6qT8X84KdxSZI7Vv9g7TclJMXt",
+	"A3S5Ya2VsFFzqueX9J77TXC30tpGtk937ay/+Rrt/wb/ufqu74XZlnqtH/39F/i25Iih5YtiDinNXT08",
+	"hNHjijc+tG7jESQeoFnJqPlC0BVQ7Gzg8ttNFdyp0SZ41jEx3blx/zRk135dmaO7m6vPE3e7pan19su8",
+	"e0XYZt3sXrG153nRXzeqjj5zFB59OVHbR4id75PvF82rknBv/eKlMHxR9+p3hk/qe66w3ff+iGSFR9XT",
+	"AnJBibsveraexn0tl/wJTfdyKxzXxhhWRUMy7LnRR5VJ7usDR7cVd1rvK+fV4P6xkeGrTf7ZbPKf5eu/",
+	"VvbwMbYX3vb96KBx0XeP3xxUd74Zvvc/kDg7Pn5ycnY2enz65PT47Owk3P/biavmDYgTv7r7eHe1vlr/",
+	"NwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

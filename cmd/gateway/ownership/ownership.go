@@ -193,17 +193,17 @@ func translate(err error) error {
 	var refusal *pgconn.PgError
 	switch {
 	case errors.As(err, &refusal):
-		return fmt.Errorf("PostgreSQL answered with SQLSTATE %s", refusal.Code)
+		return fmt.Errorf("PostgreSQL returned SQLSTATE %s", refusal.Code)
 	case errors.Is(err, context.DeadlineExceeded):
 		return errors.New("PostgreSQL did not answer in time")
 	case errors.Is(err, context.Canceled):
-		return errors.New("the caller has gone")
+		return errors.New("the caller closed the connection")
 	default:
 		return errors.New("PostgreSQL cannot be reached, or its certificate is not accepted")
 	}
 }
 
 func report(environment string, err error) error {
-	ctrl.Log.WithName("ownership").Info("an environment could not be asked for a tenant's owner", "environment", environment, "why", err.Error())
+	ctrl.Log.WithName("ownership").Info("the owner of a tenant could not be read", "environment", environment, "why", err.Error())
 	return err
 }

@@ -74,7 +74,7 @@ func (g guard) authenticate(ctx context.Context, request *http.Request, record *
 		return caller, nil
 	case errors.Is(err, identity.ErrUnavailable):
 		authentications.WithLabelValues("unavailable").Inc()
-		return identity.Caller{}, problem.Unavailable("Whose token it is cannot be found out now. Nothing was done.")
+		return identity.Caller{}, problem.Unavailable("The endpoint cannot check the owner of the token now. Nothing was done.")
 	default:
 		g.FailedLogins.failed(record.address)
 		authentications.WithLabelValues("refused").Inc()

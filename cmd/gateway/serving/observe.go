@@ -119,7 +119,7 @@ func limit(next http.Handler, most int) http.Handler {
 			defer func() { <-places }()
 			next.ServeHTTP(w, request)
 		default:
-			problem.Unavailable("The endpoint answers as many calls as it can already. Nothing was done.").After(time.Second).Write(w)
+			problem.Unavailable("The endpoint already answers as many calls as it can. Nothing was done.").After(time.Second).Write(w)
 		}
 	})
 }

@@ -63,7 +63,7 @@ func NewHandler(o Options) (http.Handler, error) {
 		_, _ = w.Write(document) // the client has gone
 	})
 	r.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		problem.New(http.StatusNotFound, openapi.NotFound, "There is nothing at this path. What there is stands in /openapi.json.").Write(w)
+		problem.New(http.StatusNotFound, openapi.NotFound, "The endpoint has nothing at this path; /openapi.json lists its paths.").Write(w)
 	})
 	return observe(limit(r.mux, o.MaxInFlight), o.Addresses), nil
 }
@@ -96,7 +96,7 @@ func (r *router) refuseOtherMethods() {
 		slices.Sort(allowed)
 		r.mux.HandleFunc(path, func(w http.ResponseWriter, request *http.Request) {
 			recordFrom(request.Context()).route = path
-			p := problem.New(http.StatusMethodNotAllowed, openapi.MethodNotAllowed, "The method is not one of this path's. Nothing was done.")
+			p := problem.New(http.StatusMethodNotAllowed, openapi.MethodNotAllowed, "This path does not accept the method. Nothing was done.")
 			p.Allow = strings.Join(allowed, ", ")
 			p.Write(w)
 		})
@@ -123,14 +123,14 @@ func validate(request *http.Request, route *routers.Route) *problem.Problem {
 
 // explain says what is wrong with a request. The caller alone reads it.
 func explain(err error) string {
-	subject, reason := "The request is not as /openapi.json has it", ""
+	subject, reason := "The request does not match /openapi.json", ""
 	var request *openapi3filter.RequestError
 	if errors.As(err, &request) {
 		switch {
 		case request.Parameter != nil:
-			subject = fmt.Sprintf("The parameter %s is not as /openapi.json has it", request.Parameter.Name)
+			subject = fmt.Sprintf("The parameter %s does not match /openapi.json", request.Parameter.Name)
 		case request.RequestBody != nil:
-			subject = "The body is not as /openapi.json has it"
+			subject = "The body does not match /openapi.json"
 		}
 		var mistake *openapi3.SchemaError
 		switch {
@@ -166,7 +166,7 @@ func mistakes(reason string) string {
 // invalid answers what the generated code could not read.
 func invalid(w http.ResponseWriter, request *http.Request, err error) {
 	ctrllog.FromContext(request.Context()).V(1).Info("a request could not be read", "error", err.Error())
-	problem.New(http.StatusBadRequest, openapi.InvalidRequest, "The request is not as /openapi.json has it. Nothing was done.").Write(w)
+	problem.New(http.StatusBadRequest, openapi.InvalidRequest, "The request does not match /openapi.json. Nothing was done.").Write(w)
 }
 
 // failed answers with the endpoint's error.

@@ -34,7 +34,7 @@ type Server struct {
 	CertFile, KeyFile string
 	// Stopping is called when the stop begins: the waiting calls are to be answered.
 	Stopping func()
-	// Linger is how long new calls are accepted after that, while the load balancers hear of it.
+	// Linger is how long new calls are accepted after that, while load balancers remove the endpoint.
 	Linger time.Duration
 }
 
@@ -55,7 +55,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	defer end()
 	go func() {
 		if err := watcher.Start(background); err != nil {
-			ctrl.Log.WithName("gateway").Error(err, "a changed certificate is not taken up")
+			ctrl.Log.WithName("gateway").Error(err, "a changed certificate cannot be loaded")
 		}
 	}()
 	ended := make(chan error, 1)

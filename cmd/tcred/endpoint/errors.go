@@ -35,7 +35,7 @@ func (u *Unreachable) Error() string { return u.fact }
 type Unknown struct{ last error }
 
 func (u *Unknown) Error() string {
-	return u.last.Error() + ". It is not known whether the endpoint received the request"
+	return u.last.Error() + ". The endpoint may or may not have received the request"
 }
 
 // Unwrap returns how the last attempt ended.

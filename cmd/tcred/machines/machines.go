@@ -80,7 +80,7 @@ func Command(app, variable string) string {
 // Check says why the names cannot be used in a request or a command. They are from the endpoint's answer.
 func Check(app, variable string) error {
 	if !appName.MatchString(app) || !variableName.MatchString(variable) {
-		return errors.New("the endpoint's answer names no Fly app and variable that there can be")
+		return errors.New("the endpoint's answer names no valid Fly app and variable")
 	}
 	return nil
 }
