@@ -17,7 +17,7 @@ func TestOverlaps(t *testing.T) {
 		"two logins":                           {Facts{Overlap: true}, true},
 		"back to one":                          {Facts{SecondActive: true}, true},
 		"two, after a completed one":           {Facts{Overlap: true, Last: &Last{Completed: true}}, true},
-		"two, the previous one being closed":     {Facts{Overlap: true, Last: &Last{Rolled: true}}, true},
+		"two, the previous one being closed":   {Facts{Overlap: true, Last: &Last{Rolled: true}}, true},
 		"two, while Machines are moved":        {Facts{Overlap: true, SecondActive: true, Last: &Last{}}, false},
 		"issued, and the strategy has changed": {Facts{Open: true, Issued: true}, true},
 	} {

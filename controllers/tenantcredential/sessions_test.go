@@ -21,7 +21,7 @@ func TestSessionPolicy(t *testing.T) {
 		done                int64 // the newest revision whose rotation was because of a compromise
 		want                string
 	}{
-		"no spec says anything":                 {want: postgres.SessionsKept},
+		"no spec says anything":                {want: postgres.SessionsKept},
 		"the environment's":                    {environment: terminate, want: postgres.SessionsTerminated},
 		"the object's goes before":             {object: keep, environment: terminate, want: postgres.SessionsKept},
 		"the object's":                         {object: terminate, environment: keep, want: postgres.SessionsTerminated},
