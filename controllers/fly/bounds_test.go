@@ -23,7 +23,7 @@ func TestRatesOfMadeUpMachinesAreForgotten(t *testing.T) {
 // Notes about Machines are forgotten with them, and a list that is too short is no sign that they are gone.
 func TestNotesOfMachinesThatAreGoneAreForgotten(t *testing.T) {
 	c := open(t, "http://127.0.0.1:1")
-	r := RollOut{App: App{Name: "a"}, Revision: 7}
+	r := Rollout{App: App{Name: "a"}, Revision: 7}
 	for i := range 10 {
 		c.remember(r, fmt.Sprint("m", i))
 	}

@@ -135,7 +135,7 @@ func TestSetSecretSendsTheSameBytesUntilItKnows(t *testing.T) {
 	f := newFake(t, cut, status(503), status(408), status(429), body(setAnswer))
 	got, err := open(t, f.URL).SetSecret(t.Context(), "app-1", "DATABASE_URL", credential.SecretOf(testValue))
 	require.NoError(t, err)
-	require.Equal(t, Secret{Digest: "d1", Version: 9007199254740995}, got)
+	require.Equal(t, AppSecret{Digest: "d1", Version: 9007199254740995}, got)
 	sent := f.sent()
 	require.Len(t, sent, 5)
 	for _, bytes := range sent {
@@ -171,7 +171,7 @@ func TestSetSecretReadsADigestThatTheAnswerLacks(t *testing.T) {
 	f := newFake(t, body(`{"version":9007199254740995}`), body(`{"secrets":[{"name":"DATABASE_URL","digest":"d9"}]}`))
 	got, err := open(t, f.URL).SetSecret(t.Context(), "app-1", "DATABASE_URL", credential.SecretOf(testValue))
 	require.NoError(t, err)
-	require.Equal(t, Secret{Digest: "d9", Version: 9007199254740995}, got)
+	require.Equal(t, AppSecret{Digest: "d9", Version: 9007199254740995}, got)
 }
 
 func TestRetryAfterKeepsTheClientAway(t *testing.T) {
@@ -225,7 +225,7 @@ func TestNamesThatLeadElsewhereAreNotSent(t *testing.T) {
 	for _, name := range []string{"", "../apps/other", "a/b", "a?b=c", "a b", "a%2fb", ".."} {
 		_, err := c.SetSecret(t.Context(), name, "DATABASE_URL", credential.SecretOf(testValue))
 		requireFailure(t, err, failure.Wait, reasons.FlyAppNotFound)
-		_, err = c.Advance(t.Context(), RollOut{App: App{Name: name}})
+		_, err = c.Advance(t.Context(), Rollout{App: App{Name: name}})
 		requireFailure(t, err, failure.Wait, reasons.FlyAppNotFound)
 	}
 	require.Empty(t, f.sent())

@@ -44,7 +44,7 @@ func (c *Client) acquire(ctx context.Context, app, id string) (string, error) {
 }
 
 // release gives the lease back, also when ctx is over. A failure costs only time: the lease runs out.
-func (c *Client) release(ctx context.Context, app, id, nonce string) {
+func (c *Client) releaseLease(ctx context.Context, app, id, nonce string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 	defer cancel()
 	r := machineRequest(app, id, "release machine", http.MethodDelete, "/lease")

@@ -61,7 +61,7 @@ func parseMark(text string) mark {
 }
 
 // reached says whether the Machine has been moved to exactly this.
-func (m machine) reached(r RollOut) bool {
+func (m machine) reached(r Rollout) bool {
 	found := m.settings.mark
 	return found.revision == r.Revision && found.secretsVersion == r.SecretVersion && found.machine == m.ID
 }

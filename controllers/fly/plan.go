@@ -22,7 +22,7 @@ type move struct {
 //
 // A Machine that is unwell with the new value, and was not before, halts everything. One that cannot be moved now does not hold the
 // others back: each of them that still has the old password can open no new connection.
-func plan(machines []machine, r RollOut, now time.Time) (Progress, []move) {
+func plan(machines []machine, r Rollout, now time.Time) (Progress, []move) {
 	var p Progress
 	var left []machine
 	scope := inScope(machines)
@@ -118,7 +118,7 @@ func (p *Progress) waitFor(why *failure.Error) {
 func (p *Progress) waitInstead(why string) { p.Waiting, p.Reason = why, "" }
 
 // newMove decides from the state before the first attempt how the Machine is to come out.
-func newMove(m machine, r RollOut) move {
+func newMove(m machine, r Rollout) move {
 	launch := m.running() || m.wasRunning
 	return move{machine: m, launch: launch, mark: mark{
 		machine:         m.ID,

@@ -14,7 +14,7 @@ import (
 
 var (
 	noon   = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
-	target = RollOut{App: App{Name: "a"}, Variable: "DATABASE_URL", Revision: 7, SecretVersion: 1<<53 + 1}
+	target = Rollout{App: App{Name: "a"}, Variable: "DATABASE_URL", Revision: 7, SecretVersion: 1<<53 + 1}
 )
 
 // made builds a Machine in a state; the options shape it.

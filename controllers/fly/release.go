@@ -88,7 +88,7 @@ var underWay = map[string]bool{"pending": true, "running": true}
 // RecordRelease has `fly secrets list` show a completed rollout: it makes a release of what the app runs already, or
 // finds the one that it made before, and names it on the Machines that `fly deploy` manages, whose processes run on. No failure here is a
 // failure of the rollout; the answer says in one sentence what `fly` goes on showing wrongly, "" = nothing.
-func (c *Client) RecordRelease(ctx context.Context, r RollOut, cause string) (warning string) {
+func (c *Client) RecordRelease(ctx context.Context, r Rollout, cause string) (warning string) {
 	ctx, cancel := context.WithTimeout(ctx, recordTime)
 	defer cancel()
 	machines, release, err := c.findRelease(ctx, r)
@@ -115,7 +115,7 @@ func detail(err error) string { return failure.As(err).Detail }
 
 // findRelease returns the Machines that are to name a release, and that release. Where there are none, it is nil: `fly deploy` does not
 // manage the app, and a release would make it look as if it did.
-func (c *Client) findRelease(ctx context.Context, r RollOut) ([]machine, *release, error) {
+func (c *Client) findRelease(ctx context.Context, r Rollout) ([]machine, *release, error) {
 	machines, short, err := c.machines(ctx, r.App, r.Variable)
 	if err != nil {
 		return nil, nil, err
@@ -254,7 +254,7 @@ func (c *Client) nameOn(ctx context.Context, app string, m machine, r release) e
 	if err != nil {
 		return err
 	}
-	defer c.release(ctx, app, m.ID, nonce)
+	defer c.releaseLease(ctx, app, m.ID, nonce)
 	now, err := c.get(ctx, app, m.ID)
 	if err != nil {
 		return err

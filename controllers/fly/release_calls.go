@@ -83,7 +83,7 @@ func (c *Client) createByGraphQL(ctx context.Context, app string, base release) 
 
 // completeRelease says that the release has been carried out, for which rotation, and why. GraphQL is asked also where REST does not know the
 // release: a release that was found has the ID that GraphQL gives it, and whether REST knows it by that one is not established [?].
-func (c *Client) completeRelease(ctx context.Context, r RollOut, made release, cause string) error {
+func (c *Client) completeRelease(ctx context.Context, r Rollout, made release, cause string) error {
 	metadata := map[string]string{metadataKey: strconv.FormatInt(r.Revision, 10), "tenant_credential_cause": cause}
 	err := c.completeByREST(ctx, r.App.Name, made.ID, metadata)
 	if errors.Is(err, errNoSuchCall) || failure.ReasonOf(err) == reasons.FlyAppNotFound {

@@ -39,7 +39,7 @@ func byEitherAPI(t *testing.T, test func(*testing.T, releaseAPI)) {
 	})
 }
 
-func (api releaseAPI) deployedWorld(t *testing.T, machines ...flyemulator.NewMachine) (*world, RollOut) {
+func (api releaseAPI) deployedWorld(t *testing.T, machines ...flyemulator.NewMachine) (*world, Rollout) {
 	t.Helper()
 	w, r := deployedWorld(t, machines...)
 	w.SetSwitches(func(s *flyemulator.Switches) { s.RESTReleases = api.rest })
@@ -47,7 +47,7 @@ func (api releaseAPI) deployedWorld(t *testing.T, machines ...flyemulator.NewMac
 }
 
 // deployedWorld is an app that was deployed an hour ago, with a completed rollout.
-func deployedWorld(t *testing.T, machines ...flyemulator.NewMachine) (*world, RollOut) {
+func deployedWorld(t *testing.T, machines ...flyemulator.NewMachine) (*world, Rollout) {
 	t.Helper()
 	w := newWorld(t, machines...)
 	w.AdvanceClock(time.Hour)
@@ -61,7 +61,7 @@ func deployedWorld(t *testing.T, machines ...flyemulator.NewMachine) (*world, Ro
 	return w, r
 }
 
-func (w *world) record(r RollOut) string {
+func (w *world) record(r Rollout) string {
 	return w.RecordRelease(w.t.Context(), r, "GenerationRaised")
 }
 
@@ -206,17 +206,17 @@ func TestAReleaseWhoseMakerDiedIsFoundAgain(t *testing.T) {
 }
 
 func testAReleaseWhoseMakerDied(t *testing.T, api releaseAPI) {
-	died := map[string]func(*world, RollOut){
-		"before any Machine named it": func(w *world, r RollOut) {
+	died := map[string]func(*world, Rollout){
+		"before any Machine named it": func(w *world, r Rollout) {
 			_, _, err := w.findRelease(w.t.Context(), r)
 			require.NoError(w.t, err)
 		},
-		"before every Machine named it": func(w *world, r RollOut) {
+		"before every Machine named it": func(w *world, r Rollout) {
 			machines, made, err := w.findRelease(w.t.Context(), r)
 			require.NoError(w.t, err)
 			require.NoError(w.t, w.nameRelease(w.t.Context(), testApp, machines[:1], *made))
 		},
-		"before it was completed": func(w *world, r RollOut) {
+		"before it was completed": func(w *world, r Rollout) {
 			fault := api.finish
 			fault.Mode = flyemulator.FaultResetBefore
 			w.fault(fault)

@@ -60,7 +60,7 @@ func (c *Client) noteUnwell(app string, machines []machine) {
 // alone, and so does the first of each process group; then up to a third of a group at once. A pass takes up to a minute where Fly is
 // slow, and waits for no Machine; call it again until the Progress is Done. Progress.Waiting has what is only busy; an error means
 // that a step could not be made, and no Machine is harmed by it.
-func (c *Client) Advance(ctx context.Context, r RollOut) (Progress, error) {
+func (c *Client) Advance(ctx context.Context, r Rollout) (Progress, error) {
 	ctx, cancel := context.WithTimeout(ctx, timing.Rollout)
 	defer cancel()
 	machines, short, err := c.machines(ctx, r.App, r.Variable)
@@ -96,7 +96,7 @@ func (c *Client) machines(ctx context.Context, app App, variable string) (machin
 }
 
 // carryOut moves Machines side by side and notes what is waited for then. One for which there is no room in time is left to the next pass.
-func (c *Client) carryOut(ctx context.Context, r RollOut, next []move, p *Progress) error {
+func (c *Client) carryOut(ctx context.Context, r Rollout, next []move, p *Progress) error {
 	waits, errs := make([]string, len(next)), make([]error, len(next))
 	var moves sync.WaitGroup
 	for i := range next {
@@ -134,13 +134,13 @@ func (c *Client) begin(ctx context.Context) bool {
 func (c *Client) end() { <-c.changes }
 
 // replace updates one Machine under its lease and says what is waited for then.
-func (c *Client) replace(ctx context.Context, r RollOut, next move) (string, error) {
+func (c *Client) replace(ctx context.Context, r Rollout, next move) (string, error) {
 	app, id := r.App.Name, next.machine.ID
 	nonce, err := c.acquire(ctx, app, id)
 	if err != nil {
 		return "", err
 	}
-	defer c.release(ctx, app, id, nonce)
+	defer c.releaseLease(ctx, app, id, nonce)
 	m, err := c.get(ctx, app, id)
 	if err != nil {
 		return "", err
@@ -169,7 +169,7 @@ func (c *Client) replace(ctx context.Context, r RollOut, next move) (string, err
 
 // reread settles an update whose answer was lost. If Fly has not taken it, the next pass tries again; should the first one
 // arrive after all, current_version keeps the Machine from being replaced twice.
-func (c *Client) reread(ctx context.Context, r RollOut, id string) error {
+func (c *Client) reread(ctx context.Context, r Rollout, id string) error {
 	m, err := c.get(ctx, r.App.Name, id)
 	if err != nil {
 		return err
@@ -181,7 +181,7 @@ func (c *Client) reread(ctx context.Context, r RollOut, id string) error {
 }
 
 // remember notes that a Machine was running before it was first touched.
-func (c *Client) remember(r RollOut, id string) {
+func (c *Client) remember(r Rollout, id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.running[r.App.Name] == nil {
@@ -191,7 +191,7 @@ func (c *Client) remember(r RollOut, id string) {
 }
 
 // recall tells the Machines what was noted of them. It forgets those that have arrived, and, where the list is whole, those that are gone.
-func (c *Client) recall(machines []machine, r RollOut, whole bool) {
+func (c *Client) recall(machines []machine, r Rollout, whole bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	left := map[attempt]bool{}

@@ -132,7 +132,7 @@ func (w *world) deploy(id, config string) {
 	request.nonce, request.body = nonce, []byte(`{"config":`+config+`}`)
 	require.NoError(w.t, w.call(w.t.Context(), request, nil))
 	w.awaitRest()
-	w.release(w.t.Context(), testApp, id, nonce)
+	w.releaseLease(w.t.Context(), testApp, id, nonce)
 }
 
 func TestMachinesThatAppearDuringARolloutAreMoved(t *testing.T) {

@@ -19,14 +19,14 @@ import (
 // SetSecret sets one app secret; no Machine changes by it. While an answer is lost, the same bytes are sent again until ctx's
 // deadline (15 s if it has none); then, or when a definite refusal follows a lost answer, the failure is
 // Unknown/OutcomeUnknown: Fly may hold the value. Any other failure means that Fly has not taken it.
-func (c *Client) SetSecret(ctx context.Context, app, variable string, value credential.Secret) (Secret, error) {
+func (c *Client) SetSecret(ctx context.Context, app, variable string, value credential.Secret) (AppSecret, error) {
 	if err := checkName(app); err != nil {
-		return Secret{}, err
+		return AppSecret{}, err
 	}
 	revealed := value.Reveal()
 	body, err := json.Marshal(flyapi.UpdateAppSecretsRequest{Values: map[string]*string{variable: &revealed}})
 	if err != nil {
-		return Secret{}, failure.New(failure.Stall, reasons.Rejected, "the value cannot be sent as JSON")
+		return AppSecret{}, failure.New(failure.Stall, reasons.Rejected, "the value cannot be sent as JSON")
 	}
 	if _, limited := ctx.Deadline(); !limited {
 		var cancel context.CancelFunc
@@ -42,12 +42,12 @@ func (c *Client) SetSecret(ctx context.Context, app, variable string, value cred
 		case failure.ClassOf(err) == failure.Unknown:
 			lost = true
 		case !lost:
-			return Secret{}, err
+			return AppSecret{}, err
 		case !passes(failure.ReasonOf(err)):
-			return Secret{}, lostSecret(app, variable)
+			return AppSecret{}, lostSecret(app, variable)
 		}
 		if !sleep(ctx, backoff(tries)) {
-			return Secret{}, lostSecret(app, variable)
+			return AppSecret{}, lostSecret(app, variable)
 		}
 	}
 }
@@ -68,18 +68,18 @@ func backoff(tries int) time.Duration {
 	return ceiling/2 + rand.N(ceiling/2) //nolint:gosec // spreads retries, guards nothing
 }
 
-func (c *Client) postSecret(ctx context.Context, app, variable string, body []byte) (Secret, error) {
+func (c *Client) postSecret(ctx context.Context, app, variable string, body []byte) (AppSecret, error) {
 	r := request{
 		action: "set secrets", id: app, method: http.MethodPost, path: "/apps/" + app + "/secrets",
 		body: body, timeout: timing.FlyAttempt,
 	}
 	answer := secretsAnswer{Secrets: oneSecret{variable: variable}}
 	if err := c.call(ctx, r, &answer); err != nil {
-		return Secret{}, err
+		return AppSecret{}, err
 	}
-	secret := Secret{Version: answer.Version, Digest: answer.Secrets.digest}
+	secret := AppSecret{Version: answer.Version, Digest: answer.Secrets.digest}
 	if secret.Version == 0 {
-		return Secret{}, answerFailure(r)
+		return AppSecret{}, answerFailure(r)
 	}
 	if secret.Digest != "" {
 		return secret, nil
@@ -87,9 +87,9 @@ func (c *Client) postSecret(ctx context.Context, app, variable string, body []by
 	// An answer need not list what it set.
 	digest, err := c.SecretDigest(ctx, app, variable)
 	if err != nil || digest == "" {
-		return Secret{}, answerFailure(r)
+		return AppSecret{}, answerFailure(r)
 	}
-	return Secret{Digest: digest, Version: secret.Version}, nil
+	return AppSecret{Digest: digest, Version: secret.Version}, nil
 }
 
 // SecretDigest reads the digest of an app secret; "" = not set.

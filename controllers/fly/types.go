@@ -29,16 +29,16 @@ type App struct {
 	MachineCount int
 }
 
-// Secret is Fly's answer to a secret that was set.
-type Secret struct {
+// AppSecret is Fly's answer to a secret that was set.
+type AppSecret struct {
 	// Digest is opaque. A later difference means that another client has set the secret.
 	Digest string
 	// Version is the app's secrets version from which a Machine has the value. It exceeds 2^53.
 	Version uint64
 }
 
-// RollOut names what the Machines of an app are moved to.
-type RollOut struct {
+// Rollout names what the Machines of an app are moved to.
+type Rollout struct {
 	// App is as it was read in this pass: the list of its Machines is checked against its count.
 	App App
 	// Variable is the secret's name, such as DATABASE_URL.

@@ -65,15 +65,15 @@ func (w *world) fault(f flyemulator.Fault) {
 }
 
 // set writes a new value and returns the rollout that follows from it.
-func (w *world) set(revision int64) RollOut {
+func (w *world) set(revision int64) Rollout {
 	w.t.Helper()
 	secret, err := w.SetSecret(w.t.Context(), testApp, "DATABASE_URL", credential.SecretOf(fmt.Sprintf("value %d", revision)))
 	require.NoError(w.t, err)
-	return RollOut{Variable: "DATABASE_URL", Revision: revision, SecretVersion: secret.Version}
+	return Rollout{Variable: "DATABASE_URL", Revision: revision, SecretVersion: secret.Version}
 }
 
 // Advance makes a pass as the operator does: it reads the app first, and the pass before has come to its end.
-func (w *world) Advance(ctx context.Context, r RollOut) (Progress, error) {
+func (w *world) Advance(ctx context.Context, r Rollout) (Progress, error) {
 	w.awaitRest()
 	var err error
 	if r.App, err = w.App(ctx, testApp); err != nil {
@@ -100,7 +100,7 @@ func (w *world) awaitRest() {
 }
 
 // run makes passes until the rollout is done or halted.
-func (w *world) run(r RollOut) Progress {
+func (w *world) run(r Rollout) Progress {
 	w.t.Helper()
 	for range 20 {
 		p, err := w.Advance(w.t.Context(), r)

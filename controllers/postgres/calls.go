@@ -377,5 +377,5 @@ func orNull(value string) *string {
 }
 
 func unreadable() *failure.Error {
-	return failure.New(failure.Retry, reasons.Unexpected, "The ledger's answer can not be read: it was installed by another version of this program.")
+	return failure.New(failure.Retry, reasons.Unexpected, "The ledger's answer cannot be read: it was installed by another version of this program.")
 }

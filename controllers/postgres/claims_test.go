@@ -10,18 +10,18 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
-func TestAdoptionBySomebodyElse(t *testing.T) {
+func TestAdoptionByAnother(t *testing.T) {
 	cases := []struct {
 		name    string
 		change  func(*Adoption)
 		allowed bool
 	}{
 		{"same cluster, holder not known to be gone", func(*Adoption) {}, false},
-		{"same cluster, another object is gone", func(a *Adoption) { a.ReplacesUID = "somebody" }, false},
+		{"same cluster, another object is gone", func(a *Adoption) { a.ReplacesUID = "another" }, false},
 		{"same cluster, holder is gone", func(a *Adoption) { a.ReplacesUID = "uid" }, true},
 		{"same cluster, take-over does not help", func(a *Adoption) { a.TakeOverFrom = "c1" }, false},
 		{"other cluster", func(a *Adoption) { a.Cluster = "c2" }, false},
-		{"other cluster can not see that the holder is gone", func(a *Adoption) { a.Cluster = "c2"; a.ReplacesUID = "uid" }, false},
+		{"other cluster cannot see that the holder is gone", func(a *Adoption) { a.Cluster = "c2"; a.ReplacesUID = "uid" }, false},
 		{"other cluster, take-over from a third", func(a *Adoption) { a.Cluster = "c2"; a.TakeOverFrom = "c3" }, false},
 		{"other cluster takes over", func(a *Adoption) { a.Cluster = "c2"; a.TakeOverFrom = "c1" }, true},
 	}

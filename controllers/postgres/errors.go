@@ -34,7 +34,7 @@ const (
 var verdicts = map[string]verdict{
 	"TC001": {failure.Retry, reasons.Unexpected, "The isolation level has to be read committed."},
 	"TC002": {failure.Retry, reasons.Superseded, "The ledger does not allow this step of a rotation."},
-	"TC003": {failure.Retry, reasons.Unexpected, "A staged rotation can not be committed."},
+	"TC003": {failure.Retry, reasons.Unexpected, "A staged rotation cannot be committed."},
 	"TC004": {failure.Retry, reasons.Unexpected, "Rows of the ledger are never deleted."},
 	"TC005": {failure.Wait, reasons.LedgerOutdated, "A function on the management table has been changed: install again."},
 	"TC010": {failure.Wait, reasons.TenantNotFound, "The management table has no row for the tenant."},
@@ -70,7 +70,7 @@ var verdicts = map[string]verdict{
 	"42P01": {failure.Wait, reasons.LedgerOutdated, "The ledger or the management table is not what this program needs: " + installHint + "."},
 	"42703": {failure.Wait, reasons.LedgerOutdated, "The management table lacks a column that the ledger was installed with: " + installHint + "."},
 	"53":    {failure.Retry, reasons.ConnectionFailed, "PostgreSQL has no connections, memory or disk left."},
-	"55P03": {failure.Unknown, reasons.Busy, "The lock was not granted within its time: somebody else works on the tenant."},
+	"55P03": {failure.Unknown, reasons.Busy, "The lock was not granted within its time: another client works on the tenant."},
 	"57":    {failure.Retry, reasons.ConnectionFailed, "PostgreSQL is shutting down or starting up."},
 	"57014": {failure.Retry, reasons.Busy, "PostgreSQL gave the statement up after its time limit."},
 }

@@ -28,7 +28,7 @@ func TestTranslation(t *testing.T) {
 		{"unknown", &pgconn.PgError{Code: "XX001", Message: "secret"}, failure.Retry, reasons.Unexpected, "PostgreSQL answered with SQLSTATE XX001."},
 		{"ours says why", &pgconn.PgError{Code: "TC011", Message: "secret", Detail: `{"role": "x"}`}, failure.Wait, reasons.RoleNotFound, "Role x does not exist."},
 		{"ours says no more", &pgconn.PgError{Code: "TC010", Message: "secret"}, failure.Wait, reasons.TenantNotFound, "The management table has no row for the tenant."},
-		{"ours is somebody else's", &pgconn.PgError{Code: "TC011", Message: "secret", Detail: `{"role": "x", "secret": "secret"}`}, failure.Wait, reasons.RoleNotFound, "The tenant's role does not exist."},
+		{"ours, raised by another author", &pgconn.PgError{Code: "TC011", Message: "secret", Detail: `{"role": "x", "secret": "secret"}`}, failure.Wait, reasons.RoleNotFound, "The tenant's role does not exist."},
 		{"ours, unknown", &pgconn.PgError{Code: "TC999", Message: "secret"}, failure.Retry, reasons.Unexpected, "PostgreSQL answered with SQLSTATE TC999."},
 		{"a lost connection", errors.New("write: secret"), failure.Retry, reasons.ConnectionFailed, ""},
 	}

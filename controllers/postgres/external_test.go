@@ -305,7 +305,7 @@ func TestExternalAccessThatBeginsAgainOwesNothing(t *testing.T) {
 }
 
 // The platform gives the tenant another role, in a column of the management table.
-func TestExternalAccessOfAFormerRoleEnds(t *testing.T) {
+func TestExternalAccessOfAPreviousRoleEnds(t *testing.T) {
 	onEachOpenServer(t, func(t *testing.T, f *fixture) {
 		id, former := f.adoptedTenant()
 		_, present := f.newTenant()
@@ -456,7 +456,7 @@ var problems = []struct{ name, rules, says string }{
 	{"everybody before", "host all all 0.0.0.0/0 scram-sha-256\n" + outsideRule, "Line 1 of {F} is for every role, and covers the addresses of line 2, which requires tenant_credentials_external. The membership makes no difference. To fix: restrict line 1 to connections from inside, and {R}."},
 	{"everybody afterwards", outsideRule + insideRule + "hostssl all all all scram-sha-256\n", "Line 3 of {F} is for every role, and covers the addresses of line 1, which requires tenant_credentials_external. The membership makes no difference. To fix: restrict line 3 to connections from inside, and {R}."},
 	{"everybody of a wider net", "hostssl all +" + requires + " 203.0.113.0/24 scram-sha-256\nhost all all 203.0.0.0/16 scram-sha-256\n", "Line 2 of {F} is for every role, and covers the addresses of line 1, which requires tenant_credentials_external. The membership makes no difference. To fix: restrict line 2 to connections from inside, and {R}."},
-	{"nobody before", "host all all all reject\n" + outsideRule, "Line 1 of {F} is for every role, and covers the addresses of line 2, which requires tenant_credentials_external. The membership makes no difference. To fix: restrict line 1 to connections from inside, and {R}."},
+	{"no rule before", "host all all all reject\n" + outsideRule, "Line 1 of {F} is for every role, and covers the addresses of line 2, which requires tenant_credentials_external. The membership makes no difference. To fix: restrict line 1 to connections from inside, and {R}."},
 	{"an error", insideRule + "host all all 10.0.0.0/99 scram-sha-256\n" + outsideRule, "Line 2 of {F} has an error (invalid CIDR mask in address \"10.0.0.0/99\"). PostgreSQL does not use the rule, or does not load the file. To fix: correct the line, and {R}."},
 }
 

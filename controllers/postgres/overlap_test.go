@@ -182,7 +182,7 @@ func TestSecondLoginHasToBePrepared(t *testing.T) {
 		refused("SELECT tenant_credentials.prepare_overlap('" + role + "')")
 		_, err := f.dba.Exec(t.Context(), "select tenant_credentials.prepare_overlap($1)", role)
 		require.ErrorContains(t, err, "is not the second login of "+role)
-		require.Empty(t, f.observe(id).FormerLogin, "somebody else's role is not ours to close")
+		require.Empty(t, f.observe(id).FormerLogin, "another tenant's role is not ours to close")
 		f.exec("drop role " + second)
 
 		f.prepareOverlap(role)
@@ -209,7 +209,7 @@ func TestIssuedAgainAndDiscarded(t *testing.T) {
 		err := f.issueAs(id, issued.Revision, credential.NewPassword())
 		require.NoError(t, err)
 		require.Error(t, f.server.VerifyLogin(t.Context(), Login{Name: issued.Login, Role: role, Database: f.database, Password: lost}))
-		f.exec("alter role " + issued.Login + " password 'somebody else''s'")
+		f.exec("alter role " + issued.Login + " password 'another client''s'")
 		requireFailure(t, f.deliver(id, issued.Revision, SessionsKept), failure.Retry, reasons.Superseded)
 
 		require.NoError(t, f.server.Discard(t.Context(), id, "uid", issued.Revision))
@@ -255,7 +255,7 @@ func TestRetireWaitsForTheWholeGrace(t *testing.T) {
 			return retired
 		}
 		require.False(t, retire(time.Hour))
-		require.NotEmpty(t, f.observe(id).FormerLogin, "nobody is logged in, and somebody may be")
+		require.NotEmpty(t, f.observe(id).FormerLogin, "there is no session, and a login may be in progress")
 		require.False(t, retire(0))
 		require.True(t, retire(0))
 		require.Empty(t, f.observe(id).FormerLogin)
@@ -268,7 +268,7 @@ func (r Rotation) retireNow(f *fixture, id string) error {
 }
 
 // While consumers are being moved, the login that the others still use cannot be issued.
-func TestNothingIsIssuedDuringARollOut(t *testing.T) {
+func TestNothingIsIssuedDuringARollout(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, role := f.overlapping()
 		first, former := f.overlap(id)
@@ -339,7 +339,7 @@ func TestTerminatedSessionsAreThoseOfBeforeTheRetirement(t *testing.T) {
 }
 
 // A session of the previous login can change the login's settings; that keeps neither the login open nor the session.
-func TestSettingsOfTheFormerLoginDoNotKeepItOpen(t *testing.T) {
+func TestSettingsOfThePreviousLoginDoNotKeepItOpen(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, role := f.overlapping()
 		first, former := f.overlap(id)
@@ -382,7 +382,7 @@ func TestBlockersOfEitherLoginAreEnded(t *testing.T) {
 	})
 }
 
-func TestOperatorCanNotPrepareOrCarryOver(t *testing.T) {
+func TestOperatorCannotPrepareOrCarryOver(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		_, role := f.adoptedTenant()
 		operator, err := pgx.Connect(t.Context(), f.operatorURL())

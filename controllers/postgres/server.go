@@ -197,5 +197,5 @@ func withTLS(text string, roots bool) (string, error) {
 // unusableURL does not say what is wrong in detail: the parser's own message repeats parts of the URL.
 func unusableURL() *failure.Error {
 	return failure.New(failure.Stall, reasons.AuthenticationFailed,
-		"The login's URL can not be used. It has the form postgres://<login>:<password>@<host>:<port>/<database>, with special characters percent-encoded.")
+		"The login's URL cannot be used. It has the form postgres://<login>:<password>@<host>:<port>/<database>, with special characters percent-encoded.")
 }

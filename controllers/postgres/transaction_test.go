@@ -48,7 +48,7 @@ func TestOnlyReadCommittedIsAccepted(t *testing.T) {
 	})
 }
 
-func TestStagedRotationCanNotBeCommitted(t *testing.T) {
+func TestStagedRotationCannotBeCommitted(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, _ := f.adoptedTenant()
 		f.open(id, 1)
@@ -155,7 +155,7 @@ func TestLockThatIsNotGrantedIsUnknown(t *testing.T) {
 	})
 }
 
-func TestTenantCanNotKeepItsOwnRoleLocked(t *testing.T) {
+func TestTenantCannotKeepItsOwnRoleLocked(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, f *fixture) {
 		id, role := f.adoptedTenant()
 		f.open(id, 1)

@@ -21,8 +21,8 @@ func merged(tables ...map[string]string) map[string]string {
 // refusalWords are those of the steps of a rotation.
 var refusalWords = map[string]string{
 	"TC001":      "The isolation level has to be read committed, it is {level}.",
-	"begun_with": "What a rotation was begun with can not be changed.",
-	"transition": "A rotation can not go from state {from:L} to {to:L}.",
+	"begun_with": "What a rotation was begun with cannot be changed.",
+	"transition": "A rotation cannot go from state {from:L} to {to:L}.",
 	"TC004":      "Rows of {table:I} are never deleted.",
 	"TC011":      "Role {role:I} does not exist.",
 
@@ -34,7 +34,7 @@ var refusalWords = map[string]string{
 		"and manager install-sql.",
 	"TC014": "The tenant is held by TenantCredential {namespace}/{name} of environment {environment} in cluster {cluster}.",
 
-	"not_adopted":         "Nobody has adopted the tenant.",
+	"not_adopted":         "No object has adopted the tenant.",
 	"adopted_meanwhile":   "Another object has adopted the tenant at the same moment.",
 	"committed_meanwhile": "Another rotation was committed in between.",
 	"no_revision":         "Revision {revision:W} is not in the ledger, not {expected:O}.",
@@ -45,7 +45,7 @@ var refusalWords = map[string]string{
 	"not_closed":          "Sessions or logins of before revision {revision:W} may be left: close says when not.",
 	"not_issued":          "The password of {login:I} is not the one that was issued: issue again.",
 	"login_unchecked":     "No login with the password of revision {revision:W} has succeeded: login_checked says when.",
-	"login_open":          "The former login of revision {revision:W} can still be used: retire says when not.",
+	"login_open":          "The previous login of revision {revision:W} can still be used: retire says when not.",
 	"password_changed":    "The password of {login:I} is not the one of revision {revision:W}.",
 	"sessions_left":       "Sessions of before revision {revision:W} may still be there: end_sessions says when not.",
 	"verifier_null":       "The verifier is NULL.",
@@ -62,7 +62,7 @@ func roleWords() map[string]string {
 	all := map[string]string{
 		"attribute": "Role {role:I} has the attribute {attribute:W}: ALTER ROLE {role:I} NO{attribute:W}",
 		"prefix":    "Role {role:I} does not begin with {prefix:L}, so it is not a tenant's: ALTER ROLE {role:I} RENAME TO {renamed:I}",
-		"no_admin":  "Role {role:I} can not be changed by {owner:I}: GRANT {role:I} TO {owner:I} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE",
+		"no_admin":  "Role {role:I} cannot be changed by {owner:I}: GRANT {role:I} TO {owner:I} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE",
 		"copies": "Table {schema:I}.{table:I} has {rows:W} rows for the tenant. Delete all but one, and so that it stays so: " +
 			"ALTER TABLE {schema:I}.{table:I} ADD PRIMARY KEY ({column:I})",
 

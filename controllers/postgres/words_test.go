@@ -95,7 +95,7 @@ func TestLabelsHoldNoIdentifiers(t *testing.T) {
 	all, err := listMigrations()
 	require.NoError(t, err)
 	for _, m := range all {
-		if m.version == 8 { // psql has nobody to word it
+		if m.version == 8 { // psql words nothing
 			continue
 		}
 		for _, found := range regexp.MustCompile(`errcode = 'TC\d+',\s+message = ([^\n]*)`).FindAllStringSubmatch(m.content, -1) {

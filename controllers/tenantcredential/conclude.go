@@ -27,7 +27,7 @@ func (r *Reconciler) conclude(ctx context.Context, e *Environment, in pass.Input
 	state := pass.Assess(in, out)
 	transient := report.Transient(out, state)
 	if !transient {
-		r.giveBack(in, out, state)
+		r.settleSlot(in, out, state)
 		r.forgetPassword(in, out.Seen)
 		doubt(e, out.Obstacle)
 	}
@@ -36,7 +36,7 @@ func (r *Reconciler) conclude(ctx context.Context, e *Environment, in pass.Input
 		audit(ctx, in, out)
 	}
 	if !transient && !said.Stands {
-		if out, err = r.releaseFinalizer(ctx, e, in, out); err != nil {
+		if out, err = r.removeFinalizer(ctx, e, in, out); err != nil {
 			return ctrl.Result{}, err
 		}
 	}

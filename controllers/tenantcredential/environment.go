@@ -30,12 +30,12 @@ type Postgres interface {
 type Fly interface {
 	App(ctx context.Context, name string) (fly.App, error)
 	SecretDigest(ctx context.Context, app, variable string) (string, error)
-	SetSecret(ctx context.Context, app, variable string, value credential.Secret) (fly.Secret, error)
+	SetSecret(ctx context.Context, app, variable string, value credential.Secret) (fly.AppSecret, error)
 	Probe(ctx context.Context, app fly.App, variable string) (fly.Progress, error)
-	Advance(ctx context.Context, rollOut fly.RollOut) (fly.Progress, error)
+	Advance(ctx context.Context, rollOut fly.Rollout) (fly.Progress, error)
 	Instances(ctx context.Context, app fly.App) ([]string, error)
 	Deployed(ctx context.Context, app fly.App, variable string, before []string) (fly.Progress, error)
-	RecordRelease(ctx context.Context, rollOut fly.RollOut, cause string) (warning string)
+	RecordRelease(ctx context.Context, rollOut fly.Rollout, cause string) (warning string)
 }
 
 // Slots bounds how many rotations of an environment are in progress. What is urgent comes first.
@@ -43,7 +43,7 @@ type Slots interface {
 	Acquire(tenantID string, urgent bool) bool
 	Full(urgent bool) bool
 	Occupy(tenantID string)
-	Release(tenantID string)
+	GiveBack(tenantID string)
 }
 
 // Pause says whether the rotations of an environment wait until what happened to its server is acknowledged.

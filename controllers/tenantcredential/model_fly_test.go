@@ -57,10 +57,10 @@ func newApp(name string) *flyApp {
 	return a
 }
 
-func (a *flyApp) set(variable, value string) fly.Secret {
+func (a *flyApp) set(variable, value string) fly.AppSecret {
 	a.version++
 	a.secrets[variable] = value
-	return fly.Secret{Digest: a.digest(variable), Version: a.version}
+	return fly.AppSecret{Digest: a.digest(variable), Version: a.version}
 }
 
 func (a *flyApp) digest(variable string) string {
@@ -168,7 +168,7 @@ func (c flyOf) SecretDigest(ctx context.Context, app, variable string) (d string
 	return d, err
 }
 
-func (c flyOf) SetSecret(ctx context.Context, app, variable string, sent credential.Secret) (secret fly.Secret, err error) {
+func (c flyOf) SetSecret(ctx context.Context, app, variable string, sent credential.Secret) (secret fly.AppSecret, err error) {
 	value := sent.Reveal() // it leaves the program here
 	c.p.w.passwords[passwordOf(value)] = true
 	err = c.ask(ctx, secretSide, setSecret, app, func(a *flyApp) error {
@@ -194,7 +194,7 @@ func (c flyOf) Probe(ctx context.Context, app fly.App, variable string) (p fly.P
 }
 
 // Advance looks at every Machine and moves at most one: the rules of controllers/fly for so few.
-func (c flyOf) Advance(ctx context.Context, r fly.RollOut) (p fly.Progress, err error) {
+func (c flyOf) Advance(ctx context.Context, r fly.Rollout) (p fly.Progress, err error) {
 	err = c.ask(ctx, flySide, "advance", r.App.Name, func(a *flyApp) error {
 		p = c.advance(a, r)
 		return nil
@@ -235,14 +235,14 @@ func (c flyOf) Deployed(ctx context.Context, app fly.App, variable string, befor
 }
 
 // RecordRelease changes nothing that a tenant depends on, whatever becomes of it.
-func (c flyOf) RecordRelease(ctx context.Context, r fly.RollOut, _ string) string {
+func (c flyOf) RecordRelease(ctx context.Context, r fly.Rollout, _ string) string {
 	if err := c.ask(ctx, flySide, "record release", r.App.Name, func(*flyApp) error { return nil }); err != nil {
 		return "fly does not show it"
 	}
 	return ""
 }
 
-func (c flyOf) advance(a *flyApp, r fly.RollOut) (p fly.Progress) {
+func (c flyOf) advance(a *flyApp, r fly.Rollout) (p fly.Progress) {
 	var next *machine
 	for _, m := range a.machines {
 		p.Total++

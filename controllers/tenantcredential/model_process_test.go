@@ -256,9 +256,9 @@ func (s *slots) Acquire(string, bool) bool {
 	return s.held
 }
 
-func (s *slots) Full(bool) bool { return s.taken && !s.held }
-func (s *slots) Occupy(string)  { s.held = true }
-func (s *slots) Release(string) { s.held = false }
+func (s *slots) Full(bool) bool  { return s.taken && !s.held }
+func (s *slots) Occupy(string)   { s.held = true }
+func (s *slots) GiveBack(string) { s.held = false }
 
 // canary lets everybody go: there is one tenant.
 type canary struct{}

@@ -82,9 +82,9 @@ func (r *Reconciler) ensureFinalizer(ctx context.Context, _ *Environment, in pas
 	return r.patchFinalizer(ctx, in, out, true)
 }
 
-// releaseFinalizer lets the object go once nothing of its own is unfinished. The ledger knows what is: a finalizer that an editor has
+// removeFinalizer lets the object go once nothing of its own is unfinished. The ledger knows what is: a finalizer that an editor has
 // written by hand gives no rights, and ends nothing of another holder's.
-func (r *Reconciler) releaseFinalizer(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
+func (r *Reconciler) removeFinalizer(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
 	if !out.Seen.Begun || !mayLetGo(in, out) {
 		return out, nil
 	}

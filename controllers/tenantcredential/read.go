@@ -60,7 +60,7 @@ func begin(in pass.Input, e *Environment) pass.Input {
 
 // forget lets go of what an object held that is gone.
 func (r *Reconciler) forget(key client.ObjectKey) {
-	r.releaseSlot(key)
+	r.giveSlotBack(key)
 	r.leaveCanary(key)
 	r.waiting.Delete(key)
 	r.untried.Delete(key)

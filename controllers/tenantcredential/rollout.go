@@ -14,7 +14,7 @@ import (
 // rollOut moves the Machines onto a committed rotation, one step a pass.
 func (r *Reconciler) rollOut(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, bool, error) {
 	r.occupySlot(e, in)
-	progress, err := e.Fly.Advance(ctx, release(in, out.Seen))
+	progress, err := e.Fly.Advance(ctx, rollout(in, out.Seen))
 	return moved(in, out, progress, err)
 }
 
@@ -36,9 +36,9 @@ func moved(in pass.Input, out pass.Outcome, progress fly.Progress, err error) (p
 	return out, progress.Done() || progress.Halted != "", nil
 }
 
-func release(in pass.Input, seen pass.Observed) fly.RollOut {
+func rollout(in pass.Input, seen pass.Observed) fly.Rollout {
 	last := seen.Tenant.Last
-	return fly.RollOut{App: appOf(seen), Variable: variable(in), Revision: last.Revision, SecretVersion: last.FlyVersion}
+	return fly.Rollout{App: appOf(seen), Variable: variable(in), Revision: last.Revision, SecretVersion: last.FlyVersion}
 }
 
 // retire closes the login that the consumers have left.
@@ -119,7 +119,7 @@ func recordRelease(ctx context.Context, e *Environment, in pass.Input, seen pass
 	if !pass.ToFly(in) || pass.AwaitsDeploy(in, seen.Tenant) {
 		return seen
 	}
-	if warning := e.Fly.RecordRelease(ctx, release(in, seen), seen.Tenant.Last.Cause); warning != "" {
+	if warning := e.Fly.RecordRelease(ctx, rollout(in, seen), seen.Tenant.Last.Cause); warning != "" {
 		return pass.Warn(seen, warning)
 	}
 	return seen

@@ -74,18 +74,18 @@ type slot struct {
 // keepSlot remembers whose slot is to be given back for the object. An object that was made again may be another tenant's.
 func (r *Reconciler) keepSlot(key client.ObjectKey, s slot) {
 	if previous, kept := r.slots.Swap(key, s); kept && previous != s {
-		previous.(slot).slots.Release(previous.(slot).tenantID)
+		previous.(slot).slots.GiveBack(previous.(slot).tenantID)
 	}
 }
 
-// giveBack frees the slot of a rotation that is done, or that cannot go on, and makes room for another tenant that tries the same address.
-func (r *Reconciler) giveBack(in pass.Input, out pass.Outcome, state rotation.State) {
+// settleSlot frees the slot of a rotation that is done, or that cannot go on, and makes room for another tenant that tries the same address.
+func (r *Reconciler) settleSlot(in pass.Input, out pass.Outcome, state rotation.State) {
 	key, tenant := client.ObjectKeyFromObject(in.Object), out.Seen.Tenant
 	if tenant == nil || out.Obstacle != nil && !tenant.Rolling() || !tenant.Unfinished() {
 		r.leaveCanary(key)
 	}
 	if out.Obstacle != nil || tenant == nil || !keepsSlot(state.Phase, tenant.Unfinished()) {
-		r.releaseSlot(key)
+		r.giveSlotBack(key)
 	}
 }
 
@@ -102,8 +102,8 @@ func keepsSlot(phase rotation.Phase, unfinished bool) bool {
 	}
 }
 
-func (r *Reconciler) releaseSlot(key client.ObjectKey) {
+func (r *Reconciler) giveSlotBack(key client.ObjectKey) {
 	if kept, found := r.slots.LoadAndDelete(key); found {
-		kept.(slot).slots.Release(kept.(slot).tenantID)
+		kept.(slot).slots.GiveBack(kept.(slot).tenantID)
 	}
 }

@@ -14,7 +14,7 @@ type heldSlots map[string]bool
 func (h heldSlots) Acquire(tenantID string, _ bool) bool { h[tenantID] = true; return true }
 func (h heldSlots) Full(bool) bool                       { return false }
 func (h heldSlots) Occupy(tenantID string)               { h[tenantID] = true }
-func (h heldSlots) Release(tenantID string)              { delete(h, tenantID) }
+func (h heldSlots) GiveBack(tenantID string)             { delete(h, tenantID) }
 
 // An object that was deleted and made again for another tenant, between two passes, leaves no slot behind.
 func TestAnObjectMadeAgainKeepsNoSlotOfThePrevious(t *testing.T) {
@@ -28,7 +28,7 @@ func TestAnObjectMadeAgainKeepsNoSlotOfThePrevious(t *testing.T) {
 	s.object.Spec.TenantID = "5c8e2f90-3d17-4b6a-8e25-7f0b1a9c4d07"
 	r.occupySlot(e, s.in)
 	require.Equal(t, heldSlots{s.object.Spec.TenantID: true}, held)
-	r.giveBack(s.in, s.out, pass.Assess(s.in, s.out))
+	r.settleSlot(s.in, s.out, pass.Assess(s.in, s.out))
 	require.Empty(t, held)
 }
 

@@ -22,7 +22,7 @@ func TestNoSlotWhileTheFinalizerIsTakenOff(t *testing.T) {
 	require.False(t, s.Acquire("urgent", true))
 	s.Occupy("begun before") // the ledger has it
 	require.False(t, s.Acquire("begun before", false), "its next one does not begin either")
-	s.Release("begun before")
+	s.GiveBack("begun before")
 	s.reopen()
 
 	require.True(t, s.Acquire("early", false))

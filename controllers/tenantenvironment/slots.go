@@ -61,8 +61,8 @@ func (s *Slots) Occupy(tenantID string) {
 	s.held[tenantID] = true
 }
 
-// Release gives the tenant's slot back, or its place in the queue, if it has one.
-func (s *Slots) Release(tenantID string) {
+// GiveBack gives the tenant's slot back, or its place in the queue, if it has one.
+func (s *Slots) GiveBack(tenantID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.first, tenantID)

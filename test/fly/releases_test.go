@@ -64,7 +64,7 @@ const operatorToken = "fm2_b3BlcmF0b3I="
 
 // rolled is an app of two Machines whose secret has been set anew and which run with it: by the operator's own code. Beside them is a
 // Machine that `fly deploy` knows nothing of.
-func rolled(t *testing.T) (f *fixture, client *fly.Client, done fly.RollOut) {
+func rolled(t *testing.T) (f *fixture, client *fly.Client, done fly.Rollout) {
 	t.Helper()
 	f = newFixture(t)
 	f.AdvanceClock(-time.Hour)
@@ -83,7 +83,7 @@ func rolled(t *testing.T) (f *fixture, client *fly.Client, done fly.RollOut) {
 	require.NoError(t, err)
 	app, err := client.App(t.Context(), "acme")
 	require.NoError(t, err)
-	done = fly.RollOut{App: app, Variable: "DATABASE_URL", Revision: 7, SecretVersion: secret.Version}
+	done = fly.Rollout{App: app, Variable: "DATABASE_URL", Revision: 7, SecretVersion: secret.Version}
 	eventually(t, func() bool {
 		progress, err := client.Advance(t.Context(), done)
 		return err == nil && progress.Done()

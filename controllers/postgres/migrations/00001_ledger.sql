@@ -3,7 +3,7 @@ set local role tenant_credentials_owner;
 
 -- The functions of the ledger have no words for people. A refusal is an SQLSTATE of class TC with a label, and a fault is a value; each names what it is
 -- about in a JSON object: a code where there are several causes, and identifiers, never a secret. The operator words them (words.go). The functions that a
--- DBA calls are those of 00008: they speak for themselves, because psql has nobody else to do it.
+-- DBA calls are those of 00008: they speak for themselves, because psql has no program beside it that words an error.
 
 -- Whether a text may be kept and shown: bounded in bytes, and without control characters or the marks that turn a line's direction around.
 -- The strings are E'' so that standard_conforming_strings does not matter.

@@ -309,17 +309,17 @@ language plpgsql security definer set search_path = pg_catalog, tenant_credentia
 declare
   held claims := hold(tenant, uid);
   r rotations := expect(tenant, revision, 'rolled');
-  former name[] := array(select l.rolname from logins(tenant, r.role) l where l.rolname <> r.login);
-  left_over boolean := exists (select from pg_stat_activity a where a.usename = any (former));
+  previous name[] := array(select l.rolname from logins(tenant, r.role) l where l.rolname <> r.login);
+  left_over boolean := exists (select from pg_stat_activity a where a.usename = any (previous));
 begin
   if others_open(tenant, r.role, r.login) then
     if once_idle and not left_over or clock_timestamp() >= r.rolled_at + grace then
-      perform close_login(f) from unnest(former) f;
+      perform close_login(f) from unnest(previous) f;
     end if;
     return false;
   end if;
   if end_sessions then
-    perform pg_terminate_backend(a.pid) from pg_stat_activity a where a.usename = any (former);
+    perform pg_terminate_backend(a.pid) from pg_stat_activity a where a.usename = any (previous);
   end if;
   return not (end_sessions and left_over);
 end

@@ -1,5 +1,5 @@
 -- +goose Up
--- The functions that the installation's script and a DBA call. Their errors are sentences: psql has nobody else to word them.
+-- The functions that the installation's script and a DBA call. Their errors are sentences: psql has no program beside it that words them.
 -- +goose StatementBegin
 -- Gives a login of a tenant what its role has: connection limit, expiry and settings, which do not apply to it of themselves. The role's own
 -- are the ones that count. A session of the tenant can write nearly any setting with nearly any value, so a setting that cannot be given is

@@ -54,7 +54,7 @@ var uses = map[string]func(context.Context, *fly.Client, string) error{
 	},
 	"advance": func(ctx context.Context, c *fly.Client, app string) error {
 		for ctx.Err() == nil {
-			_, err := c.Advance(ctx, fly.RollOut{App: fly.App{Name: app}, Variable: variable, Revision: 7, SecretVersion: 9007199254740993})
+			_, err := c.Advance(ctx, fly.Rollout{App: fly.App{Name: app}, Variable: variable, Revision: 7, SecretVersion: 9007199254740993})
 			if err != nil && failure.ReasonOf(err) != reasons.RateLimited {
 				return err
 			}
@@ -62,7 +62,7 @@ var uses = map[string]func(context.Context, *fly.Client, string) error{
 		return nil
 	},
 	"record": func(ctx context.Context, c *fly.Client, app string) error {
-		return errors.New(c.RecordRelease(ctx, fly.RollOut{App: fly.App{Name: app}, Variable: variable, Revision: 7}, "Requested"))
+		return errors.New(c.RecordRelease(ctx, fly.Rollout{App: fly.App{Name: app}, Variable: variable, Revision: 7}, "Requested"))
 	},
 }
 

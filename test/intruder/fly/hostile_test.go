@@ -117,7 +117,7 @@ func (h *hostile) asked() (lines []string) {
 type call func(context.Context, *fly.Client) (any, error)
 
 var (
-	rollout = fly.RollOut{App: fly.App{Name: app, MachineCount: 1}, Variable: variable, Revision: 7, SecretVersion: 9007199254740993}
+	rollout = fly.Rollout{App: fly.App{Name: app, MachineCount: 1}, Variable: variable, Revision: 7, SecretVersion: 9007199254740993}
 
 	readApp    call = func(ctx context.Context, c *fly.Client) (any, error) { return c.App(ctx, app) }
 	readDigest call = func(ctx context.Context, c *fly.Client) (any, error) { return c.SecretDigest(ctx, app, variable) }

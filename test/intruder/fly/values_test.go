@@ -59,7 +59,7 @@ func TestIntruderHighestVersion(t *testing.T) {
 	h := newHostile(t, on(setSecrets, say(`{"version":18446744073709551615,"secrets":[{"name":"DATABASE_URL","digest":"d"}]}`)))
 	got, err := set(t.Context(), open(t, h.URL))
 	require.NoError(t, err)
-	require.Equal(t, fly.Secret{Digest: "d", Version: 18446744073709551615}, got)
+	require.Equal(t, fly.AppSecret{Digest: "d", Version: 18446744073709551615}, got)
 }
 
 func TestIntruderApps(t *testing.T) {

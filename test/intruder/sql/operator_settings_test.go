@@ -134,7 +134,7 @@ func TestIntruderAnswersOfAHostileLedger(t *testing.T) {
 					" language sql security definer as 'select o.* from tenant_credentials.observe_truly(tenants) o " + body + "'")
 				f.exec("grant execute on function tenant_credentials.observe(uuid[]) to " + f.operatorLogin)
 				defer f.exec("drop function tenant_credentials.observe(uuid[])")
-				f.requireNoAnswer(id, reasons.Unexpected, "can not be read")
+				f.requireNoAnswer(id, reasons.Unexpected, "cannot be read")
 			})
 		}
 		f.exec("alter function tenant_credentials.observe_truly(uuid[]) rename to observe")
