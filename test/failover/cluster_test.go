@@ -94,7 +94,7 @@ func TestEnvironmentMadeAgainOnAnotherServer(t *testing.T) {
 	harness.Kubectl(t, "", "delete", "tenv", e.Name, "--timeout=60s")
 	e.Create(t, e.Manifest(t, "maxConcurrent: 1"))
 	message := e.WaitFor(t, "RotationsPaused", "True")
-	require.Contains(t, message, "and had 1 before: it is another server")
+	require.Contains(t, message, "and had 1 before; it is another server")
 	x.Apply("rotationGeneration: 2")
 	x.WaitReason("EnvironmentNotReady")
 	require.Len(t, e.revisions(x), 1)

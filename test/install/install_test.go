@@ -200,11 +200,11 @@ func (s *site) mistakeTheNamespace(t *testing.T, p *page) {
 	s.writeTenant(t)
 	p.next(t, "The first rotation") // typed in parts here, and as a whole when all is installed again
 	s.typed(t, "kubectl create namespace tenants-sandbox\nkubectl apply -f install/acme.yaml", "")
-	_, label, found := strings.Cut(s.refusedBecause(t, "NamespaceNotAllowed"), "does not accept namespace tenants-sandbox, but namespaces with ")
+	_, label, found := strings.Cut(s.refusedBecause(t, "NamespaceNotAllowed"), "does not accept namespace tenants-sandbox; it accepts namespaces with ")
 	require.True(t, found)
 	label, _, _ = strings.Cut(label, ". ")
 	s.typed(t, "kubectl label namespace tenants-sandbox "+label, "")
-	_, command, found := strings.Cut(s.refusedBecause(t, "TenantNotBound"), "If the tenant belongs here: ")
+	_, command, found := strings.Cut(s.refusedBecause(t, "TenantNotBound"), "To fix, if the tenant belongs here: ")
 	require.True(t, found)
 	s.typed(t, command, "")
 	s.typed(t, "kubectl -n tenants-sandbox wait tcred acme --for=condition=Ready --timeout=1m", "")

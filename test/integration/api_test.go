@@ -75,7 +75,7 @@ func TestLoweredGenerationWarns(t *testing.T) {
 	x.WaitReady()
 	output := kubectl(t, x.Manifest("rotationGeneration: 2"), "apply", "-f", "-")
 	require.Contains(t, output, "Warning")
-	require.Contains(t, output, "To rotate, write 4.")
+	require.Contains(t, output, "To rotate: raise rotationGeneration to 4.")
 	x.WaitReady()
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
 	require.NotContains(t, kubectl(t, x.Manifest("rotationGeneration: 4"), "apply", "-f", "-"), "Warning")

@@ -19,7 +19,7 @@ func TestTheFormOfTheURL(t *testing.T) {
 	x.Apply("rotation: {strategy: InPlace}")
 	x.WaitReady()
 	bare := "DATABASE_URL=postgresql://" + x.Role() + ":<password>@" + address(t, x.InitialURL()) + "/site_" + x.Short
-	require.Contains(t, x.Get().Condition("Ready").Message, bare+". Compare that with what it has now")
+	require.Contains(t, x.Get().Condition("Ready").Message, bare+". Compare this with the app's present value")
 	require.Eventually(t, func() bool {
 		return strings.Contains(kubectl(t, "", "-n", "tenants-sandbox", "events", "--for", "tcred/"+x.Name, "--types=Warning"), bare)
 	}, 30*time.Second, 100*time.Millisecond, "no event says so")

@@ -58,7 +58,7 @@ func TestAnEnvironmentStaysUntilItsRotationsAreFinished(t *testing.T) {
 	kubectl(t, "", "-n", "tenants-sandbox", "delete", "tcred", x.Name, "--wait=false")
 	x.WaitReason("EnvironmentNotFound")
 	message = x.Get().Condition("Ready").Message
-	require.Contains(t, message, "Revision 2 is in force, and 0 of 2 Machines have been seen to run with it")
+	require.Contains(t, message, "Revision 2 is in force, and 0 of 2 Machines were last seen with it")
 	require.NotContains(t, message, "Nothing was changed")
 	require.Contains(t, message, "To fix: create the environment again, and the rotation continues; or remove the finalizer and leave the tenant as it is: kubectl -n tenants-sandbox patch tcred "+x.Name)
 
@@ -86,7 +86,7 @@ func TestAnObjectWithoutADatabaseCanBeLetGo(t *testing.T) {
 	require.Contains(t, x.Get().Condition("Ready").Message, "raise spec.rotationGeneration to 2")
 
 	kubectl(t, "", "-n", "tenants-sandbox", "delete", "tcred", x.Name, "--wait=false")
-	wayOut := regexp.MustCompile(`let the object go as it is: (kubectl .*)$`)
+	wayOut := regexp.MustCompile(`leave the tenant as it is: (kubectl .*)$`)
 	require.Eventually(t, func() bool { return wayOut.MatchString(x.Get().Condition("Ready").Message) }, patience, 100*time.Millisecond, x.Describe())
 	message := x.Get().Condition("Ready").Message
 	require.NotContains(t, message, "rotationGeneration")

@@ -37,7 +37,7 @@ func TestASecondLedgerOnTheServer(t *testing.T) {
 	staging.Create(t, staging.Manifest(t))
 	message := staging.WaitFor(t, "Stalled", "True")
 	require.Contains(t, message, "Database platform of this server also has a ledger for roles that begin with tenant_, and a role has one password. "+
-		"No rotation of this environment starts; the apps keep their present passwords. To fix: have the login Secret name database platform; ")
+		"No rotation of this environment starts; the apps keep their present passwords. To fix: point the login Secret to database platform; ")
 	requireLeftAlone(t, staging, x)
 
 	x.Apply("rotationGeneration: 2")

@@ -19,11 +19,11 @@ func TestObstacles(t *testing.T) {
 		says    []string
 		arrange func(t *testing.T) (x tenant, spec []string, heal func())
 	}{
-		{"FlyAppNotFound", []string{"does not exist. Nothing was changed. Create it (fly apps create sp-"}, func(t *testing.T) (tenant, []string, func()) {
+		{"FlyAppNotFound", []string{"does not exist. Nothing was changed. To fix: fly apps create sp-"}, func(t *testing.T) (tenant, []string, func()) {
 			x := newTenant(t)
 			return x, nil, func() { x.MakeApp("postgres://unknown", "stopped") }
 		}},
-		{"TenantNotFound", []string{"Table management.tenants of environment sandbox has no row for tenant", "Nothing was changed. Insert the row"}, func(t *testing.T) (tenant, []string, func()) {
+		{"TenantNotFound", []string{"Table management.tenants of environment sandbox has no row for tenant", "Nothing was changed. To fix: insert the row"}, func(t *testing.T) (tenant, []string, func()) {
 			x := newTenant(t, "stopped")
 			x.SQL("CREATE TABLE IF NOT EXISTS public.parked (LIKE management.tenants)")
 			x.SQL("WITH gone AS (DELETE FROM management.tenants WHERE id = '" + x.ID + "' RETURNING *) INSERT INTO public.parked SELECT * FROM gone")
@@ -36,7 +36,7 @@ func TestObstacles(t *testing.T) {
 			x.SQL("ALTER ROLE " + x.Role() + " RENAME TO parked_" + x.Short)
 			return x, nil, func() { x.SQL("ALTER ROLE parked_" + x.Short + " RENAME TO " + x.Role()) }
 		}},
-		{"RoleNotAllowed", []string{"has the attribute CREATEDB: ALTER ROLE tenant_", "rotates no such role", "Nothing was changed."}, func(t *testing.T) (tenant, []string, func()) {
+		{"RoleNotAllowed", []string{"has the attribute CREATEDB: ALTER ROLE tenant_", "does not rotate such a role", "Nothing was changed."}, func(t *testing.T) (tenant, []string, func()) {
 			x := newTenant(t, "stopped")
 			x.SQL("ALTER ROLE " + x.Role() + " CREATEDB")
 			return x, nil, func() { x.SQL("ALTER ROLE " + x.Role() + " NOCREATEDB") }

@@ -332,7 +332,7 @@ func TestOverlapGracePeriod(t *testing.T) {
 	stays := session(t, former)
 	x.Apply(overlap, "rotationGeneration: 2")
 	retiring(t, x)
-	require.Contains(t, x.Get().Condition("Ready").Message, "or 1h after the last Machine has moved")
+	require.Contains(t, x.Get().Condition("Ready").Message, "or 1h after the last Machine was updated")
 	requireAccepted(t, former)
 	require.True(t, stays())
 	grace("1s")

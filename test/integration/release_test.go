@@ -48,7 +48,7 @@ func TestFlyShowsARotationAsDeployed(t *testing.T) {
 	for _, m := range d.Machines {
 		require.Equal(t, "2", m.Config.Metadata["fly_release_version"])
 	}
-	require.Equal(t, "Every Machine of app "+x.App()+" has revision 1", completion(t, x))
+	require.Equal(t, "Every Machine of app "+x.App()+" is updated to revision 1", completion(t, x))
 }
 
 // A release that cannot be made costs no tenant a rotation, and the event says what fly goes on showing.
@@ -62,7 +62,7 @@ func TestARotationWithoutARelease(t *testing.T) {
 	x.WaitReady()
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
 	require.Len(t, deploymentOf(t, x).Releases, 1)
-	require.Equal(t, "Every Machine of app "+x.App()+" has revision 1. Mind: fly secrets list still shows DATABASE_URL as staged: "+
+	require.Equal(t, "Every Machine of app "+x.App()+" is updated to revision 1. Warning: fly secrets list still shows DATABASE_URL as staged: "+
 		"Fly returned HTTP 403 for POST /graphql, list releases of "+x.App()+" (the token lacks the permission, or the app is in another organization)", completion(t, x))
 }
 

@@ -94,7 +94,7 @@ func TestRenamedRoleWithTwoLogins(t *testing.T) {
 	requireAccepted(t, leaked)
 	x.Poke()
 	x.WaitReason("DriftDetected")
-	require.Contains(t, x.Get().Condition("Ready").Message, "Login "+stray+" can be used")
+	require.Contains(t, x.Get().Condition("Ready").Message, "Login "+stray+" can log in")
 	x.Apply(overlap, "rotationGeneration: 2", "rotationRequest: {replacesRevision: 3, compromised: true}")
 	logins.awaitRotations(t, 4, leave)
 	requireAccepted(t, x.URL())

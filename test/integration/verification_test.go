@@ -21,7 +21,7 @@ func TestALoginThatFailsMovesNoMachine(t *testing.T) {
 	o := x.Get()
 	require.Contains(t, o.Condition("Ready").Message, "The tenant's password is accepted, and then its session ends: SQLSTATE 58P01 (system error).")
 	require.Contains(t, o.Condition("Ready").Message, "local_preload_libraries")
-	require.Contains(t, o.Condition("Ready").Message, "and no Machine was touched.")
+	require.Contains(t, o.Condition("Ready").Message, "no Machine was changed.")
 	require.NotEqual(t, "True", o.Condition("PostgresSynced").Status)
 	requireNoMachineTouched(t, x)
 

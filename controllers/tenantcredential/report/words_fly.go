@@ -20,6 +20,9 @@ func (w words) app() string {
 // sentence begins a detail with a capital letter. The details of package fly begin with a small one where they are also quoted within a sentence.
 func sentence(detail string) string {
 	first, size := utf8.DecodeRuneInString(detail)
+	if size == 0 {
+		return ""
+	}
 	return string(unicode.ToUpper(first)) + detail[size:]
 }
 

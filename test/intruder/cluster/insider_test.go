@@ -22,7 +22,7 @@ func TestIntruderDoesNotPassOverSuspend(t *testing.T) {
 		{"by a revision on the connection Secret", "Nothing was changed.", func(t *testing.T, x tenant) {
 			kubectl(t, "", "--as="+insider, "-n", home, "annotate", "--overwrite", "secret", secretOf(x), "credentials.systemprompt.io/revision=99")
 		}},
-		{"by another value at Fly", "Fly has another value than that of revision 1", func(t *testing.T, x tenant) {
+		{"by another value at Fly", "Fly holds another value than that of revision 1", func(t *testing.T, x tenant) {
 			platform.Admin(t, http.MethodPut, "/admin/apps/"+x.App()+"/secrets/DATABASE_URL", `{"value":"postgres://other"}`, nil)
 		}},
 	} {
@@ -113,7 +113,7 @@ func TestIntruderPointsTheOperatorAtAnotherSecret(t *testing.T) {
 			before, there := factsOf(t, x), x.Secret(secretOf(x))
 			x.Apply(generation(1), toSecret(x))
 			x.WaitReason("SecretNotOwned")
-			require.Contains(t, x.Get().Condition("Ready").Message, "is not one that the operator has made for this object")
+			require.Contains(t, x.Get().Condition("Ready").Message, "is not managed by TenantCredential")
 			require.Equal(t, before.Verifier, factsOf(t, x).Verifier)
 			require.Equal(t, there, x.Secret(secretOf(x)))
 			x.Delete()

@@ -108,7 +108,7 @@ func TestIntruderEditsAnObject(t *testing.T) {
 		"in another's name":              {patch(`{"rotationRequest":{"replacesRevision":1,"requestedBy":"alice"}}`), "write your own name, requestedBy: " + insider},
 		"in the operator's name":         {patch(`{"rotationRequest":{"replacesRevision":1,"requestedBy":"` + operator + `"}}`), "write your own name, requestedBy: " + insider},
 		"a revision that does not exist": {patch(`{"rotationRequest":{"replacesRevision":9007199254740991}}`), "is above the newest revision, 1"},
-		"into nowhere":                   {patch(`{"delivery":{"fly":null}}`), "a password is never rotated into nowhere"},
+		"into nowhere":                   {patch(`{"delivery":{"fly":null}}`), "a rotated password needs a consumer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			output, err := try("", "--as="+insider, "-n", home, "patch", "tcred", x.Name, "--type=merge", "-p", test.patch)
