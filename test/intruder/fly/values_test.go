@@ -124,7 +124,7 @@ func TestIntruderMachines(t *testing.T) {
 		{"an instance ID of 5 KB", instance(`"` + strings.Repeat("i", 5000) + `"`), instances, unreadable, read},
 		{"an instance ID with control characters", instance(`"i` + escapes + `"`), instances, unreadable, read},
 		{"an instance ID that reads from right to left", instance(`"` + bidi + `"`), instances, unreadable, read},
-		{"100,000 Machines", list(many...), probe, unreadable, "more than 2000 Machines (list machines of acme). To fix: split the app"},
+		{"100,000 Machines", list(many...), probe, unreadable, "more than 2000 Machines (GET /v1/apps/acme/machines). To fix: split the app"},
 		{"a Machine of 2 MiB", list(machine("m1", `,"x":"`+strings.Repeat("x", 2<<20)+`"`)), probe, unreadable, "keep files out of its config"},
 		{"fewer Machines than counted", list(), instances, refusal{failure.Wait, reasons.Unexpected}, "counts 1 Machines"},
 		{"null as a list", on(listMachines, say("null")), instances, refusal{failure.Wait, reasons.Unexpected}, "counts 1 Machines"},
@@ -213,7 +213,7 @@ func TestIntruderUpdates(t *testing.T) {
 		{"an empty nonce", on(takeLease, nonce(`""`)), advance, unreadable, noNonce},
 		{"no nonce", on(takeLease, nonce(`null`)), advance, unreadable, noNonce},
 		{"a nonce that is a number", on(takeLease, nonce(`7`)), advance, lost, "lease of Machine m1"},
-		{"another Machine than asked for", on(getMachine, say(machine("m2", ""))), advance, unreadable, "get machine of m1"},
+		{"another Machine than asked for", on(getMachine, say(machine("m2", ""))), advance, unreadable, "GET /v1/apps/acme/machines/m1"},
 		{"metadata twice", on(getMachine, config(`{"metadata":{},"metadata":{"a":"b"}}`)), advance, unreadable, odd},
 		{"metadata twice, spelt in two ways", on(getMachine, config(`{"metadata":{},"metad\u0061ta":{"a":"b"}}`)), advance, unreadable, odd},
 		{"the mark twice", on(getMachine, config(`{"metadata":{"tenant_credential_revision":"1","tenant_credential_revision":"2"}}`)), advance, unreadable, odd},
@@ -273,11 +273,11 @@ func TestIntruderReleases(t *testing.T) {
 	good := node("1", `"r1"`, `{"a":1}`)
 	managed := say(`[{"id":"m1","state":"started","instance_id":"i1","host_status":"ok","config":{"metadata":{"fly_platform_version":"v2"}}}]`)
 	for name, test := range map[string]struct{ looked, made, says string }{
-		"errors that repeat what was sent":    {`{"errors":[{"message":"` + value + token + `","extensions":{"code":"` + value + `","variables":"` + token + `"}}]}`, "", "(GraphQL: no code, "},
-		"errors of another type":              {`{"errors":["` + value + `"]}`, "", "(GraphQL: no code, "},
+		"errors that repeat what was sent":    {`{"errors":[{"message":"` + value + token + `","extensions":{"code":"` + value + `","variables":"` + token + `"}}]}`, "", "Fly returned a GraphQL error (no code) for "},
+		"errors of another type":              {`{"errors":["` + value + `"]}`, "", "Fly returned a GraphQL error (no code) for "},
 		"errors that are no list":             {`{"errors":{"message":"` + value + `"}}`, "", "cannot be read"},
-		"a hundred thousand errors":           {`{"errors":[` + strings.Repeat(`{},`, 100_000) + `{}]}`, "", "(GraphQL: no code, "},
-		"a code of 5 KB":                      {`{"errors":[{"extensions":{"code":"` + strings.Repeat("A", 5000) + `"}}]}`, "", "(GraphQL: no code, "},
+		"a hundred thousand errors":           {`{"errors":[` + strings.Repeat(`{},`, 100_000) + `{}]}`, "", "Fly returned a GraphQL error (no code) for "},
+		"a code of 5 KB":                      {`{"errors":[{"extensions":{"code":"` + strings.Repeat("A", 5000) + `"}}]}`, "", "Fly returned a GraphQL error (no code) for "},
 		"more releases than asked for":        {nodes(strings.Split(strings.Repeat(good+"\n", 11), "\n")[:11]...), "", "cannot be read"},
 		"a release below zero":                {nodes(node("-1", `"r1"`, `{}`)), "", "cannot be read"},
 		"release 2^63":                        {nodes(node("9223372036854775808", `"r1"`, `{}`)), "", "cannot be read"},
@@ -337,7 +337,7 @@ func TestIntruderReleasesByREST(t *testing.T) {
 	}{
 		"a refusal that repeats what was sent": {refuse(422, `{"error":"`+value+token+`"}`), "HTTP 422"},
 		"an unknown app, in 1 MiB":             {refuse(404, `{"error":"`+strings.Repeat("x", 1<<20)+`"}`), read}, // GraphQL made nothing
-		"an unknown app, with escapes":         {refuse(404, `{"error":"`+escapes+value+`"}`), "Fly returned HTTP 404 for POST /graphql, create release of acme (no such app)"},
+		"an unknown app, with escapes":         {refuse(404, `{"error":"`+escapes+value+`"}`), "Fly returned HTTP 404 for POST /api/v1/releases (no such app)"},
 		"nothing":                              {say(`{"release":null}`), read},
 		"an empty object":                      {say(`{}`), read},
 		"a list":                               {say(`[]`), read},
