@@ -34,8 +34,8 @@ var testName = word{regexp.MustCompile(`^(?:Test|Fuzz|Benchmark)\w*(?:Somebody|N
 
 // finding is a refused word on a line of a file, and what to write instead.
 type finding struct {
-	line         int
-	text, advice string
+	line   int
+	advice string
 }
 
 // check finds the refused words of one file.
@@ -44,7 +44,7 @@ func check(name string, content []byte) []finding {
 	say := func(line int, text string, refused ...word) {
 		for _, w := range refused {
 			if hit := w.pattern.FindString(text); hit != "" {
-				found = append(found, finding{line, text, fmt.Sprintf("%q: write %s", strings.Trim(hit, " "), w.instead)})
+				found = append(found, finding{line, fmt.Sprintf("%q: write %s", strings.Trim(hit, " "), w.instead)})
 			}
 		}
 	}

@@ -7,12 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 )
-
-// allowed lists what is excused, one a line: a file, or a file and a text ("docs/a.md: the text") on the line that has the word.
-const allowed = "hack/words/allowed.txt"
 
 func main() {
 	found, err := run()
@@ -29,16 +25,10 @@ func main() {
 }
 
 func run() ([]string, error) {
-	listed, err := os.ReadFile(allowed)
-	if err != nil {
-		return nil, err
-	}
 	known, err := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output()
 	if err != nil {
 		return nil, fmt.Errorf("list the files: %w", err)
 	}
-	exempt := strings.FieldsFunc(string(listed), func(r rune) bool { return r == '\n' })
-	used := make([]bool, len(exempt))
 	var found []string
 	for _, name := range strings.Split(strings.TrimSuffix(string(known), "\x00"), "\x00") {
 		content, err := os.ReadFile(name)
@@ -49,28 +39,13 @@ func run() ([]string, error) {
 			return nil, err
 		}
 		for _, f := range check(name, content) {
-			if at := slices.IndexFunc(exempt, func(e string) bool { return excuses(e, name, f.text) }); at >= 0 {
-				used[at] = true
-				continue
-			}
 			found = append(found, fmt.Sprintf("%s:%d: %s", name, f.line, f.advice))
-		}
-	}
-	for i, e := range exempt {
-		if !used[i] {
-			found = append(found, fmt.Sprintf("%s:%d: %s excuses nothing any more: delete the line", allowed, i+1, e))
 		}
 	}
 	return found, nil
 }
 
-// excuses says whether a line of the list is for a line of a file.
-func excuses(line, name, text string) bool {
-	file, part, _ := strings.Cut(line, ": ")
-	return file == name && strings.Contains(text, part)
-}
-
-// skipped are files whose words are others', and the lists of this check.
+// skipped are files whose words are others', and the list of this check.
 func skipped(name string) bool {
 	return name == "LICENSE" || strings.HasSuffix(name, "go.sum") || strings.HasPrefix(name, "hack/words/")
 }
