@@ -89,7 +89,8 @@ var volatile = []struct {
 	{regexp.MustCompile(`(?mi)^content-length: \d+$`), "content-length: <length>"},
 	{regexp.MustCompile(`(?mi)^retry-after: \d+$`), "retry-after: <seconds>"},
 	{regexp.MustCompile(`in \d+ s`), "in <seconds> s"},
-	{regexp.MustCompile(`(?m)^(\d+ of \d+ Machines run with revision \d+|Revision \d+: .*)\n`), ""}, // how often tcred asks depends on how long a Machine takes
+	// How often tcred has news to show depends on how long a Machine, or the end of an access, takes.
+	{regexp.MustCompile(`(?m)^(\d+ of \d+ Machines run with revision \d+|Revision \d+: .*|External access: \w+)\n`), ""},
 }
 
 func constant(page string) string {
