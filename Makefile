@@ -33,7 +33,6 @@ playground-down: ## end the playground, and nothing else
 test: packages build $(BIN)/k8s/.built postgres postgres-18 ## everything that must pass
 	@echo "running the tests"
 	SHORT_TESTS=1 go test -p 2 -vet=off -timeout 60m ./test/integration ./controllers/postgres ./test/secrecy ./test/failover ./test/intruder/sql ./test/intruder/cluster ./test/endpoint ./... # the longest first; make verify vets
-	@hack/fuzz.sh 3s 2
 	@echo "test: ok"
 
 .PHONY: test-long
