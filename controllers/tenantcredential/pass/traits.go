@@ -5,8 +5,8 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 )
 
-// Traits are what a reason says of an obstacle wherever it is met. Nothing else branches on a reason; what an obstacle means for the user is in the
-// catalogue of package report.
+// Traits are what a reason says of an obstacle wherever it is met. An act may ask for the reason of the call that it has just made; what an obstacle
+// means for the user is in the catalogue of package report.
 type Traits struct {
 	// Unreached: the other side has not been asked anything, because there is no connection.
 	Unreached bool
@@ -60,17 +60,21 @@ func TraitsOf(o *Obstacle) Traits {
 	if o == nil {
 		return Traits{}
 	}
-	if o.Failure.Reason.Unreachable() {
+	return of(o.Failure.Reason)
+}
+
+func of(reason failure.Reason) Traits {
+	if reason.Unreachable() {
 		return unreached
 	}
-	return traits[o.Failure.Reason]
+	return traits[reason]
 }
 
 // AwaitsOwner says that an object that is not Ready for this reason is left alone until its owner does something.
-func AwaitsOwner(reason string) bool { return traits[failure.Reason(reason)].AwaitsOwner }
+func AwaitsOwner(reason string) bool { return of(failure.Reason(reason)).AwaitsOwner }
 
 // Passing says that a failure of Fly's passes by itself, and says nothing about the app or the token.
 func Passing(err error) bool {
 	class := failure.ClassOf(err)
-	return !traits[failure.ReasonOf(err)].OfTarget && (class == failure.Retry || class == failure.Unknown)
+	return !of(failure.ReasonOf(err)).OfTarget && (class == failure.Retry || class == failure.Unknown)
 }

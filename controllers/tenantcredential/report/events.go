@@ -19,11 +19,15 @@ type Event struct {
 	Type, Reason, Action, Note string
 }
 
+func newEvent(kind, reason, action, note string) Event {
+	return Event{kind, reason, action, v1alpha1.BoundNote(note)}
+}
+
 // events are what has changed from one status to the next, and what a step has found.
 func (w words) events(before, after *v1alpha1.TenantCredentialStatus) []Event {
 	var events []Event
 	say := func(kind, reason, action, format string, arguments ...any) {
-		events = append(events, Event{kind, reason, action, v1alpha1.BoundNote(fmt.Sprintf(format, arguments...))})
+		events = append(events, newEvent(kind, reason, action, fmt.Sprintf(format, arguments...)))
 	}
 	if len(w.Out.LeftOut) > 0 {
 		say(corev1.EventTypeWarning, v1alpha1.EventSettingsLeftOut, "Rotate",
@@ -60,15 +64,12 @@ func (w words) accessEvents(before, after *v1alpha1.TenantCredentialStatus) []Ev
 	if is == nil || was != nil && was.Reason == is.Reason {
 		return nil
 	}
-	normal := func(reason, note string) []Event {
-		return []Event{{corev1.EventTypeNormal, reason, "ExternalAccess", v1alpha1.BoundNote(note)}}
-	}
 	switch is.Reason {
 	case reasons.Enabled:
-		return normal(v1alpha1.EventExternalAccessEnabled, is.Message)
+		return []Event{newEvent(corev1.EventTypeNormal, v1alpha1.EventExternalAccessEnabled, "ExternalAccess", is.Message)}
 	case reasons.Disabled, reasons.NotOffered:
 		if was != nil && (was.Reason == reasons.Enabled || was.Reason == reasons.Disabling || was.Reason == reasons.NotEnforced) {
-			return normal(v1alpha1.EventExternalAccessDisabled, w.accessDisabled())
+			return []Event{newEvent(corev1.EventTypeNormal, v1alpha1.EventExternalAccessDisabled, "ExternalAccess", w.accessDisabled())}
 		}
 	}
 	return nil
