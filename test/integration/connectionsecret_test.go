@@ -307,7 +307,10 @@ func TestConnectionSecretUnderOverlap(t *testing.T) {
 	t.Parallel()
 	e := newEnvironment(t, "pods")
 	x := newTenantIn(t, e)
-	t.Cleanup(func() { kubectl(t, "", "-n", "tenants-sandbox", "delete", "secret", secretOf(x)) }) // this cluster collects no garbage
+	t.Cleanup(func() {
+		x.Delete()                  // first: the operator makes a Secret anew that is lost
+		x.DeleteSecret(secretOf(x)) // this cluster collects no garbage
+	})
 	prepare(x)
 	x.Apply(deliversTo(x), overlap, "rotationGeneration: 1")
 	require.Eventually(t, func() bool { return x.Rows()["rolled"] == 1 }, patience, 100*time.Millisecond)
