@@ -109,6 +109,8 @@ var session = map[string]string{
 	"client_connection_check_interval":    connectionCheckInterval,
 	// The functions' queries are always the same, and planning them takes longer than running them.
 	"plan_cache_mode": "force_generic_plan",
+	// The planner takes the functions' queries for expensive, and compiling them takes longer than running them, too.
+	"jit": "off",
 
 	"role":                           "none",
 	"local_preload_libraries":        "",
