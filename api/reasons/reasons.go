@@ -47,7 +47,7 @@ const (
 // Reasons of ExternalAccess, where it is not True.
 const (
 	Disabled    = "Disabled"    // the tenant's logins are not accepted from outside, and no session from there is left
-	Disabling   = "Disabling"   // a login from outside that began before the end of the membership may still succeed
+	Disabling   = "Disabling"   // an external login that began before the end of the membership may still succeed
 	NotEnforced = "NotEnforced" // pg_hba.conf has no rule that requires the group, so that the membership means nothing
 	NotOffered  = "NotOffered"  // the environment has no external address
 )

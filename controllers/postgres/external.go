@@ -14,7 +14,7 @@ func (s *Server) SetExternalAccess(ctx context.Context, tenantID, uid string, en
 	return s.externalAccess(ctx, tenantID, uid, "select tenant_credentials.set_external_access($1::text::uuid, $2, $3)", enabled)
 }
 
-// SweepExternalAccess ends the sessions from outside that a membership which has ended had let in. It is called again until nothing is unswept, which is
+// SweepExternalAccess ends the external sessions that a membership which has ended had let in. It is called again until nothing is unswept, which is
 // not before every login that was in progress at the end of the membership has timed out (authentication_timeout). Where nothing is, it changes
 // nothing.
 func (s *Server) SweepExternalAccess(ctx context.Context, tenantID, uid string) (ExternalAccess, error) {

@@ -99,7 +99,7 @@ func (f *fixture) loginFrom(login, from string) *pgx.Conn {
 	return session
 }
 
-// requireShutOut asserts that pg_hba.conf has no rule for a login from outside.
+// requireShutOut asserts that pg_hba.conf has no rule for an external login.
 func (f *fixture) requireShutOut(login, sslmode string) {
 	f.t.Helper()
 	_, err := f.dial(login, outside, sslmode, nil)
@@ -384,7 +384,7 @@ func TestExternalAccessThatOthersHaveChanged(t *testing.T) {
 		access, err := f.server.SetExternalAccess(t.Context(), id, "uid", false)
 		if f.version != "15" { // CREATEROLE does not reach a grant of another role's
 			e := requireFailure(t, err, failure.Stall, reasons.RoleNotAllowed)
-			require.Equal(t, "Role "+role+" is a member of tenant_credentials_external by a grant of another role, so that it is let in from outside: REVOKE tenant_credentials_external FROM "+
+			require.Equal(t, "Role "+role+" is a member of tenant_credentials_external by a grant of another role, so that it has external access: REVOKE tenant_credentials_external FROM "+
 				role+" GRANTED BY postgres", e.Detail)
 			f.exec(e.Detail[strings.LastIndex(e.Detail, ": ")+2:])
 			require.Zero(t, f.observe(id).External)

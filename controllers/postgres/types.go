@@ -82,7 +82,7 @@ type Tenant struct {
 	Earlier []Rotation
 	// CompromisedRevision is that of the last committed rotation whose SessionPolicy is SessionsCompromised; 0 = none.
 	CompromisedRevision int64
-	// External is the tenant's access from outside.
+	// External is the tenant's external access.
 	External ExternalAccess
 	// Clock is the server's time of the reading.
 	Clock time.Time
@@ -93,14 +93,14 @@ type Tenant struct {
 	ranCode bool
 }
 
-// ExternalAccess is the state of a tenant's access from outside. It is zero where the tenant has never had any.
+// ExternalAccess is the state of a tenant's external access. It is zero where the tenant has never had any.
 type ExternalAccess struct {
 	// Member says that pg_hba.conf takes the tenant's role for a member of the group.
 	Member bool
 	// Unended says that a role which the tenant had before is a member still, or that a membership has ended without the ledger's knowing:
 	// SetExternalAccess.
 	Unended bool
-	// Unswept says that sessions from outside, or logins in progress, may be left of a membership that has ended: SweepExternalAccess.
+	// Unswept says that external sessions, or logins in progress, may be left of a membership that has ended: SweepExternalAccess.
 	Unswept bool
 	// Noted says that the ledger knows of an access, at any time.
 	Noted bool

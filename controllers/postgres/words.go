@@ -80,9 +80,9 @@ func roleWords() map[string]string {
 		"second_claimed":  "Role {second:I}, the second login of {role:I}, is the role of tenant {tenant}",
 		"second_member":   "Role {second:I} is a member of {group:I}, and not of {role:I} alone: REVOKE {group:I} FROM {second:I}",
 
-		"external_member": "Role {role:I} is a member of tenant_credentials_external by a grant of another role, so that it is let in from outside: " +
+		"external_member": "Role {role:I} is a member of tenant_credentials_external by a grant of another role, so that it has external access: " +
 			"REVOKE {through:I} FROM {role:I}",
-		"external_member_granted": "Role {role:I} is a member of tenant_credentials_external by a grant of another role, so that it is let in from outside: " +
+		"external_member_granted": "Role {role:I} is a member of tenant_credentials_external by a grant of another role, so that it has external access: " +
 			"REVOKE {through:I} FROM {role:I} GRANTED BY {granter:I}",
 	}
 	for code, has := range map[string]string{

@@ -52,7 +52,7 @@ func (r *Reconciler) act(ctx context.Context, e *Environment, in pass.Input, out
 	if err := waits(in, out); err != nil {
 		return out, err
 	}
-	if out.Access != nil { // trouble with the access from outside has kept no rotation from going on
+	if out.Access != nil { // trouble with external access has kept no rotation from going on
 		return out, out.Access
 	}
 	return out, nil

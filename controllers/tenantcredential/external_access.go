@@ -9,7 +9,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 )
 
-// Access from outside is given and ended beside the rotations: it changes no password, and a suspended tenant's is ended like any other. The
+// External access is given and ended beside the rotations: it changes no password, and a suspended tenant's is ended like any other. The
 // ledger and the server say what is left to be done, so that a pass may die at any point.
 
 // endExternalAccess comes before whatever could end the pass: a role that is missing, or not allowed, keeps no access from being ended.

@@ -12,7 +12,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 )
 
-// external is what PostgreSQL knows of the tenant's access from outside.
+// external is what PostgreSQL knows of the tenant's external access.
 type external struct {
 	member   bool
 	granted  bool // by the last change that the ledger knows of
@@ -67,12 +67,12 @@ func (c postgresOf) SweepExternalAccess(ctx context.Context, _, uid string) (acc
 	return access, err
 }
 
-// visitor is a login from outside, which is let in at once, and a session from some time on.
+// visitor is an external login, which is let in at once, and a session from some time on.
 type visitor struct {
 	succeeds time.Time // zero = there is none
 }
 
-// endOutside ends the session from outside, if the login has succeeded, and says whether it did.
+// endOutside ends the external session, if the login has succeeded, and says whether it did.
 func (w *world) endOutside() bool {
 	if w.outside.succeeds.IsZero() || time.Now().Before(w.outside.succeeds) {
 		return false
@@ -81,7 +81,7 @@ func (w *world) endOutside() bool {
 	return true
 }
 
-// wantsOutside says that an object, as it is, is to have access from outside.
+// wantsOutside says that an object, as it is, is to have external access.
 func (w *world) wantsOutside(o *v1alpha1.TenantCredential) bool {
 	return o != nil && o.Spec.ExternalAccess != nil && w.environment().Spec.Postgres.External != nil
 }
@@ -101,7 +101,7 @@ func (w *world) checkOutside(o *v1alpha1.TenantCredential) {
 	case (c.Reason == reasons.Disabled || c.Reason == reasons.NotOffered) && member:
 		w.violated("ExternalAccess says %s, and the role is a member", c.Reason)
 	case (c.Reason == reasons.Disabled || c.Reason == reasons.NotOffered) && !w.outside.succeeds.IsZero():
-		w.violated("ExternalAccess says %s, and a session from outside is left", c.Reason)
+		w.violated("ExternalAccess says %s, and an external session is left", c.Reason)
 	}
 }
 
@@ -112,20 +112,20 @@ func (w *world) disagreementOutside(o *v1alpha1.TenantCredential) string {
 	case !o.DeletionTimestamp.IsZero():
 		return ""
 	case member != w.wantsOutside(o):
-		return "its access from outside is not as asked"
+		return "its external access is not as asked"
 	case o.Spec.ExternalAccess != nil && !member:
-		return "it asks for access from outside in vain"
+		return "it asks for external access in vain"
 	case member && w.problem != "":
 		return "pg_hba.conf does not require the group"
 	case !member && !w.outside.succeeds.IsZero():
-		return "a session from outside is left"
+		return "an external session is left"
 	case member != (url != ""):
 		return "the external URL is " + url
 	}
 	return ""
 }
 
-// drawExternal has an owner ask for access from outside, or no longer.
+// drawExternal has an owner ask for external access, or no longer.
 func (w *world) drawExternal(rt *rapid.T) {
 	w.theObject(rt)
 	w.edit(func(o *v1alpha1.TenantCredential) {

@@ -20,7 +20,7 @@ import (
 // everything heals, and the object has to become Ready by the passes that the Reconciler itself asks for.
 func TestModel(t *testing.T) { checkModel(t) }
 
-// The same, where access from outside is asked for and left out again and again.
+// The same, where external access is asked for and left out again and again.
 func TestModelOfExternalAccess(t *testing.T) { checkModel(t, "external access", "outside") }
 
 func checkModel(t *testing.T, disturbances ...string) {

@@ -50,7 +50,7 @@ type world struct {
 	// session is when a client opened a session of the tenant's, and as which login; zero while there is none.
 	session      time.Time
 	sessionLogin string
-	// outside is a client from outside, and problem why pg_hba.conf does not require the group; "" = it does.
+	// outside is an external client, and problem why pg_hba.conf does not require the group; "" = it does.
 	outside visitor
 	problem string
 

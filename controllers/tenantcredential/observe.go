@@ -16,7 +16,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 )
 
-// observe looks at everything that a decision rests on. What is due whatever the decision is, is done on the way: to end an access from outside, to adopt the
+// observe looks at everything that a decision rests on. What is due whatever the decision is, is done on the way: to end external access, to adopt the
 // tenant, to promote what is committed.
 func (r *Reconciler) observe(ctx context.Context, e *Environment, in pass.Input) (pass.Outcome, error) {
 	out := pass.Outcome{Seen: pass.Observed{Begun: pass.HasFinalizer(in.Object), Untried: r.untriedDigest(in)}}

@@ -34,7 +34,7 @@ type version struct {
 	address    string // "" = it waits for a slot
 }
 
-// waitFor has the passes end early from now on, but for those that end an access from outside.
+// waitFor has the passes end early from now on, but for those that end external access.
 func (r *Reconciler) waitFor(in pass.Input, seen pass.Observed, v version) {
 	if !pass.SweepsOutside(in, seen) {
 		r.waiting.Store(client.ObjectKeyFromObject(in.Object), v)

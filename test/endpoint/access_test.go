@@ -44,7 +44,7 @@ func TestExternalAccess(t *testing.T) {
 	a, err = c.ask(t.Context(), http.MethodPost, accessPath(x.ID), `{"enabled":false}`)
 	require.NoError(t, err)
 	require.Contains(t, []int{http.StatusOK, http.StatusAccepted}, a.Code, a.Body)
-	require.Eventually(t, func() bool { return session.Ping(t.Context()) != nil }, patience, 100*time.Millisecond, "the open session from outside stays")
+	require.Eventually(t, func() bool { return session.Ping(t.Context()) != nil }, patience, 100*time.Millisecond, "the open external session stays")
 	_, err = fromOutside(t, x.URL())
 	require.ErrorContains(t, err, "no pg_hba.conf entry")
 	require.NoError(t, inside.Ping(t.Context()), "the session from inside was ended")

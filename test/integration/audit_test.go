@@ -38,7 +38,7 @@ func audited(t *testing.T, id string) []line {
 	return said
 }
 
-// auditedAccess are the changes of a tenant's access from outside.
+// auditedAccess are the changes of a tenant's external access.
 func auditedAccess(t *testing.T, id string) []string {
 	t.Helper()
 	var changes []string

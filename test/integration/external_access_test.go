@@ -74,7 +74,7 @@ func TestExternalAccess(t *testing.T) { // not parallel: it restarts the operato
 	require.Equal(t, "Disabling", o.Condition("Reconciling").Reason)
 	require.Empty(t, o.Status.Postgres.ExternalURL)
 	requireShutOut(t, external, x.URL())
-	require.Error(t, fromOutside.Ping(t.Context()), "the session from outside is still there")
+	require.Error(t, fromOutside.Ping(t.Context()), "the external session is still there")
 	require.NoError(t, fromInside.Ping(t.Context()))
 	require.NoError(t, playground("manager-down").Run())
 	require.NoError(t, playground("manager-up").Run())

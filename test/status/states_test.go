@@ -118,7 +118,7 @@ var states = map[string]func(t *testing.T) *stage{
 		return s
 	},
 
-	"Access from outside is being ended": func(t *testing.T) *stage {
+	"External access is being ended": func(t *testing.T) *stage {
 		s := newTenant(t, "stopped")
 		s.given("rotationGeneration: 1", "externalAccess: {}")
 		s.applies("rotationGeneration: 1")
@@ -185,12 +185,12 @@ var states = map[string]func(t *testing.T) *stage{
 	},
 
 	// Stalled.
-	"Access from outside is asked for, and the environment has no address for it": func(t *testing.T) *stage {
+	"External access is asked for, and the environment has no address for it": func(t *testing.T) *stage {
 		e := platform.NewEnvironment(t, "inside")
 		harness.Kubectl(t, "", "patch", "tenv", e.Name, "--type=merge", "-p", `{"spec":{"postgres":{"external":null}}}`)
 		return asksForAccess(t, e)
 	},
-	"Access from outside is asked for, and pg_hba.conf does not require the group": func(t *testing.T) *stage {
+	"External access is asked for, and pg_hba.conf does not require the group": func(t *testing.T) *stage {
 		return asksForAccess(t, platform.NewEnvironment(t, "ruleless")) // a server without TLS
 	},
 	"The app, role or row is missing for more than ten minutes": func(t *testing.T) *stage {

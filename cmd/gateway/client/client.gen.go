@@ -144,7 +144,7 @@ type ExternalAccess struct {
 	// Enabled What is asked for. status says how far it is.
 	Enabled bool `json:"enabled"`
 
-	// ExternalDatabaseURL Empty where access from outside is not enabled.
+	// ExternalDatabaseURL Empty where external access is not enabled.
 	ExternalDatabaseURL string               `json:"external_database_url"`
 	InternalDatabaseURL string               `json:"internal_database_url"`
 	Message             string               `json:"message"`

@@ -1,10 +1,10 @@
 -- +goose Up
--- Access from outside: membership in the group role tenant_credentials_external, which the rules of pg_hba.conf for connections from outside require.
+-- External access: membership in the group role tenant_credentials_external, which the rules of pg_hba.conf for external connections require.
 -- pg_hba.conf counts indirect members, with or without INHERIT, so a tenant's second login, which is a member of its role, is let in with it.
 set local role tenant_credentials_owner;
 
--- Every change of a tenant's access from outside. revoked says that a membership ended, or was found to have ended; sweeping, that a later transaction
--- has seen that, so that no login which begins from then on can have been let in by it; swept, that no session from outside was left, nor a login in
+-- Every change of a tenant's external access. revoked says that a membership ended, or was found to have ended; sweeping, that a later transaction
+-- has seen that, so that no login which begins from then on can have been let in by it; swept, that no external session was left, nor a login in
 -- progress that could become one. role_oid identifies the role under any later name.
 create table tenant_credentials.external_access (
   id bigint generated always as identity primary key,
@@ -50,7 +50,7 @@ begin
 end
 $$;
 
--- What is so of a tenant's access from outside: whether its role is a member; unended, whether a role that it had before is a member still, or a
+-- What is so of a tenant's external access: whether its role is a member; unended, whether a role that it had before is a member still, or a
 -- membership has ended without the ledger's knowing, so that set_external_access is to be called; unswept, whether sessions of a membership that has
 -- ended may be left, so that sweep_external_access is; and whether the ledger has ever let it in.
 create function tenant_credentials.external_json(tenant uuid, present oid) returns jsonb
@@ -205,8 +205,8 @@ begin
 end
 $$;
 
--- Ends the sessions from outside that a membership which has ended had let in, and answers as set_external_access. It is called until nothing is unswept:
--- a login from outside that was in progress at the end of the membership is seen only once it has succeeded, for which it has
+-- Ends the external sessions that a membership which has ended had let in, and answers as set_external_access. It is called until nothing is unswept:
+-- an external login that was in progress at the end of the membership is seen only once it has succeeded, for which it has
 -- authentication_timeout (and 5 s for what a session does between its login and its appearance in pg_stat_activity), counted from a transaction
 -- that has seen the end committed. A session whose login is in the group now is let in, and stays.
 create function tenant_credentials.sweep_external_access(tenant uuid, uid text) returns jsonb

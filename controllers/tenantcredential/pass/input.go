@@ -85,7 +85,7 @@ func WantsExternalAccess(in Input) bool {
 	return in.Object.Spec.ExternalAccess != nil && in.Environment.Spec.Postgres.External != nil
 }
 
-// AsksInVain says that the spec asks for access from outside, and the environment has no address for it.
+// AsksInVain says that the spec asks for external access, and the environment has no address for it.
 func AsksInVain(in Input) bool {
 	return in.Object.Spec.ExternalAccess != nil && in.Environment.Spec.Postgres.External == nil
 }

@@ -32,7 +32,7 @@ func AtMachines(err error) error { return at(v1alpha1.FlyMachinesUpdatedConditio
 // AtSecret is a failure of the connection Secret; nil = there is none.
 func AtSecret(err error) error { return at(v1alpha1.ConnectionSecretSyncedCondition, err) }
 
-// AtExternalAccess is a failure of the access from outside.
+// AtExternalAccess is a failure of external access.
 func AtExternalAccess(err error) error { return at(v1alpha1.ExternalAccessCondition, err) }
 
 // InKubernetes is what has to be put right in the spec, the namespace or the environment.

@@ -15,7 +15,7 @@ type Outcome struct {
 	Wait rotation.Wait
 	// Unseen is why Fly could not be asked, where that says nothing about the app or the token: whether it matters depends on the phase.
 	Unseen *Obstacle
-	// Access is what kept an access from outside from being given or ended; nil = nothing. It keeps no rotation waiting.
+	// Access is what kept external access from being given or ended; nil = nothing. It keeps no rotation waiting.
 	Access *Obstacle
 	// Attempt is what was tried.
 	Attempt Attempt

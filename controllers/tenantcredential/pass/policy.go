@@ -45,13 +45,13 @@ func NextGeneration(in Input, tenant *postgres.Tenant) int64 {
 	return highest + 1
 }
 
-// EndsExternalAccess says that an access from outside is being ended, or is to be.
+// EndsExternalAccess says that external access is being ended, or is to be.
 func EndsExternalAccess(in Input, tenant *postgres.Tenant) bool {
 	access := tenant.External
 	return access.Unended || access.Unswept || access.Member && !WantsExternalAccess(in)
 }
 
-// SweepsOutside says that the next pass has to look for sessions from outside.
+// SweepsOutside says that the next pass has to look for external sessions.
 func SweepsOutside(in Input, seen Observed) bool {
 	return Held(in, seen) && in.Unbound == nil && seen.Tenant.External.Unswept
 }

@@ -182,7 +182,7 @@ func (w words) secretState() pass.SecretState {
 	return w.seen.Secret.State
 }
 
-// externalAccess is the condition, where the spec asks for access from outside, or the tenant has ever had it.
+// externalAccess is the condition, where the spec asks for external access, or the tenant has ever had it.
 func (w words) externalAccess() (c metav1.Condition, present bool) {
 	const kind = v1alpha1.ExternalAccessCondition
 	if c, is := w.atObstacle(kind, w.obstacle); is {

@@ -57,7 +57,7 @@ func (w words) events(before, after *v1alpha1.TenantCredentialStatus) []Event {
 	return events
 }
 
-// accessEvents say when an access from outside begins, and when it has ended.
+// accessEvents say when external access begins, and when it has ended.
 func (w words) accessEvents(before, after *v1alpha1.TenantCredentialStatus) []Event {
 	was := meta.FindStatusCondition(before.Conditions, v1alpha1.ExternalAccessCondition)
 	is := meta.FindStatusCondition(after.Conditions, v1alpha1.ExternalAccessCondition)

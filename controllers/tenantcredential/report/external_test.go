@@ -16,7 +16,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 )
 
-// asksForAccess has the spec ask for access from outside, which the environment offers.
+// asksForAccess has the spec ask for external access, which the environment offers.
 func asksForAccess(s *situation, access postgres.ExternalAccess) {
 	s.object.Spec.ExternalAccess = &v1alpha1.ExternalAccess{}
 	s.environment.Spec.Postgres.External = &v1alpha1.PostgresAddress{Host: "db.example.com", Port: 6432}

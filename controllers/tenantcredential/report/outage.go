@@ -25,7 +25,7 @@ func (w words) environmentFailed() bool {
 	return w.obstacle.At == v1alpha1.PostgresSyncedCondition && pass.TraitsOf(w.obstacle).OfEnvironment
 }
 
-// externalAccessStands says that nothing was to be done about the access from outside when it was last seen.
+// externalAccessStands says that nothing was to be done about external access when it was last seen.
 func (w words) externalAccessStands() bool {
 	shown := meta.FindStatusCondition(w.object.Status.Conditions, v1alpha1.ExternalAccessCondition)
 	switch {

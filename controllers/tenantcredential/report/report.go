@@ -33,7 +33,7 @@ type Pass struct {
 type Result struct {
 	// Status is the object's from now on.
 	Status v1alpha1.TenantCredentialStatus
-	// Stands says that the status is as it was, whatever the pass has met, but for the access from outside: nothing else is announced.
+	// Stands says that the status is as it was, whatever the pass has met, but for external access: nothing else is announced.
 	Stands bool
 	// Events are on transitions only.
 	Events []Event
@@ -99,7 +99,7 @@ func (w words) stands() bool {
 	return w.restsInOutage()
 }
 
-// standing is the status as it was. Only of the access from outside, which changes beside the rotations, is said what this pass has seen or done.
+// standing is the status as it was. Only of external access, which changes beside the rotations, is said what this pass has seen or done.
 func (w words) standing() v1alpha1.TenantCredentialStatus {
 	if !w.held() || w.Out.Access != nil {
 		return w.object.Status

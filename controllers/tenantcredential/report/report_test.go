@@ -175,14 +175,14 @@ func TestReport(t *testing.T) {
 		}, "False/TenantNotBound", "Stalled/TenantNotBound", "kubectl label namespace tenants tenant.credentials.systemprompt.io/7dd06cd6-54f7-4f8f-a8f1-3d3f4b1c7a01=allowed", status.FailedStatus},
 		{"accepted from outside", func(s *situation) { asksForAccess(s, postgres.ExternalAccess{Member: true, Noted: true}) },
 			"True/Rotated", "", "Credentials rotated", status.CurrentStatus},
-		{"access from outside is being ended", func(s *situation) {
+		{"external access is being ended", func(s *situation) {
 			s.tenant.External = postgres.ExternalAccess{Unswept: true, Noted: true}
 		}, "False/Progressing", "Reconciling/Disabling", "Role tenant_7dd06cd6 no longer has external access. External sessions are being ended", status.InProgressStatus},
 		{"the same, suspended with a rotation due", func(s *situation) {
 			s.tenant.External, s.object.Spec.Suspend = postgres.ExternalAccess{Unswept: true, Noted: true}, true
 			s.raised()
 		}, "False/Progressing", "Reconciling/Disabling", "Role tenant_7dd06cd6 no longer has external access.", status.InProgressStatus},
-		{"access from outside has ended", func(s *situation) { s.tenant.External = postgres.ExternalAccess{Noted: true} },
+		{"external access has ended", func(s *situation) { s.tenant.External = postgres.ExternalAccess{Noted: true} },
 			"True/Rotated", "", "Credentials rotated", status.CurrentStatus},
 		{"the environment has no external address", func(s *situation) {
 			asksForAccess(s, postgres.ExternalAccess{})
