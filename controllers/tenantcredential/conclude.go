@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
+	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
 	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/report"
@@ -77,7 +78,11 @@ func logPass(ctx context.Context, out pass.Outcome, state rotation.State, said *
 		log.Info("Could not continue", "reason", o.Failure.Reason, "class", o.Failure.Class, "detail", o.Failure.Detail,
 			"attempts", failed.Attempts, "retryTime", failed.RetryTime.Time)
 	}
-	log.V(1).Info("Looked", "phase", state.Phase, "cause", state.Cause, "wait", state.Wait, "next", said.Next)
+	var obstacle failure.Reason
+	if out.Obstacle != nil {
+		obstacle = out.Obstacle.Failure.Reason
+	}
+	log.V(1).Info("Looked", "phase", state.Phase, "cause", state.Cause, "wait", state.Wait, "obstacle", obstacle, "next", said.Next)
 }
 
 // patchStatus writes the status if it changed: an object that is applied again unchanged costs no write.

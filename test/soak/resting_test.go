@@ -58,7 +58,7 @@ func TestOutageAtRest(t *testing.T) {
 	f.DownSeconds = time.Since(down).Round(100 * time.Millisecond).Seconds()
 	s.awaitEnvironment(t, true)
 	require.NoError(t, s.managers.kill(t.Context(), true))
-	f.LookedAfterwards = followLooks(t, `"step":"Nothing"`).await(t, len(tenants))
+	f.LookedAfterwards = followLooks(t, `"phase":"Resting"`).await(t, len(tenants))
 
 	written := changed(before, s.resourceVersions(t))
 	f.Starts, f.Writes = s.managers.starts-starts, len(written)
