@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -34,6 +35,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/systempromptio/tenant-credential-operator/cmd/gateway/openapi"
+	pgserver "github.com/systempromptio/tenant-credential-operator/test/postgres"
 )
 
 // gateway is one that runs, with the rights of config/gateway.
@@ -111,10 +113,9 @@ func waitUntilKnown(t testing.TB, x *tenant) {
 
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := pgserver.FreePort()
 	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 // certificate makes one for 127.0.0.1.
