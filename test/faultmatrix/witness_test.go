@@ -163,10 +163,10 @@ func (w *witness) judge(ctx context.Context, object *unstructured.Unstructured) 
 	}
 }
 
-// blames says that the object names another client as the one that changed the stored hash: in a trial, only the operator does.
+// blames says that the object names another client alone as the one that changed the stored hash: in a trial, only the operator does.
 func blames(object *unstructured.Unstructured) bool {
 	for line := range strings.Lines(message(object)) {
-		if strings.HasPrefix(line, "HashSynced=False") && strings.Contains(line, "another client changed it") {
+		if strings.HasPrefix(line, "HashSynced=False") && strings.Contains(line, "; another client changed it") {
 			return true
 		}
 	}
