@@ -3,11 +3,13 @@ package endpoint
 import (
 	"context"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/test/platform"
@@ -48,16 +50,24 @@ func TestAHundredCallsAreOneRotation(t *testing.T) {
 	t.Parallel()
 	x := newOwned(t, "started")
 	c := owner(t)
+	_, err := c.ask(t.Context(), http.MethodGet, "/api/v1/tenants/"+x.ID+"/rotations", "") // opens the connection that all of them use
+	require.NoError(t, err)
+	goOn := holdRow(t, x.ID) // else the last calls could come after the rotation
 	answers := make([]answer, 100)
-	var together sync.WaitGroup
+	var together, sent sync.WaitGroup
+	sent.Add(len(answers))
 	for i := range answers {
 		together.Go(func() {
-			a, err := c.ask(t.Context(), http.MethodPost, rotatePath(x.ID), "", "Prefer: wait=25")
+			once := sync.OnceFunc(sent.Done) // a client may send a request again
+			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { once() }})
+			a, err := c.ask(ctx, http.MethodPost, rotatePath(x.ID), "", "Prefer: wait=25")
 			if err == nil {
 				answers[i] = a
 			}
 		})
 	}
+	sent.Wait()
+	goOn()
 	together.Wait()
 	for _, a := range answers {
 		require.Contains(t, []int{http.StatusOK, http.StatusAccepted}, a.Code, a.Body)
@@ -65,6 +75,18 @@ func TestAHundredCallsAreOneRotation(t *testing.T) {
 	}
 	x.WaitReady()
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
+}
+
+// holdRow locks the tenant's row in the management table, so that no rotation is committed until the function that it returns is called.
+func holdRow(t *testing.T, tenant string) (goOn func()) {
+	t.Helper()
+	connection, err := pgx.Connect(t.Context(), os.Getenv("PLAYGROUND_SANDBOX_URL"))
+	require.NoError(t, err)
+	held, err := connection.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = held.Exec(t.Context(), "SELECT FROM management.tenants WHERE id = $1 FOR UPDATE", tenant)
+	require.NoError(t, err)
+	return func() { require.NoError(t, connection.Close(t.Context())) }
 }
 
 // A caller whose connection is cut repeats the call with its key, and is answered by the rotation that it asked for. So is one that had joined it.
