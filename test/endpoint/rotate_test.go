@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/tenant-credential-operator/test/platform"
@@ -52,13 +51,14 @@ func TestAHundredCallsAreOneRotation(t *testing.T) {
 	c := owner(t)
 	_, err := c.ask(t.Context(), http.MethodGet, "/api/v1/tenants/"+x.ID+"/rotations", "") // opens the connection that all of them use
 	require.NoError(t, err)
-	goOn := holdRow(t, x.ID) // else the last calls could come after the rotation
+	goOn := platform.Sandbox().Hold(t, "SELECT FROM management.tenants WHERE id = '"+x.ID+"' FOR UPDATE") // else the last calls could come after the rotation
 	answers := make([]answer, 100)
 	var together, sent sync.WaitGroup
 	sent.Add(len(answers))
 	for i := range answers {
 		together.Go(func() {
-			once := sync.OnceFunc(sent.Done) // a client may send a request again
+			once := sync.OnceFunc(sent.Done) // a client may send a request again, or never
+			defer once()
 			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { once() }})
 			a, err := c.ask(ctx, http.MethodPost, rotatePath(x.ID), "", "Prefer: wait=25")
 			if err == nil {
@@ -75,18 +75,6 @@ func TestAHundredCallsAreOneRotation(t *testing.T) {
 	}
 	x.WaitReady()
 	require.Equal(t, map[string]int{"completed": 1}, x.Rows())
-}
-
-// holdRow locks the tenant's row in the management table, so that no rotation is committed until the function that it returns is called.
-func holdRow(t *testing.T, tenant string) (goOn func()) {
-	t.Helper()
-	connection, err := pgx.Connect(t.Context(), os.Getenv("PLAYGROUND_SANDBOX_URL"))
-	require.NoError(t, err)
-	held, err := connection.Begin(t.Context())
-	require.NoError(t, err)
-	_, err = held.Exec(t.Context(), "SELECT FROM management.tenants WHERE id = $1 FOR UPDATE", tenant)
-	require.NoError(t, err)
-	return func() { require.NoError(t, connection.Close(t.Context())) }
 }
 
 // A caller whose connection is cut repeats the call with its key, and is answered by the rotation that it asked for. So is one that had joined it.

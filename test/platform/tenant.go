@@ -165,6 +165,15 @@ func (e Environment) Connect(t *testing.T) *pgx.Conn {
 	return connection
 }
 
+// Hold keeps what a statement locks until the function that it returns is called.
+func (e Environment) Hold(t *testing.T, statement string) (release func()) {
+	t.Helper()
+	connection := e.Connect(t)
+	_, err := connection.Exec(t.Context(), "BEGIN; "+statement)
+	require.NoError(t, err)
+	return func() { _ = connection.Close(context.Background()) }
+}
+
 // Rows counts the tenant's ledger rows by state.
 func (x Tenant) Rows() map[string]int {
 	x.t.Helper()

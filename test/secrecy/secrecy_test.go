@@ -127,10 +127,10 @@ var failures = map[string]func(t *testing.T, x tenant){
 		seen(x, "Rejected", func() { x.SQL("ALTER TABLE management.tenants DROP CONSTRAINT short_" + x.Short) })
 	},
 	"another client holds the claim": func(t *testing.T, x tenant) {
-		seen(x, "Busy", hold(t, "SELECT FROM tenant_credentials.claims WHERE tenant_id = '"+x.ID+"' FOR UPDATE"))
+		seen(x, "Busy", platform.Sandbox().Hold(t, "SELECT FROM tenant_credentials.claims WHERE tenant_id = '"+x.ID+"' FOR UPDATE"))
 	},
 	"another client holds the role": func(t *testing.T, x tenant) {
-		seen(x, "Busy", hold(t, "ALTER ROLE "+x.Role()+" CONNECTION LIMIT 5"))
+		seen(x, "Busy", platform.Sandbox().Hold(t, "ALTER ROLE "+x.Role()+" CONNECTION LIMIT 5"))
 	},
 	"the tenant's own session holds the role": func(t *testing.T, x tenant) {
 		own, err := pgx.Connect(t.Context(), x.URL())
@@ -156,19 +156,10 @@ func seen(x tenant, reason string, mend func()) {
 	mend()
 }
 
-// hold keeps what a statement locks until the function that it returns is called.
-func hold(t *testing.T, statement string) (release func()) {
-	t.Helper()
-	connection := platform.Sandbox().Connect(t)
-	_, err := connection.Exec(t.Context(), "BEGIN; "+statement)
-	require.NoError(t, err)
-	return func() { _ = connection.Close(context.Background()) }
-}
-
 // disasters are failures that no other rotation should meet.
 var disasters = map[string]func(t *testing.T, x tenant){
 	"another client holds the management table": func(t *testing.T, x tenant) { // the role is altered by then
-		seen(x, "Busy", hold(t, "LOCK TABLE management.tenants IN SHARE MODE"))
+		seen(x, "Busy", platform.Sandbox().Hold(t, "LOCK TABLE management.tenants IN SHARE MODE"))
 	},
 	"PostgreSQL is shut down immediately": inTheMiddle(func(t *testing.T) {
 		pid, _, _ := strings.Cut(read(t, filepath.Join(os.Getenv("PLAYGROUND_SANDBOX_POSTGRES_DATA"), "postmaster.pid")), "\n")
