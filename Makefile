@@ -77,8 +77,11 @@ outage: packages build $(BIN)/k8s/.built postgres ## 1,000 tenants while Postgre
 rollout: packages build $(BIN)/k8s/.built postgres ## 50 apps of 4 Machines rotate at Fly's documented rates; the time beside the bound
 	ROLLOUT=1 go test ./test/soak -run '^TestRollout$$' -count=1 -v -timeout 1h
 
+BENCH_PREVIOUS ?= b3d5114
 .PHONY: bench
-bench: packages build $(BIN)/k8s/.built postgres postgres-18 ## rotations a second through the SQL API, on PostgreSQL 15 and 18; refusals a second of one gateway
+bench: packages build $(BIN)/k8s/.built postgres postgres-18 ## rotations a second: the operator, its parts without it, the operator of BENCH_PREVIOUS=<commit>; the SQL API; refusals of one gateway
+	hack/previous.sh $(BENCH_PREVIOUS) $(BIN)/previous
+	BENCH=1 BENCH_PREVIOUS=$(BIN)/previous/bin go test ./test/soak -run '^TestBench$$' -count=1 -v -timeout 2h
 	go test ./controllers/postgres -run NONE -bench Rotation
 	ENDPOINT_LOAD=1 go test ./test/endpoint -run '^TestLoad$$' -count=1 -v -timeout 1h
 

@@ -113,6 +113,18 @@ func startPlayground() error {
 	return restAll()
 }
 
+// Quiet starts a playground that logs little and writes to the disk, of the programs in a folder, and ends it with t. It takes the addresses over
+// into this process's environment, and has the playground's own tenants rest.
+func Quiet(t *testing.T, programs string) {
+	t.Helper()
+	require.NoError(t, endOrphans())
+	output, err := exec.Command(filepath.Join(programs, "playground-ctl"), "-dir", folder, "-quiet", "up").CombinedOutput()
+	require.NoError(t, err, "playground up: %s", output)
+	t.Cleanup(func() { require.NoError(t, Playground("down").Run()) })
+	require.NoError(t, source(filepath.Join(folder, "env")))
+	require.NoError(t, restAll())
+}
+
 // restAll has the Machines of every app rest.
 func restAll() error {
 	var apps []string

@@ -47,6 +47,22 @@ var talkative = map[string]string{
 	"ssl":                               "on",
 }
 
+// quiet is a server that measures: it counts statements, logs none, and waits for the disk.
+var quiet = map[string]string{
+	"max_connections":          "300",
+	"shared_preload_libraries": "pg_stat_statements",
+	"fsync":                    "on",
+	"full_page_writes":         "on",
+	"ssl":                      "on",
+}
+
+func (s *supervisor) settings() map[string]string {
+	if s.quiet {
+		return quiet
+	}
+	return talkative
+}
+
 // rules are those of pg_hba.conf, as docs/external-access.md has them: the inside is 127.0.0.1. A client that binds itself to another address of
 // the loopback interface comes from outside.
 const rules = `host    all all                         127.0.0.1/32 scram-sha-256
@@ -55,12 +71,12 @@ hostssl all +tenant_credentials_external 0.0.0.0/0    scram-sha-256
 
 // startDatabase starts a server and makes what the platform has: the management table, the tenants' roles and databases, and a login
 // for the operator that may do nothing yet.
-func startDatabase(ctx context.Context, environment, folder string, authority pgserver.Authority) (*database, error) {
+func startDatabase(ctx context.Context, environment, folder string, settings map[string]string, authority pgserver.Authority) (*database, error) {
 	certificate, key, err := authority.Issue("127.0.0.1")
 	if err != nil {
 		return nil, err
 	}
-	server, err := pgserver.Start(ctx, pgserver.Options{Version: "15", Dir: folder, Settings: talkative,
+	server, err := pgserver.Start(ctx, pgserver.Options{Version: "15", Dir: folder, Settings: settings,
 		Files: map[string]string{"pg_hba.conf": rules, "server.crt": certificate, "server.key": key}})
 	if err != nil {
 		return nil, err

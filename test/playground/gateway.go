@@ -45,7 +45,7 @@ func (s *supervisor) startGateway(ctx context.Context) error {
 		"--health-probe-bind-address", fmt.Sprintf("127.0.0.1:%d", s.ports.gatewayProbes),
 		"--metrics-bind-address", fmt.Sprintf("127.0.0.1:%d", s.ports.gatewayMetrics),
 		"--tls-cert-file", s.files.gateway("tls/tls.crt"), "--tls-key-file", s.files.gateway("tls/tls.key"), "--authentication-config", s.files.gateway("authentication.yaml"),
-		"--owner-logins", s.files.gateway("logins"), "--min-interval", minInterval.String(), "--shutdown-delay", "0s", "-zap-log-level=10")
+		"--owner-logins", s.files.gateway("logins"), "--min-interval", minInterval.String(), "--shutdown-delay", "0s", "-zap-log-level="+s.logLevel())
 	if err != nil {
 		return err
 	}

@@ -47,16 +47,16 @@ type cluster struct {
 }
 
 // startCluster tries anew where another process took a port between its choice and its use.
-func startCluster(f files) (*cluster, error) {
+func startCluster(f files, quiet bool) (*cluster, error) {
 	for try := 1; ; try++ {
-		c, err := tryCluster(f)
+		c, err := tryCluster(f, quiet)
 		if err == nil || try == 3 {
 			return c, err
 		}
 	}
 }
 
-func tryCluster(f files) (*cluster, error) {
+func tryCluster(f files, quiet bool) (*cluster, error) {
 	repo, err := repository()
 	if err != nil {
 		return nil, err
@@ -95,10 +95,12 @@ func tryCluster(f files) (*cluster, error) {
 			Path: filepath.Join(binaries, "kube-apiserver"), CertDir: f.path("certificates"), Out: serverLog, Err: serverLog,
 		},
 	}
-	if err := os.WriteFile(f.path("audit-policy.yaml"), []byte(auditPolicy), 0o600); err != nil {
-		return nil, err
+	if !quiet {
+		if err := os.WriteFile(f.path("audit-policy.yaml"), []byte(auditPolicy), 0o600); err != nil {
+			return nil, err
+		}
+		plane.APIServer.Configure().Set("audit-policy-file", f.path("audit-policy.yaml")).Set("audit-log-path", f.log("audit"))
 	}
-	plane.APIServer.Configure().Set("audit-policy-file", f.path("audit-policy.yaml")).Set("audit-log-path", f.log("audit"))
 	for _, timeout := range []*time.Duration{&plane.Etcd.StartTimeout, &plane.Etcd.StopTimeout, &plane.APIServer.StartTimeout, &plane.APIServer.StopTimeout} {
 		*timeout = 2 * time.Minute // also on a machine that is busy
 	}

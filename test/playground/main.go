@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-const usage = `usage: playground [-dir DIR] COMMAND
+const usage = `usage: playground [-dir DIR] [-quiet] COMMAND
 
   up                       start it, or what has ended of it, and return when it is ready
   down                     end it, and remove what it left
@@ -28,29 +28,30 @@ const usage = `usage: playground [-dir DIR] COMMAND
 
 func main() {
 	dir := flag.String("dir", "bin/playground", "where its files are; one playground a folder")
+	quiet := flag.Bool("quiet", false, "for up: nothing is logged that a platform would not log, and PostgreSQL writes to the disk, so that figures mean something")
 	flag.Usage = func() { fmt.Fprint(os.Stderr, usage) }
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *dir, flag.Args()); err != nil {
+	if err := run(ctx, *dir, *quiet, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "playground:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, dir string, arguments []string) error {
+func run(ctx context.Context, dir string, quiet bool, arguments []string) error {
 	absolute, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
-	f := files{absolute}
+	f := files{dir: absolute}
 	switch command, rest := first(arguments); {
 	case command == "up" && len(rest) == 0:
-		return up(ctx, f)
+		return up(ctx, f, quiet)
 	case command == "down" && len(rest) == 0:
 		return down(f)
 	case command == "serve" && len(rest) == 0: // not for people: the process that `up` leaves running
-		return serve(ctx, f)
+		return serve(ctx, f, quiet)
 	case (command == "postgres-down" || command == "postgres-up") && len(rest) == 1:
 		return control(ctx, f, command+"/"+rest[0])
 	case slices.Contains([]string{"cluster-down", "cluster-up", "apiserver-kill", "manager-down", "manager-up"}, command) && len(rest) == 0:

@@ -25,6 +25,7 @@ const readyLine = "ready"
 // supervisor holds everything that runs. It is a process of its own, so that `up` can return.
 type supervisor struct {
 	files     files
+	quiet     bool
 	began     time.Time
 	cluster   *cluster
 	databases map[string]*database
@@ -43,9 +44,9 @@ type supervisor struct {
 type ports struct{ probes, metrics, gateway, gatewayProbes, gatewayMetrics int }
 
 // serve starts everything, waits until it is told to stop, and stops everything.
-func serve(ctx context.Context, f files) error {
+func serve(ctx context.Context, f files, quiet bool) error {
 	signal.Ignore(syscall.SIGHUP)
-	s := &supervisor{files: f, began: time.Now(), databases: map[string]*database{}, record: newRecord()}
+	s := &supervisor{files: f, quiet: quiet, began: time.Now(), databases: map[string]*database{}, record: newRecord()}
 	if err := f.writeRecord(s.record); err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func (s *supervisor) startAll(ctx context.Context) error {
 	s.issuer = issuer.New()
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		if s.cluster, err = startCluster(s.files); err != nil {
+		if s.cluster, err = startCluster(s.files, s.quiet); err != nil {
 			return err
 		}
 		if err := s.cluster.install(groupCtx); err != nil {
@@ -134,7 +135,7 @@ func (s *supervisor) addDatabase(ctx context.Context, environment string) error 
 	if err != nil {
 		return err
 	}
-	d, err := startDatabase(ctx, environment, folder, s.authority)
+	d, err := startDatabase(ctx, environment, folder, s.settings(), s.authority)
 	if err != nil {
 		return err
 	}
@@ -196,7 +197,7 @@ func (s *supervisor) startManager(ctx context.Context) error {
 	}
 	command, err := s.start("manager", "manager", folder, []string{"GOTRACEBACK=crash", "TMPDIR=" + folder}, "--kubeconfig", kubeconfig, "--namespace", operatorNamespace, "--leader-elect",
 		"--health-probe-bind-address", fmt.Sprintf("127.0.0.1:%d", s.ports.probes),
-		"--metrics-bind-address", fmt.Sprintf("127.0.0.1:%d", s.ports.metrics), "-zap-log-level=10")
+		"--metrics-bind-address", fmt.Sprintf("127.0.0.1:%d", s.ports.metrics), "-zap-log-level="+s.logLevel())
 	if err != nil {
 		return err
 	}
@@ -210,6 +211,14 @@ func (s *supervisor) startManager(ctx context.Context) error {
 		return fmt.Errorf("the manager is not ready; see %s: %w", s.files.log("manager"), err)
 	}
 	return nil
+}
+
+// logLevel is that of the programs: everything, or what they log of themselves.
+func (s *supervisor) logLevel() string {
+	if s.quiet {
+		return "info"
+	}
+	return "10"
 }
 
 func (s *supervisor) managerReady(ctx context.Context) error {

@@ -17,7 +17,7 @@ import (
 )
 
 // up starts a supervisor that outlives this process, and shows what it says until it is ready. One that runs already is kept.
-func up(ctx context.Context, f files) error {
+func up(ctx context.Context, f files, quiet bool) error {
 	unlock, err := f.lock()
 	if err != nil {
 		return err
@@ -34,7 +34,7 @@ func up(ctx context.Context, f files) error {
 	if err := down(f); err != nil {
 		return err
 	}
-	ended, err := f.startSupervisor()
+	ended, err := f.startSupervisor(quiet)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (f files) runsAlready(ctx context.Context) (bool, error) {
 }
 
 // startSupervisor starts a process that outlives this one. The channel tells when it has ended.
-func (f files) startSupervisor() (<-chan error, error) {
+func (f files) startSupervisor(quiet bool) (<-chan error, error) {
 	if err := os.MkdirAll(f.path("log"), 0o755); err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (f files) startSupervisor() (<-chan error, error) {
 		return nil, err
 	}
 	defer said.Close()
-	supervisor := exec.Command(program, "-dir", f.dir, "serve")
+	supervisor := exec.Command(program, "-dir", f.dir, fmt.Sprintf("-quiet=%v", quiet), "serve")
 	supervisor.Stdout, supervisor.Stderr = said, said
 	supervisor.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := supervisor.Start(); err != nil {

@@ -1,6 +1,6 @@
 // Package soak runs the whole system for minutes: under faults that a seed determines (make soak), through an outage of PostgreSQL with a
-// thousand tenants (make outage), and through the rollout of many Machines at Fly's rates (make rollout). It does nothing unless it is
-// asked: SOAK, OUTAGE or ROLLOUT is set.
+// thousand tenants (make outage), through the rollout of many Machines at Fly's rates (make rollout), and as fast as it can (make bench). It does
+// nothing unless it is asked: SOAK, OUTAGE, ROLLOUT or BENCH is set.
 package soak
 
 import (
@@ -15,8 +15,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv("SOAK") == "" && os.Getenv("OUTAGE") == "" && os.Getenv("ROLLOUT") == "" {
+	if os.Getenv("SOAK") == "" && os.Getenv("OUTAGE") == "" && os.Getenv("ROLLOUT") == "" && os.Getenv("BENCH") == "" {
 		os.Exit(m.Run()) // every test skips itself
+	}
+	if os.Getenv("BENCH") != "" {
+		log.SetLogger(zap.New(zap.WriteTo(io.Discard)))
+		os.Exit(m.Run()) // on playgrounds of its own
 	}
 	log.SetLogger(zap.New(zap.WriteTo(io.Discard))) // the client's own, which complains where the program sets none
 	os.Exit(harness.Run(m))
