@@ -4,10 +4,13 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -38,11 +41,33 @@ func (r *Reconciler) AddToManager(ctx context.Context, mgr ctrl.Manager, environ
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("tenantcredential").
 		For(&v1alpha1.TenantCredential{}, builder.WithPredicates(changed)).
+		Watches(&v1alpha1.TenantCredential{}, requestsFirst, builder.WithPredicates(changed)).
 		Watches(&v1alpha1.TenantEnvironment{}, handler.EnqueueRequestsFromMapFunc(r.inEnvironment), builder.WithPredicates(takeOverChanged)).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.inNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		WatchesRawSource(source.Channel(environmentChanged, handler.EnqueueRequestsFromMapFunc(r.inEnvironment))).
+		WatchesRawSource(source.Func(r.wakeBy)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, ReconciliationTimeout: timing.Pass}).
 		Complete(r)
+}
+
+// requestPriority is that of an object whose rotation a person waits for: it does not stand behind a wave of others.
+const requestPriority = 10
+
+// requestsFirst has such an object looked at before others that have changed.
+var requestsFirst = handler.Funcs{
+	UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		object := e.ObjectNew.(*v1alpha1.TenantCredential)
+		first, is := queue.(priorityqueue.PriorityQueue[reconcile.Request])
+		if request := object.Spec.RotationRequest; is && request != nil && request.ReplacesRevision >= object.Status.Revision {
+			first.AddWithOpts(priorityqueue.AddOpts{Priority: new(requestPriority)}, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(object)})
+		}
+	},
+}
+
+// wakeBy has objects woken by the controller's queue.
+func (r *Reconciler) wakeBy(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	r.Wake = func(key types.NamespacedName) { queue.Add(reconcile.Request{NamespacedName: key}) }
+	return nil
 }
 
 // takeOverChanged lets the environments pass whose tenants may, or may no longer, take over another cluster's claims.

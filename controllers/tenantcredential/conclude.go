@@ -27,8 +27,9 @@ func (r *Reconciler) conclude(ctx context.Context, e *Environment, in pass.Input
 	in = pass.UnboundBy(in, out.Obstacle)
 	state := pass.Assess(in, out)
 	transient := report.Transient(out, state)
+	r.settleSlot(in, out, state)
 	if !transient {
-		r.settleSlot(in, out, state)
+		r.settleCanary(in, out)
 		r.forgetPassword(in, out.Seen)
 		doubt(e, out.Obstacle)
 	}

@@ -38,10 +38,11 @@ type Fly interface {
 	RecordRelease(ctx context.Context, rollOut fly.Rollout, cause string) (warning string)
 }
 
-// Slots bounds how many rotations of an environment are in progress. What is urgent comes first.
+// Slots bounds how many rotations of an environment are in progress. What is urgent comes first. A refused tenant stands in line until it is woken with
+// a slot, or gives its place back.
 type Slots interface {
-	Acquire(tenantID string, urgent bool) bool
-	Full(urgent bool) bool
+	Acquire(tenantID string, urgent bool, wake func()) bool
+	Waits(tenantID string) bool
 	Occupy(tenantID string)
 	GiveBack(tenantID string)
 }

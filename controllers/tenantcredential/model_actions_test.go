@@ -323,7 +323,7 @@ func (w *world) drawNuisance(rt *rapid.T) {
 		w.pooled = !w.pooled
 	default:
 		s := w.processes[rapid.IntRange(0, 1).Draw(rt, "process")].slots
-		s.taken = !s.taken
+		s.take(!s.taken)
 	}
 }
 
@@ -335,7 +335,8 @@ func (w *world) drawTime(rt *rapid.T) {
 func (w *world) drawOutage(rt *rapid.T) {
 	p := w.drawProcess(rt, false)
 	name := rapid.SampledFrom([]string{"Postgres", "Fly"}).Draw(rt, "side")
-	w.down[name], p.slots.taken = true, false
+	w.down[name] = true
+	p.slots.take(false)
 	over, passes := time.Now().Add(10*time.Minute), 0
 	for !p.never && p.due.Before(over) {
 		sleepUntil(p.due)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
@@ -93,6 +94,7 @@ func newProcess(w *world) *process {
 		arrived: make(chan struct{}), goOn: make(chan bool), ended: make(chan outcome)}
 	p.reconciler = &tenantcredential.Reconciler{
 		Client: p.cacheClient(), Live: p.liveReader(), Events: recorder{w}, Namespace: "system", Cluster: cluster,
+		Wake: func(types.NamespacedName) { p.wake() },
 		Environment: func(string) *tenantcredential.Environment {
 			if !w.usable {
 				return nil
@@ -249,16 +251,31 @@ func (p *process) call(ctx context.Context, s side, name string, effect func() e
 }
 
 // slots are one environment's, with room for one rotation; another tenant may have it.
-type slots struct{ taken, held bool }
+type slots struct {
+	taken, held bool
+	wake        func() // nil = the tenant does not stand in line
+}
 
-func (s *slots) Acquire(string, bool) bool {
+func (s *slots) Acquire(_ string, _ bool, wake func()) bool {
 	s.held = s.held || !s.taken
+	if !s.held {
+		s.wake = wake
+	}
 	return s.held
 }
 
-func (s *slots) Full(bool) bool  { return s.taken && !s.held }
-func (s *slots) Occupy(string)   { s.held = true }
-func (s *slots) GiveBack(string) { s.held = false }
+func (s *slots) Waits(string) bool { return s.wake != nil }
+func (s *slots) Occupy(string)     { s.held, s.wake = true, nil }
+func (s *slots) GiveBack(string)   { s.held, s.wake = false, nil }
+
+// take has another tenant take the slot, or give it back.
+func (s *slots) take(taken bool) {
+	s.taken = taken
+	if wake := s.wake; !taken && wake != nil {
+		s.held, s.wake = true, nil
+		wake()
+	}
+}
 
 // canary lets everybody go: there is one tenant.
 type canary struct{}

@@ -50,7 +50,7 @@ func TestWaitingIsNotReady(t *testing.T) {
 			if rapid.Bool().Draw(rt, "failover") {
 				w.ledger.failOver(len(w.ledger.past)) // the environment has to count first who lost what
 			} else {
-				w.processes[0].slots.taken = true
+				w.processes[0].slots.take(true)
 				environment := w.environment()
 				environment.Spec.Postgres.Internal.Host = "db2"
 				w.must(w.api.Update(w.logging, environment))
@@ -100,7 +100,7 @@ func (w *world) heal() {
 			p.kill()
 			w.replace(p)
 		}
-		w.processes[i].slots.taken = false
+		w.processes[i].slots.take(false)
 	}
 	for len(w.late) > 0 {
 		w.land()

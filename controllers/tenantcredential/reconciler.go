@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,6 +29,9 @@ type Reconciler struct {
 	Namespace string
 	// Cluster is the UID of this cluster's kube-system namespace.
 	Cluster string
+
+	// Wake has an object looked at, at once.
+	Wake func(types.NamespacedName)
 
 	// transactions are in progress: they run on, and are waited for, when the process has to stop.
 	transactions sync.WaitGroup

@@ -1,6 +1,7 @@
 package tenantcredential
 
 import (
+	"cmp"
 	"context"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -17,7 +18,7 @@ func (r *Reconciler) awaitTurn(_ context.Context, e *Environment, in pass.Input,
 	switch {
 	case !found || !v.of(in):
 		return out, nil
-	case v.address == "" && e.Slots.Full(v.urgent):
+	case v.address == "" && e.Slots.Waits(pass.ID(in)):
 		return out, later(rotation.ForSlot)
 	case v.address != "" && v.address == address(in) && !e.Canary.Free(v.address, pass.ID(in)):
 		return out, later(rotation.ForAddress)
@@ -30,7 +31,6 @@ func (r *Reconciler) awaitTurn(_ context.Context, e *Environment, in pass.Input,
 type version struct {
 	uid        string
 	generation int64
-	urgent     bool   // what it asks for
 	address    string // "" = it waits for a slot
 }
 
@@ -49,8 +49,8 @@ func (v version) of(in pass.Input) bool {
 func (r *Reconciler) acquireSlot(e *Environment, in pass.Input, seen pass.Observed) bool {
 	key, urgent := client.ObjectKeyFromObject(in.Object), pass.Facts(in, seen).Urgent()
 	r.keepSlot(key, slot{e.Slots, pass.ID(in)})
-	if !e.Slots.Acquire(pass.ID(in), urgent) {
-		r.waitFor(in, seen, version{uid: pass.UID(in), generation: in.Object.Generation, urgent: urgent})
+	if !e.Slots.Acquire(pass.ID(in), urgent, func() { r.Wake(key) }) {
+		r.waitFor(in, seen, version{uid: pass.UID(in), generation: in.Object.Generation})
 		return false
 	}
 	r.waiting.Delete(key)
@@ -78,20 +78,31 @@ func (r *Reconciler) keepSlot(key client.ObjectKey, s slot) {
 	}
 }
 
-// settleSlot frees the slot of a rotation that is done, or that cannot go on, and makes room for another tenant that tries the same address.
-func (r *Reconciler) settleSlot(in pass.Input, out pass.Outcome, state rotation.State) {
-	key, tenant := client.ObjectKeyFromObject(in.Object), out.Seen.Tenant
-	if tenant == nil || out.Obstacle != nil && !tenant.Rolling() || !tenant.Unfinished() {
-		r.leaveCanary(key)
+// settleCanary makes room for another tenant that tries the same address.
+func (r *Reconciler) settleCanary(in pass.Input, out pass.Outcome) {
+	if tenant := out.Seen.Tenant; tenant == nil || out.Obstacle != nil && !tenant.Rolling() || !tenant.Unfinished() {
+		r.leaveCanary(client.ObjectKeyFromObject(in.Object))
 	}
-	if out.Obstacle != nil || tenant == nil || !keepsSlot(state.Phase, tenant.Unfinished()) {
-		r.giveSlotBack(key)
+}
+
+// settleSlot gives the slot back, or the place in line for one, where the rotation is done, cannot go on, or waits for anything else.
+func (r *Reconciler) settleSlot(in pass.Input, out pass.Outcome, state rotation.State) {
+	tenant := out.Seen.Tenant
+	if out.Obstacle != nil || !keepsSlot(state.Phase, cmp.Or(out.Wait, state.Wait), tenant != nil && tenant.Unfinished()) {
+		r.giveSlotBack(client.ObjectKeyFromObject(in.Object))
 	}
 }
 
 // keepsSlot says which phases have one. A rotation that only waits for the user's deploy, or until the previous login may be closed, must not
 // keep others waiting.
-func keepsSlot(phase rotation.Phase, unfinished bool) bool {
+func keepsSlot(phase rotation.Phase, wait rotation.Wait, unfinished bool) bool {
+	switch wait {
+	case rotation.ForSlot, rotation.ForLook: // a place in line, and a slot that is used by the next look
+		return true
+	case "":
+	default:
+		return false
+	}
 	switch phase {
 	case rotation.RollingOut, rotation.EndingSessions, rotation.Completing:
 		return true

@@ -11,10 +11,10 @@ import (
 // heldSlots are as many as are asked for.
 type heldSlots map[string]bool
 
-func (h heldSlots) Acquire(tenantID string, _ bool) bool { h[tenantID] = true; return true }
-func (h heldSlots) Full(bool) bool                       { return false }
-func (h heldSlots) Occupy(tenantID string)               { h[tenantID] = true }
-func (h heldSlots) GiveBack(tenantID string)             { delete(h, tenantID) }
+func (h heldSlots) Acquire(tenantID string, _ bool, _ func()) bool { h[tenantID] = true; return true }
+func (h heldSlots) Waits(string) bool                              { return false }
+func (h heldSlots) Occupy(tenantID string)                         { h[tenantID] = true }
+func (h heldSlots) GiveBack(tenantID string)                       { delete(h, tenantID) }
 
 // An object that was deleted and made again for another tenant, between two passes, leaves no slot behind.
 func TestAnObjectMadeAgainKeepsNoSlotOfThePrevious(t *testing.T) {

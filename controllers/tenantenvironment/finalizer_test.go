@@ -16,18 +16,19 @@ import (
 
 // No rotation begins while the finalizer is taken off, and it is not taken off while one may be about to begin.
 func TestNoSlotWhileTheFinalizerIsTakenOff(t *testing.T) {
-	s := newSlots(2)
+	s, woken := newSlots(2), &line{}
 	require.True(t, s.closeIdle())
-	require.False(t, s.Acquire("early", false))
-	require.False(t, s.Acquire("urgent", true))
+	require.False(t, s.Acquire("early", false, woken.wake("early")))
+	require.False(t, s.Acquire("urgent", true, woken.wake("urgent")))
 	s.Occupy("begun before") // the ledger has it
-	require.False(t, s.Acquire("begun before", false), "its next one does not begin either")
+	require.False(t, s.Acquire("begun before", false, asleep(t)), "its next one does not begin either")
 	s.GiveBack("begun before")
+	require.Empty(t, *woken)
 	s.reopen()
 
-	require.True(t, s.Acquire("early", false))
+	require.Equal(t, line{"urgent", "early"}, *woken)
 	require.False(t, s.closeIdle())
-	require.True(t, s.Acquire("another", false))
+	require.False(t, s.Acquire("another", false, asleep(t)))
 }
 
 // Without a connection the status decides, and a finalizer that an editor has written holds nothing.

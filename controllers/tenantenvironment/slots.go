@@ -1,72 +1,111 @@
 package tenantenvironment
 
-import "sync"
+import (
+	"container/list"
+	"sync"
+)
 
-// Slots bounds how many rotations of one environment are in progress at once. A tenant holds at most one, and the urgent ones that have
-// found none free are first in the queue: until they are served, a slot that becomes free is for no other tenant.
+// Slots bounds how many rotations of one environment are in progress at once. A tenant holds at most one. One that finds none free stands in line, the
+// urgent ones before the others, first come, first served; a slot that is given back passes to the first in line, which is woken.
 type Slots struct {
 	mu    sync.Mutex
 	limit int
 	held  map[string]bool
-	first map[string]bool
+	// urgent and others are the two lines, and places where each tenant stands.
+	urgent, others *list.List
+	places         map[string]place
 	// closed: the environments' controller takes the finalizer off, and no rotation begins meanwhile.
 	closed bool
 }
 
-func newSlots(limit int) *Slots {
-	return &Slots{limit: limit, held: map[string]bool{}, first: map[string]bool{}}
+// place is where a tenant stands in line.
+type place struct {
+	line    *list.List
+	element *list.Element // a waiter
 }
 
-// Acquire takes a slot for the tenant and says whether there was one; a tenant that holds one already keeps it. A refused tenant asks again,
-// or gives up its place by Release.
-func (s *Slots) Acquire(tenantID string, urgent bool) bool {
+// waiter is a tenant in line.
+type waiter struct {
+	tenantID string
+	wake     func()
+}
+
+func newSlots(limit int) *Slots {
+	return &Slots{limit: limit, held: map[string]bool{}, urgent: list.New(), others: list.New(), places: map[string]place{}}
+}
+
+// Acquire takes a slot for the tenant and says whether there was one; a tenant that holds one already keeps it. A refused tenant stands in line: wake
+// is called when it has got a slot, once, with the lock held, so that it must not call back. GiveBack leaves the line.
+func (s *Slots) Acquire(tenantID string, urgent bool, wake func()) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	delete(s.first, tenantID)
-	if s.held[tenantID] {
+	if s.held[tenantID] && !s.closed {
 		return true
 	}
-	if s.full(urgent) {
-		if urgent {
-			s.first[tenantID] = true
-		}
-		return false
+	line := s.others
+	if urgent {
+		line = s.urgent
 	}
-	s.held[tenantID] = true
-	return true
+	if stands := s.places[tenantID]; stands.line != line {
+		s.leave(tenantID)
+		s.places[tenantID] = place{line, line.PushBack(waiter{tenantID, wake})}
+	}
+	return s.handOut(tenantID)
 }
 
-// Full says that no slot is free for a tenant that is urgent, or one that is not.
-func (s *Slots) Full(urgent bool) bool {
+// Waits says that the tenant stands in line.
+func (s *Slots) Waits(tenantID string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.full(urgent)
-}
-
-func (s *Slots) full(urgent bool) bool {
-	if urgent {
-		return len(s.held) >= s.limit
-	}
-	return len(s.held)+len(s.first) >= s.limit
+	_, stands := s.places[tenantID]
+	return stands
 }
 
 // Occupy takes a slot even beyond the limit, for a rotation that was begun before this process and must be finished.
 func (s *Slots) Occupy(tenantID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.first, tenantID)
+	s.leave(tenantID)
 	s.held[tenantID] = true
 }
 
-// GiveBack gives the tenant's slot back, or its place in the queue, if it has one.
+// GiveBack gives the tenant's slot back, or its place in line, if it has one.
 func (s *Slots) GiveBack(tenantID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.first, tenantID)
+	s.leave(tenantID)
 	delete(s.held, tenantID)
+	s.handOut("")
+}
+
+// handOut gives the slots that are free to those who stand first in line, and wakes them, but for the one that is asking; it says whether that one has
+// got one.
+func (s *Slots) handOut(asking string) (got bool) {
+	for !s.closed && len(s.held) < s.limit {
+		first := s.urgent.Front()
+		if first == nil {
+			first = s.others.Front()
+		}
+		if first == nil {
+			break
+		}
+		w := first.Value.(waiter)
+		s.leave(w.tenantID)
+		s.held[w.tenantID] = true
+		if w.tenantID == asking {
+			got = true
+		} else {
+			w.wake()
+		}
+	}
+	return got
+}
+
+func (s *Slots) leave(tenantID string) {
+	if stands, is := s.places[tenantID]; is {
+		stands.line.Remove(stands.element)
+		delete(s.places, tenantID)
+	}
 }
 
 // closeIdle has Acquire refuse every tenant until reopen, and says whether it does: not where a slot is held.
@@ -81,10 +120,12 @@ func (s *Slots) reopen() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = false
+	s.handOut("")
 }
 
 func (s *Slots) resize(limit int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.limit = limit
+	s.handOut("")
 }

@@ -14,10 +14,10 @@ import (
 const (
 	// atOnce is the next pass; zero would mean never.
 	atOnce = time.Millisecond
-	// rollingPeriod is how soon a rollout is looked at again: as often as Fly's rates allow. slotPeriod is how soon a rotation that waits
-	// for a free slot is.
+	// rollingPeriod is how soon a rollout is looked at again: as often as Fly's rates allow. lookPeriod is how soon it is looked again at what had changed
+	// meanwhile.
 	rollingPeriod = time.Second
-	slotPeriod    = 500 * time.Millisecond
+	lookPeriod    = 500 * time.Millisecond
 	// addressPeriod is how soon it is looked again whether another tenant has proved a changed address.
 	addressPeriod = 10 * time.Second
 	// SweepPeriod is how soon sessions of before are looked for again, where nothing else is left to do.
@@ -64,8 +64,10 @@ func (w words) nextTry() time.Duration {
 		return w.object.Status.Failure.RetryTime.Sub(w.In.Now)
 	case rotation.ForAddress:
 		return w.spread(addressPeriod, 0.5)
+	case rotation.ForSlot: // who gives one back wakes the object
+		return w.spread(restingPeriod, 0.2)
 	default:
-		return w.spread(slotPeriod, 0.5)
+		return w.spread(lookPeriod, 0.5)
 	}
 }
 

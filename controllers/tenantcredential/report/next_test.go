@@ -119,7 +119,7 @@ func TestNextLook(t *testing.T) {
 		"its login expires":       {func(s *situation) { s.tenant.ValidUntil = now.Add(time.Minute) }, time.Minute + time.Second},
 		"suspended":               {func(s *situation) { s.raised(); s.object.Spec.Suspend = true }, restingPeriod},
 		"due":                     {func(s *situation) { s.raised() }, atOnce},
-		"waiting for a slot":      {func(s *situation) { s.raised(); s.wait = rotation.ForSlot }, slotPeriod},
+		"waiting for a slot":      {func(s *situation) { s.raised(); s.wait = rotation.ForSlot }, restingPeriod},
 		"waiting for the address": {func(s *situation) { s.raised(); s.wait = rotation.ForAddress }, addressPeriod},
 		"just committed":          {func(s *situation) { committed(s); s.attempt.Made = true }, atOnce},
 		"rolling out":             {committed, rollingPeriod},
