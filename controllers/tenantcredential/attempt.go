@@ -12,13 +12,14 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/api/reasons"
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
+	"github.com/systempromptio/tenant-credential-operator/controllers/fly"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
 	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
 	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 )
 
-// attempt carries out one attempt, from the open row to the commit. The pass ends with it: its report comes first, so that no status says Ready while
-// Machines are being moved.
+// attempt carries out one attempt, from the open row to the commit. The pass ends with it where there are Machines to move: its report comes first, so
+// that no status says Ready meanwhile.
 func (r *Reconciler) attempt(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, bool, error) {
 	out, err := r.mayStart(ctx, e, in, out)
 	if err != nil {
@@ -33,7 +34,26 @@ func (r *Reconciler) attempt(ctx context.Context, e *Environment, in pass.Input,
 	if out, err = r.renew(ctx, e, in, out); err != nil {
 		return r.giveUp(ctx, e, in, out, err), false, err
 	}
-	return out, false, nil
+	return nothingToMove(ctx, e, in, out)
+}
+
+// nothingToMove says that no Machine has to be moved, as the app has none: it had none before, and none that was made meanwhile.
+func nothingToMove(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, bool, error) {
+	if !pass.ToFly(in) {
+		return out, true, nil
+	}
+	if out.Attempt.Before.Total > 0 {
+		return out, false, nil
+	}
+	made, err := e.Fly.Instances(ctx, appOf(out.Seen))
+	if err != nil {
+		return out, false, pass.AtMachines(err)
+	}
+	if len(made) > 0 {
+		return out, false, nil
+	}
+	out.Seen.Machines = &fly.Progress{}
+	return out, true, nil
 }
 
 // renew sets a new password and has it delivered.

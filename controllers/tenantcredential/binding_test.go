@@ -72,7 +72,7 @@ func TestUnbound(t *testing.T) {
 		discarded int64
 	}{
 		"committed":                           {committed, rotation.RollingOut, 0},
-		"committed, and another value at Fly": {func(s *situation) { committed(s); s.out.Seen.Fly.Digest = "another" }, rotation.Resting, 0},
+		"committed, and another value at Fly": {func(s *situation) { committed(s); s.out.Seen.Fly.Digest = new("another") }, rotation.Resting, 0},
 		"committed, and Fly is taken out of the spec": {func(s *situation) {
 			s.toSecretAlone()
 			committed(s)

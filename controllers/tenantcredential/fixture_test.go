@@ -42,7 +42,7 @@ func resting() *situation {
 	}
 	s.environment.Spec.AllowedNamespaces.From = v1alpha1.NamespacesFromAll
 	s.in = pass.Input{Object: s.object, Environment: s.environment, Now: now, Connected: true}
-	s.out.Seen = pass.Observed{Tenant: s.tenant, Fly: &pass.FlyAnswer{Digest: "f1"}, Whole: true}
+	s.out.Seen = pass.Observed{Tenant: s.tenant, Fly: &pass.FlyAnswer{Digest: new("f1")}, Whole: true}
 	s.deliver()
 	return s
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/systempromptio/tenant-credential-operator/api/v1alpha1"
 	"github.com/systempromptio/tenant-credential-operator/controllers/failure"
 	"github.com/systempromptio/tenant-credential-operator/controllers/postgres"
+	"github.com/systempromptio/tenant-credential-operator/controllers/rotation"
 	"github.com/systempromptio/tenant-credential-operator/controllers/tenantcredential/pass"
 )
 
@@ -127,7 +128,7 @@ func (r *Reconciler) observeFly(ctx context.Context, e *Environment, in pass.Inp
 	if !pass.ToFly(in) {
 		return out, nil
 	}
-	answer, err := askFly(ctx, e, in, out.Seen.Tenant.FlyApp)
+	answer, err := askFly(ctx, e, in, out)
 	switch {
 	case err == nil:
 		out.Seen = pass.WithFly(out.Seen, answer)
@@ -141,16 +142,21 @@ func (r *Reconciler) observeFly(ctx context.Context, e *Environment, in pass.Inp
 	}
 }
 
-func askFly(ctx context.Context, e *Environment, in pass.Input, name string) (*pass.FlyAnswer, error) {
+// askFly leaves the digest out where nothing rests on it: a rotation is due that replaces whatever Fly holds, and no earlier attempt may have left its own.
+func askFly(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (*pass.FlyAnswer, error) {
+	name := out.Seen.Tenant.FlyApp
 	app, err := e.Fly.App(ctx, name)
 	if err != nil {
 		return nil, err
+	}
+	if pass.Assess(in, out).Phase == rotation.Attempting && out.Seen.Tenant.Open == nil && !out.Seen.Begun {
+		return &pass.FlyAnswer{App: app}, nil
 	}
 	digest, err := e.Fly.SecretDigest(ctx, name, variable(in))
 	if err != nil {
 		return nil, err
 	}
-	return &pass.FlyAnswer{App: app, Digest: digest}, nil
+	return &pass.FlyAnswer{App: app, Digest: &digest}, nil
 }
 
 // variable is the secret's name at Fly.

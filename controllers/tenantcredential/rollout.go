@@ -100,9 +100,9 @@ func (r *Reconciler) complete(ctx context.Context, e *Environment, in pass.Input
 	return out, false, r.check(e, in, out) // what was asked for meanwhile has waited for this
 }
 
-// confirmFly reads anew what Fly holds.
+// confirmFly reads anew what Fly holds, where the value was set in another pass.
 func confirmFly(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
-	if !pass.ToFly(in) {
+	if !pass.ToFly(in) || out.Attempt.Made {
 		return out, nil
 	}
 	digest, err := e.Fly.SecretDigest(ctx, out.Seen.Tenant.FlyApp, variable(in))
@@ -114,9 +114,9 @@ func confirmFly(ctx context.Context, e *Environment, in pass.Input, out pass.Out
 }
 
 // recordRelease has `fly` show a rollout that is done as deployed; the user's own deploy has made its own release. The rotation does not depend on it: what
-// cannot be shown is said in the event that announces it, and not tried again.
+// cannot be shown is said in the event that announces it, and not tried again. An app without Machines has nothing that was deployed.
 func recordRelease(ctx context.Context, e *Environment, in pass.Input, seen pass.Observed) pass.Observed {
-	if !pass.ToFly(in) || pass.AwaitsDeploy(in, seen.Tenant) {
+	if !pass.ToFly(in) || pass.AwaitsDeploy(in, seen.Tenant) || seen.Machines != nil && seen.Machines.Total == 0 {
 		return seen
 	}
 	if warning := e.Fly.RecordRelease(ctx, rollout(in, seen), seen.Tenant.Last.Cause); warning != "" {

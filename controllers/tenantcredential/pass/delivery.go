@@ -81,7 +81,7 @@ func LeftAtFly(in Input, seen Observed, attempt Attempt) bool {
 	switch {
 	case seen.Tenant.Open == nil || !ToFly(in):
 		return false
-	case seen.Fly != nil && seen.Tenant.Last != nil:
+	case SawFlySecret(seen) && seen.Tenant.Last != nil:
 		return FlySecretDrifted(seen)
 	default:
 		return attempt.Told || seen.Tenant.Open.Revision != attempt.Opened
@@ -90,7 +90,7 @@ func LeftAtFly(in Input, seen Observed, attempt Attempt) bool {
 
 // FlySecretDrifted says that Fly holds another value than the last rotation's. What was adopted cannot drift at Fly, because the value that it had is not known.
 func FlySecretDrifted(seen Observed) bool {
-	return seen.Fly != nil && seen.Tenant.Last != nil && seen.Fly.Digest != seen.Tenant.Last.FlyDigest
+	return SawFlySecret(seen) && seen.Tenant.Last != nil && *seen.Fly.Digest != seen.Tenant.Last.FlyDigest
 }
 
 // secretAhead says that the connection Secret has a revision that the ledger does not know.

@@ -37,8 +37,8 @@ type Observed struct {
 // FlyAnswer is what Fly says of an app.
 type FlyAnswer struct {
 	App fly.App
-	// Digest is the secret's, "" = the app has none of that name.
-	Digest string
+	// Digest is the secret's, "" = the app has none of that name; nil = it was not asked for, because a rotation is due whatever it is.
+	Digest *string
 }
 
 // SecretState is what the connection Secret holds.
@@ -105,8 +105,11 @@ func WithSecret(seen Observed, answer *SecretAnswer) Observed {
 
 // WithFlyDigest replaces the digest of the app's secret; the app stays as it was read.
 func WithFlyDigest(seen Observed, digest string) Observed {
-	return WithFly(seen, &FlyAnswer{App: seen.Fly.App, Digest: digest})
+	return WithFly(seen, &FlyAnswer{App: seen.Fly.App, Digest: &digest})
 }
+
+// SawFlySecret says that the pass knows the digest of the app's secret.
+func SawFlySecret(seen Observed) bool { return seen.Fly != nil && seen.Fly.Digest != nil }
 
 // WithOpen replaces the open rotation; nil = there is none any more.
 func WithOpen(seen Observed, open *postgres.Rotation) Observed {

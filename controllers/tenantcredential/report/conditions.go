@@ -97,21 +97,21 @@ func (w words) flySecretSynced() metav1.Condition {
 		return c
 	}
 	switch {
-	case !w.held() || w.seen.Fly == nil || w.regressed():
+	case !w.held() || !pass.SawFlySecret(w.seen) || w.regressed():
 		return w.before(kind)
 	case pass.FlySecretDrifted(w.seen):
 		return condition(kind, metav1.ConditionFalse, reasons.DriftDetected, w.outsideDrift(w.flySecret()))
 	case w.leftAtFly():
 		return condition(kind, metav1.ConditionUnknown, reasons.OutcomeUnknown, w.notTheFound())
-	case w.tenant.Last == nil && w.seen.Fly.Digest == "":
+	case w.tenant.Last == nil && *w.seen.Fly.Digest == "":
 		return condition(kind, metav1.ConditionFalse, reasons.Adopted, fmt.Sprintf("App %s has no secret %s. Nothing was changed. To set one: raise spec.rotationGeneration to %d.",
 			w.tenant.FlyApp, w.destination.Variable, w.nextGeneration()))
 	case w.tenant.Last == nil:
 		return condition(kind, metav1.ConditionTrue, reasons.Adopted, w.flySecret()+" is the one recorded at adoption.")
 	case w.State.Phase == rotation.AwaitingDeploy:
-		return condition(kind, metav1.ConditionTrue, reasons.Staged, fmt.Sprintf("%s matches revision %d (digest %s); your next deploy rolls it out.", w.flySecret(), w.tenant.Last.Revision, w.seen.Fly.Digest))
+		return condition(kind, metav1.ConditionTrue, reasons.Staged, fmt.Sprintf("%s matches revision %d (digest %s); your next deploy rolls it out.", w.flySecret(), w.tenant.Last.Revision, *w.seen.Fly.Digest))
 	default:
-		return condition(kind, metav1.ConditionTrue, reasons.Verified, fmt.Sprintf("%s matches revision %d (digest %s).", w.flySecret(), w.tenant.Last.Revision, w.seen.Fly.Digest))
+		return condition(kind, metav1.ConditionTrue, reasons.Verified, fmt.Sprintf("%s matches revision %d (digest %s).", w.flySecret(), w.tenant.Last.Revision, *w.seen.Fly.Digest))
 	}
 }
 

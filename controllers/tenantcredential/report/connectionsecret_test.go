@@ -31,7 +31,7 @@ func TestReportOfConnectionSecret(t *testing.T) {
 	taken := pass.AsObstacle(pass.AtSecret(failure.New(failure.Stall, reasons.SecretNotOwned, "acme-db")))
 	alsoFly := func(s *situation) {
 		s.object.Spec.Delivery.Fly = &v1alpha1.FlyDelivery{Variable: "DATABASE_URL"}
-		s.fly = &pass.FlyAnswer{}
+		s.fly = &pass.FlyAnswer{Digest: new("")}
 		s.deliver()
 	}
 	tests := []struct {

@@ -17,7 +17,7 @@ import (
 func TestWhatAnAttemptLeftIsNotBlamedOnOthers(t *testing.T) {
 	s := resting()
 	s.tenant.Open = &postgres.Rotation{Revision: 2, State: postgres.StateOpen}
-	s.tenant.HashDigest, s.fly.Digest = "h2", "f2"
+	s.tenant.HashDigest, s.fly.Digest = "h2", new("f2")
 	s.obstacle = pass.AsObstacle(pass.AtPostgres(failure.New(failure.Retry, reasons.ConnectionFailed, "No answer.")))
 	s.report()
 	for kind, what := range map[string]string{

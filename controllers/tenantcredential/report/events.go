@@ -38,14 +38,16 @@ func (w words) events(before, after *v1alpha1.TenantCredentialStatus) []Event {
 	if adopted(after) && !adopted(before) && pass.ToFly(w.In) {
 		say(corev1.EventTypeWarning, v1alpha1.EventAdopted, "Adopt", "%s Nothing was changed.", w.form())
 	}
-	if after.Revision > before.Revision && after.LastRotation != nil {
+	isNew := after.Revision > before.Revision && after.LastRotation != nil
+	completed := Completed(after) && (isNew || !Completed(before))
+	if isNew && !completed { // one that is completed at once is told of once
 		say(corev1.EventTypeNormal, v1alpha1.EventRotationCommitted, "Rotate", "%s (%s)", w.inForce(after.Revision), after.LastRotation.Cause)
 	}
 	if w.Out.Rolled {
 		say(corev1.EventTypeNormal, v1alpha1.EventRotationRolledOut, "Rotate",
 			"%s; the previous login is closed next%s", w.consumersHave(after.Revision), w.warnings())
 	}
-	if Completed(after) && !Completed(before) {
+	if completed {
 		say(corev1.EventTypeNormal, v1alpha1.EventRotationCompleted, "Rotate", "%s%s", w.consumersHave(after.Revision), w.warnings())
 	}
 	if w.Out.Attempt.Made && w.obstacle != nil && reasonOf(before) != reasonOf(after) {

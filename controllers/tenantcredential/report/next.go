@@ -49,7 +49,7 @@ func (w words) nextStep(after *v1alpha1.TenantCredentialStatus) time.Duration {
 		return rollingPeriod
 	case w.obstacle != nil:
 		return after.Failure.RetryTime.Sub(w.Ended)
-	case w.Out.Attempt.Made: // what has been committed goes on
+	case w.Out.Attempt.Made && w.State.Phase != rotation.Resting: // what has been committed goes on
 		return atOnce
 	case w.transient():
 		return w.nextTry()

@@ -78,7 +78,7 @@ func resting() *situation {
 			Last: &postgres.Rotation{Revision: 1, State: postgres.StateCompleted, Generation: 1, VerifierDigest: "v1", HashDigest: "h1",
 				FlyDigest: "f1", FlyVersion: 1 << 60, CommittedAt: now.Add(-time.Hour), LoginCheckedAt: now.Add(-time.Hour), CompletedAt: now.Add(-time.Minute)},
 		},
-		fly: &pass.FlyAnswer{Digest: "f1"},
+		fly: &pass.FlyAnswer{Digest: new("f1")},
 	}
 	s.deliver()
 	return s
@@ -129,7 +129,7 @@ func TestReport(t *testing.T) {
 			"False/DriftDetected", "Stalled/DriftDetected", "raise spec.rotationGeneration to 2", status.FailedStatus},
 		{"hash changed by another client", func(s *situation) { s.tenant.HashDigest = "" },
 			"False/DriftDetected", "Stalled/DriftDetected", "The hash in management.tenants does not match revision 1", status.FailedStatus},
-		{"secret changed by another client", func(s *situation) { s.fly.Digest = "f9" },
+		{"secret changed by another client", func(s *situation) { s.fly.Digest = new("f9") },
 			"False/DriftDetected", "Stalled/DriftDetected", "Secret DATABASE_URL of app sp-7dd06cd6 does not match revision 1", status.FailedStatus},
 		{"token refused", func(s *situation) {
 			s.obstacle = pass.AsObstacle(pass.AtFlySecret(failure.New(failure.Retry, reasons.AuthenticationFailed, "401")))
@@ -273,7 +273,7 @@ func TestReportInvariants(t *testing.T) {
 			s.tenant.HashDigest = "h9"
 		}
 		if flag.Draw(t, "secret drifted") {
-			s.fly.Digest = "f9"
+			s.fly.Digest = new("f9")
 		}
 		if flag.Draw(t, "open") {
 			s.tenant.Open = &postgres.Rotation{Revision: 2, State: postgres.StateOpen}
@@ -291,7 +291,7 @@ func TestReportInvariants(t *testing.T) {
 				s.obstacle = pass.AsObstacle(pass.AtPostgres(f))
 			}
 		}
-		agrees := s.obstacle == nil && !s.tenant.Unfinished() && !s.tenant.PasswordDrifted() && !s.tenant.HashDrifted() && !(s.fly.Digest != "f1")
+		agrees := s.obstacle == nil && !s.tenant.Unfinished() && !s.tenant.PasswordDrifted() && !s.tenant.HashDrifted() && !(*s.fly.Digest != "f1")
 		s.report()
 		requireWellFormed(t, s)
 		if s.tenant.Last.State == postgres.StateCommitted && s.tenant.Last.LoginCheckedAt.IsZero() && meta.IsStatusConditionTrue(s.object.Status.Conditions, v1alpha1.PostgresSyncedCondition) {
