@@ -86,13 +86,13 @@ func (r *Reconciler) mayStart(ctx context.Context, e *Environment, in pass.Input
 	if !r.acquireAddress(e, in, out) {
 		return out, later(rotation.ForAddress)
 	}
-	if err := r.readLive(ctx, in); err != nil {
+	if err := r.readLive(ctx, in, out.Seen); err != nil {
 		return out, err
 	}
 	if !r.acquireSlot(e, in, out.Seen) {
 		return out, later(rotation.ForSlot)
 	}
-	return out, r.holdEnvironment(ctx, in, out.Seen)
+	return out, r.holdEnvironment(ctx, e, in, out.Seen)
 }
 
 // checkPause keeps a rotation from starting until it is acknowledged what an environment's server is: restored from a backup it has
@@ -119,8 +119,12 @@ func checkSecondLogin(in pass.Input, seen pass.Observed) error {
 }
 
 // readLive makes sure that the attempt answers what is asked for now: the cache may lag behind, and spec.suspend, or the loss of the
-// namespace's binding, may be in what it has not seen.
-func (r *Reconciler) readLive(ctx context.Context, in pass.Input) error {
+// namespace's binding, may be in what it has not seen. The write that adds the finalizer is refused where the cache lags, so that without one yet the object
+// need not be read.
+func (r *Reconciler) readLive(ctx context.Context, in pass.Input, seen pass.Observed) error {
+	if !seen.Begun {
+		return r.stillBound(ctx, in)
+	}
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	var live v1alpha1.TenantCredential

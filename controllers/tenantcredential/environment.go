@@ -43,6 +43,8 @@ type Fly interface {
 type Slots interface {
 	Acquire(tenantID string, urgent bool, wake func()) bool
 	Waits(tenantID string) bool
+	// HeldSince is since when one slot or another has been held without a break, and now if none is.
+	HeldSince() time.Time
 	Occupy(tenantID string)
 	GiveBack(tenantID string)
 }

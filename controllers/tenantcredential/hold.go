@@ -2,6 +2,7 @@ package tenantcredential
 
 import (
 	"context"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -15,8 +16,21 @@ import (
 
 // holdEnvironment keeps the environment from vanishing while a rotation is half done. It asks the API server itself, with a slot in hand: while
 // one is held the finalizer is not taken off, and the cache may not have seen that it was taken off before, or that the environment is being
-// deleted.
-func (r *Reconciler) holdEnvironment(ctx context.Context, in pass.Input, seen pass.Observed) error {
+// deleted. What it has answered stands as long as one slot or another has been held ever since.
+func (r *Reconciler) holdEnvironment(ctx context.Context, e *Environment, in pass.Input, seen pass.Observed) error {
+	if answered, is := r.environments.Load(in.Environment.UID); is && in.Environment.DeletionTimestamp.IsZero() && !answered.(time.Time).Before(e.Slots.HeldSince()) {
+		return nil
+	}
+	asked := time.Now()
+	if err := r.askEnvironment(ctx, in, seen); err != nil {
+		return err
+	}
+	r.environments.Store(in.Environment.UID, asked)
+	return nil
+}
+
+// askEnvironment makes sure that the environment has the finalizer.
+func (r *Reconciler) askEnvironment(ctx context.Context, in pass.Input, seen pass.Observed) error {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	var live v1alpha1.TenantEnvironment

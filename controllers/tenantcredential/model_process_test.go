@@ -253,11 +253,14 @@ func (p *process) call(ctx context.Context, s side, name string, effect func() e
 // slots are one environment's, with room for one rotation; another tenant may have it.
 type slots struct {
 	taken, held bool
+	since       time.Time
 	wake        func() // nil = the tenant does not stand in line
 }
 
 func (s *slots) Acquire(_ string, _ bool, wake func()) bool {
-	s.held = s.held || !s.taken
+	if !s.taken {
+		s.hold()
+	}
 	if !s.held {
 		s.wake = wake
 	}
@@ -265,14 +268,31 @@ func (s *slots) Acquire(_ string, _ bool, wake func()) bool {
 }
 
 func (s *slots) Waits(string) bool { return s.wake != nil }
-func (s *slots) Occupy(string)     { s.held, s.wake = true, nil }
 func (s *slots) GiveBack(string)   { s.held, s.wake = false, nil }
+
+func (s *slots) Occupy(string) {
+	s.wake = nil
+	s.hold()
+}
+
+func (s *slots) HeldSince() time.Time {
+	if !s.held {
+		return time.Now()
+	}
+	return s.since
+}
+
+func (s *slots) hold() {
+	if !s.held {
+		s.held, s.since = true, time.Now()
+	}
+}
 
 // take has another tenant take the slot, or give it back.
 func (s *slots) take(taken bool) {
 	s.taken = taken
 	if wake := s.wake; !taken && wake != nil {
-		s.held, s.wake = true, nil
+		s.Occupy("")
 		wake()
 	}
 }

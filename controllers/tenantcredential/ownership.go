@@ -74,12 +74,16 @@ func (r *Reconciler) holderIsGone(ctx context.Context, held *postgres.Claim) (bo
 	return string(holder.UID) != held.UID, nil
 }
 
-// ensureFinalizer keeps the object from vanishing while a rotation is half done.
+// ensureFinalizer keeps the object from vanishing while a rotation is half done. It is refused where the cache has not seen the object's last change.
 func (r *Reconciler) ensureFinalizer(ctx context.Context, _ *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
 	if out.Seen.Begun {
 		return out, nil
 	}
-	return r.patchFinalizer(ctx, in, out, true)
+	out, err := r.patchFinalizer(ctx, in, out, true)
+	if err == nil && !out.Seen.Begun { // it is gone
+		return out, later(rotation.ForLook)
+	}
+	return out, err
 }
 
 // removeFinalizer lets the object go once nothing of its own is unfinished. The ledger knows what is: a finalizer that an editor has

@@ -41,6 +41,8 @@ type Reconciler struct {
 	waiting sync.Map
 	// trying holds, per object, the trial of an address that it is in: the object may vanish meanwhile.
 	trying sync.Map
+	// environments holds, per environment, when the API server was last asked whether it has the finalizer, and it had.
+	environments sync.Map
 	// untried holds, per object, the password that is committed, or may be, until a login with it has succeeded.
 	untried sync.Map
 }

@@ -2,6 +2,7 @@ package tenantcredential
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -13,6 +14,7 @@ type heldSlots map[string]bool
 
 func (h heldSlots) Acquire(tenantID string, _ bool, _ func()) bool { h[tenantID] = true; return true }
 func (h heldSlots) Waits(string) bool                              { return false }
+func (h heldSlots) HeldSince() time.Time                           { return time.Now() }
 func (h heldSlots) Occupy(tenantID string)                         { h[tenantID] = true }
 func (h heldSlots) GiveBack(tenantID string)                       { delete(h, tenantID) }
 

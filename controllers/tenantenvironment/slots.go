@@ -3,6 +3,7 @@ package tenantenvironment
 import (
 	"container/list"
 	"sync"
+	"time"
 )
 
 // Slots bounds how many rotations of one environment are in progress at once. A tenant holds at most one. One that finds none free stands in line, the
@@ -11,6 +12,7 @@ type Slots struct {
 	mu    sync.Mutex
 	limit int
 	held  map[string]bool
+	since time.Time // one slot or another has been held without a break
 	// urgent and others are the two lines, and places where each tenant stands.
 	urgent, others *list.List
 	places         map[string]place
@@ -66,6 +68,23 @@ func (s *Slots) Occupy(tenantID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leave(tenantID)
+	s.hold(tenantID)
+}
+
+// HeldSince is since when one slot or another has been held without a break, and now if none is.
+func (s *Slots) HeldSince() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.held) == 0 {
+		return time.Now()
+	}
+	return s.since
+}
+
+func (s *Slots) hold(tenantID string) {
+	if len(s.held) == 0 {
+		s.since = time.Now()
+	}
 	s.held[tenantID] = true
 }
 
@@ -91,7 +110,7 @@ func (s *Slots) handOut(asking string) (got bool) {
 		}
 		w := first.Value.(waiter)
 		s.leave(w.tenantID)
-		s.held[w.tenantID] = true
+		s.hold(w.tenantID)
 		if w.tenantID == asking {
 			got = true
 		} else {
