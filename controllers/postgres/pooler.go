@@ -31,7 +31,6 @@ func (s *Server) adaptToPooler(_ context.Context, config *pgx.ConnConfig) error 
 		return nil
 	}
 	config.RuntimeParams = map[string]string{"application_name": applicationName, "client_encoding": session["client_encoding"]}
-	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	config.ValidateConnect = makeSession
 	return nil
 }

@@ -283,6 +283,6 @@ func TestConnectionDefaults(t *testing.T) {
 	require.Equal(t, "db.example", config.ConnConfig.TLSConfig.ServerName, "verify-full")
 	require.False(t, config.ConnConfig.TLSConfig.InsecureSkipVerify)
 	require.Equal(t, "scram-sha-256", config.ConnConfig.RequireAuth)
-	require.Equal(t, pgx.QueryExecModeCacheStatement, config.ConnConfig.DefaultQueryExecMode)
+	require.Equal(t, pgx.QueryExecModeExec, config.ConnConfig.DefaultQueryExecMode)
 	require.Equal(t, "tenant-credential-operator", config.ConnConfig.RuntimeParams["application_name"])
 }

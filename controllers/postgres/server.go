@@ -84,9 +84,10 @@ func Connect(ctx context.Context, c Config) (*Server, error) {
 func (s *Server) Close() { s.pool.Close() }
 
 // secure sets what no URL may weaken. Parameters are always bound: a URL that asked for the simple protocol would put a verifier into
-// the text of a statement, and with it into logs.
+// the text of a statement, and with it into logs. No statement is prepared for a second use: that takes another round trip, most connections see each
+// statement once, and a pooler may not know it.
 func secure(config *pgx.ConnConfig) {
-	config.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	if config.RequireAuth == "" {
 		config.RequireAuth = "scram-sha-256"
 	}
