@@ -2,6 +2,7 @@ package soak
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -90,11 +91,12 @@ func (f *floor) rotation(ctx context.Context, i int, whole bool) error {
 		return err
 	}
 	var app fly.App
+	var before fly.Progress
 	if whole {
 		if app, err = f.fly.App(ctx, x.app()); err != nil {
 			return err
 		}
-		if _, err = f.fly.Probe(ctx, app, variable); err != nil {
+		if before, err = f.fly.Probe(ctx, app, variable); err != nil {
 			return err
 		}
 	}
@@ -125,20 +127,26 @@ func (f *floor) rotation(ctx context.Context, i int, whole bool) error {
 		return err
 	}
 	if whole {
-		if err := f.deliver(ctx, x, database(f.first+i), password, opened.Revision, fly.Rollout{App: app, Variable: variable, Revision: opened.Revision, SecretVersion: write.Version}); err != nil {
+		login := postgres.Login{TenantID: x.id, UID: floorUID, Name: x.role(), Role: x.role(), Database: database(f.first + i), Password: password}
+		if err := f.postgres.VerifyLogin(ctx, login); err != nil {
+			return err
+		}
+	}
+	if err := f.postgres.LoginChecked(ctx, x.id, floorUID, opened.Revision); err != nil {
+		return err
+	}
+	if whole {
+		if err := f.deliver(ctx, before, fly.Rollout{App: app, Variable: variable, Revision: opened.Revision, SecretVersion: write.Version}); err != nil {
 			return err
 		}
 	}
 	return f.postgres.Complete(ctx, x.id, floorUID, opened.Revision)
 }
 
-// deliver logs in with the new password and moves the Machines.
-func (f *floor) deliver(ctx context.Context, x tenant, database string, password credential.Secret, revision int64, rollout fly.Rollout) error {
-	login := postgres.Login{TenantID: x.id, UID: floorUID, Name: x.role(), Role: x.role(), Database: database, Password: password}
-	if err := f.postgres.VerifyLogin(ctx, login); err != nil {
-		return err
-	}
-	if err := f.postgres.LoginChecked(ctx, x.id, floorUID, revision); err != nil {
+// deliver moves the Machines, or makes sure that none was made meanwhile.
+func (f *floor) deliver(ctx context.Context, before fly.Progress, rollout fly.Rollout) error {
+	if before.Total == 0 {
+		_, err := f.fly.Instances(ctx, rollout.App)
 		return err
 	}
 	for {
@@ -151,7 +159,7 @@ func (f *floor) deliver(ctx context.Context, x tenant, database string, password
 		}
 	}
 	if warning := f.fly.RecordRelease(ctx, rollout, "GenerationRaised"); warning != "" {
-		return fmt.Errorf("%s", warning)
+		return errors.New(warning)
 	}
 	return nil
 }
