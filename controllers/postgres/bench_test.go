@@ -66,5 +66,5 @@ func (f *fixture) rotateAndComplete(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return f.server.Complete(ctx, id, "uid", opened.Revision)
+	return f.complete(ctx, id, "uid", opened.Revision)
 }

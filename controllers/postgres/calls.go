@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"strings"
@@ -40,10 +41,10 @@ func (s *Server) Survey(ctx context.Context) (Survey, error) {
 func (s *Server) survey(ctx context.Context) (Survey, error) {
 	var answer Survey
 	var settings, problem, external []byte
-	err := s.pool.QueryRow(ctx, `select server_version, system_identifier, installed_on, database, started, clock, ledger_version, settings, registered,
-		coalesce(other_ledger, ''), exposures, problem, external_problem from tenant_credentials.survey()`).
-		Scan(&answer.ServerVersion, &answer.SystemIdentifier, &answer.InstalledOn, &answer.Database, &answer.Started, &answer.Clock, &answer.LedgerVersion, &settings, &answer.Registered,
-			&answer.OtherLedger, &answer.Exposures, &problem, &external)
+	err := s.askOnce(ctx, `select server_version, system_identifier, installed_on, database, started, clock, ledger_version, settings, registered,
+		coalesce(other_ledger, ''), exposures, problem, external_problem from tenant_credentials.survey()`,
+		&answer.ServerVersion, &answer.SystemIdentifier, &answer.InstalledOn, &answer.Database, &answer.Started, &answer.Clock, &answer.LedgerVersion, &settings, &answer.Registered,
+		&answer.OtherLedger, &answer.Exposures, &problem, &external)
 	if err != nil {
 		return Survey{}, err
 	}
@@ -57,6 +58,24 @@ func (s *Server) survey(ctx context.Context) (Survey, error) {
 	answer.Settings = Settings(row)
 	answer.Problem, answer.ExternalProblem = said(problem, unsaidTable), said(external, unsaidRules)
 	return answer, nil
+}
+
+// askOnce scans the one row of an answer. The driver's QueryRow loses the error where the server has sent too much, of another shape.
+func (s *Server) askOnce(ctx context.Context, sql string, into ...any) error {
+	rows, err := s.pool.Query(ctx, sql)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	if !rows.Next() || len(rows.FieldDescriptions()) != len(into) {
+		rows.Close()
+		return cmp.Or(rows.Err(), error(unreadable()))
+	}
+	if err := rows.Scan(into...); err != nil {
+		return err
+	}
+	rows.Close()
+	return rows.Err()
 }
 
 // TryManagement does to the management table what a rotation does, on one of its rows, and undoes it. It answers in one sentence why that is refused,
@@ -86,36 +105,30 @@ func (s *Server) Observe(ctx context.Context, tenantIDs []string) ([]Tenant, err
 		return nil, translate(err)
 	}
 	defer connection.Release()
-	tenants, err := readTenants(ctx, connection, len(tenantIDs), "select * from tenant_credentials.observe($1::text[]::uuid[])", tenantIDs)
+	return readAndKeep(ctx, connection, len(tenantIDs), "select * from tenant_credentials.observe($1::text[]::uuid[])", tenantIDs)
+}
+
+// readAndKeep reads tenants and closes the connection where code of others may have run in it.
+func readAndKeep(ctx context.Context, connection *pgxpool.Conn, asked int, sql string, arguments ...any) ([]Tenant, error) {
+	tenants, err := readTenants(ctx, connection, asked, sql, arguments...)
 	if err != nil || len(tenants) > 0 && tenants[0].ranCode { // a call that failed does not tell what has run in it
 		discard(ctx, connection)
 	}
 	return tenants, err
 }
 
-// Adopt makes the claim on a tenant, or moves it. The holder's own adoption changes nothing. Stall/OwnershipConflict names the holder of
-// the tenant, Stall/NameConflict the column that gives it another name; Wait/TenantNotFound, Wait/RoleNotFound, Stall/RoleNotAllowed.
-func (s *Server) Adopt(ctx context.Context, a Adoption) (Claim, error) {
+// Adopt makes the claim on a tenant, or moves it, and returns the tenant. The holder's own adoption changes nothing. Stall/OwnershipConflict names the
+// holder of the tenant, Stall/NameConflict the column that gives it another name; Wait/TenantNotFound, Wait/RoleNotFound, Stall/RoleNotAllowed.
+func (s *Server) Adopt(ctx context.Context, a Adoption) (Tenant, error) {
 	ctx, cancel := context.WithTimeout(ctx, timing.Call)
 	defer cancel()
 	connection, err := s.pool.Acquire(ctx)
 	if err != nil {
-		return Claim{}, translate(err)
+		return Tenant{}, translate(err)
 	}
 	defer connection.Release()
-	defer discard(ctx, connection)
-	var content []byte
-	err = connection.QueryRow(ctx, "select tenant_credentials.adopt($1::text::uuid, $2, $3, $4, $5, $6, $7, $8)",
-		a.TenantID, a.UID, a.Cluster, a.Environment, a.Namespace, a.Name, orNull(a.ReplacesUID), orNull(a.TakeOverFrom)).
-		Scan(&content)
-	if err != nil {
-		return Claim{}, translate(err)
-	}
-	var row claimRow
-	if err := json.Unmarshal(content, &row); err != nil {
-		return Claim{}, unreadable()
-	}
-	return row.claim(), nil
+	return first(readAndKeep(ctx, connection, 1, "select * from tenant_credentials.adopt($1::text::uuid, $2, $3, $4, $5, $6, $7, $8)",
+		a.TenantID, a.UID, a.Cluster, a.Environment, a.Namespace, a.Name, orNull(a.ReplacesUID), orNull(a.TakeOverFrom)))
 }
 
 // OpenRotation records the intent to rotate, before anything changes. It returns the open row that exists already, and begins one again that was
@@ -156,11 +169,16 @@ func (s *Server) Retire(ctx context.Context, tenantID, uid string, revision int6
 		revision, r.Grace.Seconds(), r.OnceIdle, r.EndSessions)
 }
 
-// Complete marks a committed or rolled rotation as completed, and raises the claim's generation to the row's. Twice is the same as once.
+// Complete marks a committed or rolled rotation as completed, raises the claim's generation to the row's, and returns the tenant. Twice is the same as once.
 // Retry/Superseded: the row is neither committed, rolled nor completed, no login with its password has succeeded, or a previous login or session
 // that it owes an end is left.
-func (s *Server) Complete(ctx context.Context, tenantID, uid string, revision int64) error {
-	return s.exec(ctx, tenantID, uid, "select tenant_credentials.complete($1::text::uuid, $2, $3)", revision)
+func (s *Server) Complete(ctx context.Context, tenantID, uid string, revision int64) (Tenant, error) {
+	var left Tenant
+	err := s.unblocked(ctx, tenantID, uid, func(ctx context.Context, connection *pgxpool.Conn) (err error) {
+		left, err = first(readAndKeep(ctx, connection, 1, "select * from tenant_credentials.complete($1::text::uuid, $2, $3)", tenantID, uid, revision))
+		return err
+	})
+	return left, err
 }
 
 // EndSessions notes, at its first call, that every session that began earlier is from before the committed rotation, and with sweep ends
@@ -179,15 +197,20 @@ func (s *Server) Discard(ctx context.Context, tenantID, uid string, revision int
 // ask calls a function that answers yes or no. Sessions of the tenant's own that the function waits for are ended.
 func (s *Server) ask(ctx context.Context, tenantID, uid, sql string, arguments ...any) (yes bool, err error) {
 	err = s.unblocked(ctx, tenantID, uid, func(ctx context.Context, connection *pgxpool.Conn) error {
-		return connection.QueryRow(ctx, sql, append([]any{tenantID, uid}, arguments...)...).Scan(&yes)
+		if err := connection.QueryRow(ctx, sql, append([]any{tenantID, uid}, arguments...)...).Scan(&yes); err != nil {
+			return translate(err)
+		}
+		return nil
 	})
 	return yes, err
 }
 
 func (s *Server) exec(ctx context.Context, tenantID, uid, sql string, arguments ...any) error {
 	return s.unblocked(ctx, tenantID, uid, func(ctx context.Context, connection *pgxpool.Conn) error {
-		_, err := connection.Exec(ctx, sql, append([]any{tenantID, uid}, arguments...)...)
-		return err
+		if _, err := connection.Exec(ctx, sql, append([]any{tenantID, uid}, arguments...)...); err != nil {
+			return translate(err)
+		}
+		return nil
 	})
 }
 
@@ -201,10 +224,7 @@ func (s *Server) unblocked(ctx context.Context, tenantID, uid string, f func(con
 	defer connection.Release()
 	finish := s.endBlockers(ctx, tenantID, uid)
 	defer finish()
-	if err := f(ctx, connection); err != nil {
-		return translate(err)
-	}
-	return nil
+	return f(ctx, connection)
 }
 
 // readTenants reads as many tenants as were asked for; any other number is an error.
@@ -213,6 +233,10 @@ func readTenants(ctx context.Context, q queries, asked int, sql string, argument
 	if err != nil {
 		return nil, translate(err)
 	}
+	return tenantsOf(rows, asked)
+}
+
+func tenantsOf(rows pgx.Rows, asked int) ([]Tenant, error) {
 	defer rows.Close()
 	tenants := make([]Tenant, 0, asked)
 	for rows.Next() {
@@ -232,6 +256,14 @@ func readTenants(ctx context.Context, q queries, asked int, sql string, argument
 		return nil, unreadable()
 	}
 	return tenants, nil
+}
+
+// first is the answer about one tenant.
+func first(tenants []Tenant, err error) (Tenant, error) {
+	if err != nil {
+		return Tenant{}, err
+	}
+	return tenants[0], nil
 }
 
 // tenantRow is the SQL type standing, by the names of its columns.

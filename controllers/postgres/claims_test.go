@@ -33,11 +33,11 @@ func TestAdoptionByAnother(t *testing.T) {
 				a := adoptionOf(id, "other")
 				a.Name = "another"
 				c.change(&a)
-				claim, err := f.server.Adopt(t.Context(), a)
+				adopted, err := f.server.Adopt(t.Context(), a)
 				if c.allowed {
 					require.NoError(t, err)
-					require.Equal(t, "other", claim.UID)
-					require.Equal(t, claim, *f.observe(id).Claim)
+					require.Equal(t, "other", adopted.Claim.UID)
+					require.Equal(t, adopted.Claim, f.observe(id).Claim)
 					require.Equal(t, 2, one[int](f, "select count(*) from tenant_credentials.adoptions where tenant_id = $1", id))
 					_, err = f.server.OpenRotation(t.Context(), Opening{TenantID: id, UID: "uid"})
 					requireFailure(t, err, failure.Stall, reasons.OwnershipConflict)
@@ -58,9 +58,9 @@ func TestOwnAdoptionAgainChangesNothing(t *testing.T) {
 		a := adoptionOf(id, "uid")
 		a.Name = "renamed"
 		f.exec("alter role " + role + " createdb") // the guard's verdict does not matter now
-		claim, err := f.server.Adopt(t.Context(), a)
+		adopted, err := f.server.Adopt(t.Context(), a)
 		require.NoError(t, err)
-		require.Equal(t, *before.Claim, claim)
+		require.Equal(t, before.Claim, adopted.Claim)
 		f.exec("alter role " + role + " nocreatedb")
 		requireSame(t, before, f.observe(id))
 	})
@@ -71,15 +71,15 @@ func TestGenerationOfAnObjectMadeAgain(t *testing.T) {
 		id, _ := f.adoptedTenant()
 		f.open(id, 3)
 		f.rotate(id, 1)
-		require.NoError(t, f.server.Complete(t.Context(), id, "uid", 1))
+		require.NoError(t, f.complete(t.Context(), id, "uid", 1))
 		require.Equal(t, int64(3), f.observe(id).Claim.Generation)
 
 		for _, made := range []struct{ uid, replaces string }{{"second", "uid"}, {"third", "second"}} {
 			a := adoptionOf(id, made.uid)
 			a.ReplacesUID = made.replaces
-			claim, err := f.server.Adopt(t.Context(), a)
+			adopted, err := f.server.Adopt(t.Context(), a)
 			require.NoError(t, err)
-			require.Equal(t, int64(3), claim.Generation, "what is done stays done, whichever object asks")
+			require.Equal(t, int64(3), adopted.Claim.Generation, "what is done stays done, whichever object asks")
 		}
 	})
 }

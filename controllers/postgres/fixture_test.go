@@ -214,6 +214,12 @@ func newestOf(t Tenant) int64 {
 	return t.Last.Revision
 }
 
+// complete is Server.Complete without its answer.
+func (f *fixture) complete(ctx context.Context, id, uid string, revision int64) error {
+	_, err := f.server.Complete(ctx, id, uid, revision)
+	return err
+}
+
 // rotate stages and commits the open revision, and returns the password.
 func (f *fixture) rotate(id string, revision int64) credential.Secret {
 	f.t.Helper()

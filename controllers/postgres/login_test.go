@@ -88,13 +88,13 @@ func TestUncheckedLoginIsNotCompleted(t *testing.T) {
 			return tx.Commit(ctx, FlyWrite{})
 		}))
 		require.Zero(t, f.observe(id).Last.LoginCheckedAt)
-		e := requireFailure(t, f.server.Complete(t.Context(), id, "uid", 1), failure.Retry, reasons.Superseded)
+		e := requireFailure(t, f.complete(t.Context(), id, "uid", 1), failure.Retry, reasons.Superseded)
 		require.Contains(t, e.Detail, "No login with the password of revision 1 has succeeded")
 		require.NoError(t, f.server.LoginChecked(t.Context(), id, "uid", 1))
 		checked := f.observe(id).Last.LoginCheckedAt
 		require.NotZero(t, checked)
 		require.NoError(t, f.server.LoginChecked(t.Context(), id, "uid", 1))
 		require.Equal(t, checked, f.observe(id).Last.LoginCheckedAt, "the first one counts")
-		require.NoError(t, f.server.Complete(t.Context(), id, "uid", 1))
+		require.NoError(t, f.complete(t.Context(), id, "uid", 1))
 	})
 }

@@ -64,7 +64,7 @@ func (f *fixture) finish(id string, revision int64) {
 	require.NoError(f.t, f.server.Rolled(f.t.Context(), id, "uid", revision))
 	for !f.retire(id, revision, 0, true) {
 	}
-	require.NoError(f.t, f.server.Complete(f.t.Context(), id, "uid", revision))
+	require.NoError(f.t, f.complete(f.t.Context(), id, "uid", revision))
 }
 
 func (f *fixture) retire(id string, revision int64, grace time.Duration, endSessions bool) bool {
@@ -90,7 +90,7 @@ func TestOverlapChangesLoginsAndLeavesOne(t *testing.T) {
 		id, role := f.overlapping()
 		f.open(id, 1)
 		first := f.rotate(id, 1)
-		require.NoError(t, f.server.Complete(t.Context(), id, "uid", 1))
+		require.NoError(t, f.complete(t.Context(), id, "uid", 1))
 		f.exec("create schema app_" + role[len(f.prefix):] + " authorization " + role)
 		former, formerLogin := first, role
 		for range 3 {
@@ -102,7 +102,7 @@ func TestOverlapChangesLoginsAndLeavesOne(t *testing.T) {
 
 			require.NoError(t, f.deliver(id, issued.Revision, SessionsKept))
 			f.requireLogsIn(formerLogin, role, former.Reveal())
-			requireFailure(t, f.server.Complete(t.Context(), id, "uid", issued.Revision), failure.Retry, reasons.Superseded)
+			requireFailure(t, f.complete(t.Context(), id, "uid", issued.Revision), failure.Retry, reasons.Superseded)
 
 			f.finish(id, issued.Revision)
 			f.requireClosed(formerLogin)
@@ -238,7 +238,7 @@ func TestRetireWaitsForSessionsWithinItsGrace(t *testing.T) {
 		require.False(t, f.retire(id, second.Revision, 0, true))
 		requireEnded(t, session)
 		require.Eventually(t, func() bool { return f.retire(id, second.Revision, 0, true) }, 10*time.Second, 50*time.Millisecond)
-		require.NoError(t, f.server.Complete(t.Context(), id, "uid", second.Revision))
+		require.NoError(t, f.complete(t.Context(), id, "uid", second.Revision))
 		require.Equal(t, role, second.Login)
 	})
 }
@@ -314,7 +314,7 @@ func TestCompromiseClosesBothLoginsFirst(t *testing.T) {
 		f.requireLogsIn(first.Login, role, password.Reveal())
 		require.Empty(t, f.observe(id).FormerLogin)
 		require.True(t, f.endSessions(id, second.Revision, false), "none is left of before")
-		require.NoError(t, f.server.Complete(t.Context(), id, "uid", second.Revision), "there is no other login to be retired")
+		require.NoError(t, f.complete(t.Context(), id, "uid", second.Revision), "there is no other login to be retired")
 	})
 }
 
@@ -333,7 +333,7 @@ func TestTerminatedSessionsAreThoseOfBeforeTheRetirement(t *testing.T) {
 		f.retire(id, second.Revision, 0, false)
 		require.False(t, f.endSessions(id, second.Revision, true))
 		requireEnded(t, late)
-		requireFailure(t, f.server.Complete(t.Context(), id, "uid", second.Revision), failure.Retry, reasons.Superseded)
+		requireFailure(t, f.complete(t.Context(), id, "uid", second.Revision), failure.Retry, reasons.Superseded)
 		require.Equal(t, role, second.Login)
 	})
 }
@@ -401,13 +401,13 @@ func TestLoginsAreKnownByTheLedgerAndNotByName(t *testing.T) {
 	for name, rotate := range map[string]func(t *testing.T, f *fixture, id string){
 		"the next rotation": func(t *testing.T, f *fixture, id string) {
 			issued, _ := f.overlap(id)
-			requireFailure(t, f.server.Complete(t.Context(), id, "uid", issued.Revision), failure.Retry, reasons.Superseded)
+			requireFailure(t, f.complete(t.Context(), id, "uid", issued.Revision), failure.Retry, reasons.Superseded)
 			f.finish(id, issued.Revision)
 		},
 		"a compromise": func(t *testing.T, f *fixture, id string) {
 			revision := f.open(id, 1).Revision
 			f.rotateEnding(id, revision, SessionsCompromised)
-			require.NoError(t, f.server.Complete(t.Context(), id, "uid", revision))
+			require.NoError(t, f.complete(t.Context(), id, "uid", revision))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -47,14 +47,7 @@ func makeSession(ctx context.Context, connection *pgconn.PgConn) error {
 	return nil
 }
 
-// txOptions begin a transaction. Through a pooler it makes the settings of the session anew, whichever session of the server it is.
-func (s *Server) txOptions() pgx.TxOptions {
-	if s.pooled.Load() {
-		return pgx.TxOptions{BeginQuery: beginPooled}
-	}
-	return pgx.TxOptions{IsoLevel: pgx.ReadCommitted}
-}
-
+// beginPooled begins a transaction in whichever session of the server a pooler chooses.
 var beginPooled = "begin isolation level read committed read write not deferrable; " + set("set local")
 
 // set makes the settings of the session, but for the one that counts only when a session begins.

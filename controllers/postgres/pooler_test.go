@@ -99,7 +99,7 @@ func (f *fixture) requireRotation(t *testing.T) {
 
 	password := f.rotate(id, f.open(id, 1).Revision)
 	require.NoError(t, f.server.VerifyLogin(t.Context(), Login{TenantID: id, UID: "uid", Name: role, Role: role, Database: f.database, Password: password}))
-	require.NoError(t, f.server.Complete(t.Context(), id, "uid", 1))
+	require.NoError(t, f.complete(t.Context(), id, "uid", 1))
 	require.Equal(t, StateCompleted, f.observe(id).Last.State)
 	require.Error(t, own.Ping(t.Context()))
 }

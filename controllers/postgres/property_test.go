@@ -217,7 +217,7 @@ func (m *machine) retire(r *rapid.T) {
 func (m *machine) complete(r *rapid.T) {
 	uid, revision := rapid.SampledFrom(uids).Draw(r, "uid"), m.revision(r)
 	before := m.f.observe(m.id)
-	err := m.f.server.Complete(m.f.t.Context(), m.id, uid, revision)
+	err := m.f.complete(m.f.t.Context(), m.id, uid, revision)
 	if !m.holds(r, uid, err) {
 		return
 	}

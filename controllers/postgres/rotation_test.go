@@ -30,10 +30,10 @@ func TestRotationEndToEnd(t *testing.T) {
 		require.Nil(t, before.Claim)
 		require.Nil(t, before.Last)
 
-		claim, err := f.server.Adopt(ctx, adoptionOf(id, "uid"))
+		adopted, err := f.server.Adopt(ctx, adoptionOf(id, "uid"))
 		require.NoError(t, err)
-		require.Zero(t, claim.Generation)
-		require.Equal(t, before.VerifierDigest, claim.VerifierDigest)
+		require.Zero(t, adopted.Claim.Generation)
+		require.Equal(t, before.VerifierDigest, adopted.Claim.VerifierDigest)
 
 		opened := f.open(id, 3)
 		require.Equal(t, int64(1), opened.Revision)
@@ -65,8 +65,8 @@ func TestRotationEndToEnd(t *testing.T) {
 		require.NotEqual(t, before.VerifierDigest, after.VerifierDigest)
 		require.Zero(t, after.Claim.Generation)
 
-		require.NoError(t, f.server.Complete(ctx, id, "uid", 1))
-		require.NoError(t, f.server.Complete(ctx, id, "uid", 1), "twice is the same as once")
+		require.NoError(t, f.complete(ctx, id, "uid", 1))
+		require.NoError(t, f.complete(ctx, id, "uid", 1), "twice is the same as once")
 		done := f.observe(id)
 		require.Equal(t, StateCompleted, done.Last.State)
 		require.Equal(t, int64(3), done.Claim.Generation)

@@ -236,7 +236,7 @@ func TestVerifierStaysOutOfLogsAndErrors(t *testing.T) {
 		}
 
 		f.prepareOverlap(role)
-		require.NoError(t, f.server.Complete(t.Context(), id, "uid", 1))
+		require.NoError(t, f.complete(t.Context(), id, "uid", 1))
 		verifiers = append(verifiers, f.verifier(credential.NewPassword()))
 		require.NoError(t, f.server.InTransaction(t.Context(), id, "uid", func(ctx context.Context, tx Transaction) error {
 			_, err := tx.Issue(ctx, tx.Tenant().Open.Revision, verifiers[len(verifiers)-1])

@@ -54,7 +54,7 @@ func TestSessionsOfBeforeAreEnded(t *testing.T) {
 		f.exec("alter role " + otherRole + " password 'other'")
 		f.open(id, 1)
 		former := f.login(role, f.rotate(id, 1).Reveal())
-		require.NoError(t, f.server.Complete(t.Context(), id, "uid", 1))
+		require.NoError(t, f.complete(t.Context(), id, "uid", 1))
 		other := f.login(otherRole, "other")
 
 		f.open(id, 2)
@@ -65,13 +65,13 @@ func TestSessionsOfBeforeAreEnded(t *testing.T) {
 		require.False(t, f.endSessions(id, 2, true))
 		requireEnded(t, former)
 		require.False(t, f.endSessions(id, 2, true), "a login may still be under way")
-		requireFailure(t, f.server.Complete(t.Context(), id, "uid", 2), failure.Retry, reasons.Superseded)
+		requireFailure(t, f.complete(t.Context(), id, "uid", 2), failure.Retry, reasons.Superseded)
 
 		f.authenticationTimePasses(id)
 		require.True(t, f.endSessions(id, 2, true))
 		require.False(t, f.observe(id).Last.SessionsEndedAt.IsZero())
 		requireAlive(t, other)
-		require.NoError(t, f.server.Complete(t.Context(), id, "uid", 2))
+		require.NoError(t, f.complete(t.Context(), id, "uid", 2))
 		_, err := f.server.EndSessions(t.Context(), id, "uid", 2, true)
 		requireFailure(t, err, failure.Retry, reasons.Superseded)
 		requireAlive(t, present)
@@ -102,7 +102,7 @@ func TestALoginUnderWayIsEndedToo(t *testing.T) {
 		f.open(id, 1)
 		config, err := pgx.ParseConfig(f.pg.URL(role, f.rotate(id, 1).Reveal(), f.database))
 		require.NoError(t, err)
-		require.NoError(t, f.server.Complete(t.Context(), id, "uid", 1))
+		require.NoError(t, f.complete(t.Context(), id, "uid", 1))
 		connection := &heldConnection{held: make(chan struct{}), released: make(chan struct{})}
 		config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 			var err error

@@ -25,7 +25,7 @@ const (
 // Transaction is the stretch under the tenant's lock. It is not safe for concurrent use. It is an interface, so that a model of the
 // ledger can take the server's place in tests.
 type Transaction interface {
-	// Tenant is what was read under the lock.
+	// Tenant is what was read under the lock; after Commit, what the transaction leaves.
 	Tenant() Tenant
 	// Issue gives the idle one of the tenant's two logins a verifier, before any consumer uses it. In a transaction of its own; again where an
 	// attempt was not committed. Stall/RoleNotAllowed names what the second login lacks. Retry/Superseded: the revision is neither open nor
@@ -54,54 +54,86 @@ type Issued struct {
 // transaction is a Transaction of a server.
 type transaction struct {
 	server *Server
-	tx     pgx.Tx
+	tx     *pgxpool.Conn
 	tenant Tenant
 	uid    string
 	staged int64
 	// sealed: the server lets the transaction change nothing more, so that it can be committed.
 	sealed bool
+	// ranCode: code of others may have run.
+	ranCode bool
 }
 
 // InTransaction locks the tenant, reads it again and calls f; when f returns nil it commits. The last call of f is Issue, Close or Commit,
 // after which the server lets the transaction change nothing more; without it, the failure is Retry/Unexpected. f's own error is returned as it
 // is, and nothing has changed then. Unknown/Busy: the lock was not granted in 3 s. Unknown/OutcomeUnknown: the answer to COMMIT was lost, so
-// that only the ledger, read under the lock, knows. COMMIT and ROLLBACK are sent even if ctx has ended meanwhile. Code on the management table
-// may have left something in the connection, so it is closed.
+// that only the ledger, read under the lock, knows. COMMIT and ROLLBACK are sent even if ctx has ended meanwhile. The connection is closed
+// where code on the management table may have left something in it; one that is made anew compiles every function anew.
 func (s *Server) InTransaction(ctx context.Context, tenantID, uid string, f func(context.Context, Transaction) error) error {
 	connection, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return translate(err)
 	}
 	defer connection.Release()
-	defer discard(ctx, connection)
-	tx, err := connection.BeginTx(ctx, s.txOptions())
-	if err != nil {
-		return translate(err)
-	}
-	ended := false
+	clean := false
 	defer func() {
-		if !ended {
-			rollback(ctx, tx)
+		if !clean {
+			rollback(ctx, connection)
+			discard(ctx, connection)
 		}
 	}()
-	tenants, err := readTenants(ctx, tx, 1, "select * from tenant_credentials.lock($1::text::uuid, $2)", tenantID, uid)
+	tenant, err := s.lock(ctx, connection, tenantID, uid)
 	if err != nil {
 		return err
 	}
-	t := &transaction{server: s, tx: tx, tenant: tenants[0], uid: uid}
+	t := &transaction{server: s, tx: connection, tenant: tenant, uid: uid, ranCode: tenant.ranCode}
 	if err := f(ctx, t); err != nil {
 		return err
 	}
 	if !t.sealed {
 		return failure.New(failure.Retry, reasons.Unexpected, "The transaction was not ended by Issue, Close or Commit, so it was rolled back.")
 	}
-	ended = true
-	commitCtx, cancel := detached(ctx)
-	defer cancel()
-	if err := tx.Commit(commitCtx); err != nil {
+	if err := commit(ctx, connection); err != nil {
 		return translateCommit(err)
 	}
+	clean = !t.ranCode
 	return nil
+}
+
+// lock begins the transaction and locks the tenant, in one round trip. Through a pooler it makes the settings of the session anew, whichever session of
+// the server it is.
+func (s *Server) lock(ctx context.Context, connection *pgxpool.Conn, tenantID, uid string) (Tenant, error) {
+	const sql = "select * from tenant_credentials.lock($1::text::uuid, $2)"
+	if s.pooled.Load() {
+		if _, err := connection.Exec(ctx, beginPooled, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return Tenant{}, translate(err)
+		}
+		return first(readTenants(ctx, connection, 1, sql, tenantID, uid))
+	}
+	batch := &pgx.Batch{}
+	batch.Queue("begin isolation level read committed")
+	batch.Queue(sql, tenantID, uid)
+	results := connection.SendBatch(ctx, batch)
+	defer func() { _ = results.Close() }() // everything that matters has been read
+	if _, err := results.Exec(); err != nil {
+		return Tenant{}, translate(err)
+	}
+	rows, err := results.Query()
+	if err != nil {
+		return Tenant{}, translate(err)
+	}
+	return first(tenantsOf(rows, 1))
+}
+
+// commit is sent also when the caller's context has ended. A transaction that had failed is rolled back by it, with an answer that says so.
+func commit(ctx context.Context, connection *pgxpool.Conn) error {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	answer, err := connection.Exec(ctx, "commit")
+	if err == nil && answer.String() != "COMMIT" {
+		return pgx.ErrTxCommitRollback
+	}
+	return err
 }
 
 func (t *transaction) Tenant() Tenant { return t.tenant }
@@ -173,18 +205,24 @@ func (t *transaction) Commit(ctx context.Context, w FlyWrite) error {
 	if w.Version != 0 {
 		version = strconv.FormatUint(w.Version, 10)
 	}
-	if _, err := t.tx.Exec(ctx, "select tenant_credentials.commit($1::text::uuid, $2, $3, $4, nullif($5::text, '')::numeric, $6, $7)",
-		t.tenant.ID, t.uid, t.staged, w.App, version, w.Digest, w.Instances); err != nil {
-		return translate(err)
+	left, err := readTenants(ctx, t.tx, 1, "select * from tenant_credentials.commit($1::text::uuid, $2, $3, $4, nullif($5::text, '')::numeric, $6, $7)",
+		t.tenant.ID, t.uid, t.staged, w.App, version, w.Digest, w.Instances)
+	if err != nil {
+		return err
 	}
-	t.sealed = true
+	t.tenant, t.ranCode, t.sealed = left[0], t.ranCode || left[0].ranCode, true
 	return nil
 }
 
-func rollback(ctx context.Context, tx pgx.Tx) {
+// rollback releases the locks of a transaction that was not committed before its caller goes on. Where it cannot be sent, the server rolls back when the
+// connection is closed.
+func rollback(ctx context.Context, connection *pgxpool.Conn) {
+	if connection.Conn().PgConn().TxStatus() == 'I' { // idle, not in a transaction
+		return
+	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	_ = tx.Rollback(ctx) // where it cannot be sent, the connection is closed, and the server rolls back automatically
+	_, _ = connection.Exec(ctx, "rollback")
 }
 
 // discard closes a connection in which code of others may have run: a setting, a cursor or a lock of its may be left.

@@ -93,7 +93,7 @@ func TestStepsOutOfOrderAreSuperseded(t *testing.T) {
 			return tx.Stage(ctx, Staging{Revision: 2, Verifier: verifier})
 		}), failure.Retry, reasons.Superseded)
 		requireFailure(t, within(func(ctx context.Context, tx Transaction) error { return tx.Commit(ctx, FlyWrite{}) }), failure.Retry, reasons.Superseded)
-		requireFailure(t, f.server.Complete(t.Context(), id, "uid", 1), failure.Retry, reasons.Superseded)
+		requireFailure(t, f.complete(t.Context(), id, "uid", 1), failure.Retry, reasons.Superseded)
 		requireFailure(t, within(func(ctx context.Context, tx Transaction) error {
 			return tx.Stage(ctx, Staging{Revision: 1, Verifier: "a plaintext password"})
 		}), failure.Retry, reasons.Unexpected)
@@ -106,8 +106,8 @@ func TestStepsOutOfOrderAreSuperseded(t *testing.T) {
 		f.rotate(id, 1)
 		require.Equal(t, int64(2), f.open(id, 2).Revision)
 		f.rotate(id, 2)
-		requireFailure(t, f.server.Complete(t.Context(), id, "uid", 1), failure.Retry, reasons.Superseded)
-		require.NoError(t, f.server.Complete(t.Context(), id, "uid", 2))
+		requireFailure(t, f.complete(t.Context(), id, "uid", 1), failure.Retry, reasons.Superseded)
+		require.NoError(t, f.complete(t.Context(), id, "uid", 2))
 		require.Equal(t, int64(2), f.observe(id).Last.Revision)
 	})
 }

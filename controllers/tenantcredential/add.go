@@ -2,6 +2,7 @@ package tenantcredential
 
 import (
 	"context"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -41,7 +42,7 @@ func (r *Reconciler) AddToManager(ctx context.Context, mgr ctrl.Manager, environ
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("tenantcredential").
 		For(&v1alpha1.TenantCredential{}, builder.WithPredicates(changed)).
-		Watches(&v1alpha1.TenantCredential{}, requestsFirst, builder.WithPredicates(changed)).
+		Watches(&v1alpha1.TenantCredential{}, r.noteChange(), builder.WithPredicates(changed)).
 		Watches(&v1alpha1.TenantEnvironment{}, handler.EnqueueRequestsFromMapFunc(r.inEnvironment), builder.WithPredicates(takeOverChanged)).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.inNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		WatchesRawSource(source.Channel(environmentChanged, handler.EnqueueRequestsFromMapFunc(r.inEnvironment))).
@@ -53,15 +54,19 @@ func (r *Reconciler) AddToManager(ctx context.Context, mgr ctrl.Manager, environ
 // requestPriority is that of an object whose rotation a person waits for: it does not stand behind a wave of others.
 const requestPriority = 10
 
-// requestsFirst has such an object looked at before others that have changed.
-var requestsFirst = handler.Funcs{
-	UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-		object := e.ObjectNew.(*v1alpha1.TenantCredential)
-		first, is := queue.(priorityqueue.PriorityQueue[reconcile.Request])
-		if request := object.Spec.RotationRequest; is && request != nil && request.ReplacesRevision >= object.Status.Revision {
-			first.AddWithOpts(priorityqueue.AddOpts{Priority: new(requestPriority)}, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(object)})
-		}
-	},
+// noteChange remembers when an object's change arrived, and has an object looked at before others that have changed where a person asked for it.
+func (r *Reconciler) noteChange() handler.EventHandler {
+	return handler.Funcs{
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			object := e.ObjectNew.(*v1alpha1.TenantCredential)
+			key := client.ObjectKeyFromObject(object)
+			r.arrived.Store(key, arrival{object.Generation, time.Now()})
+			first, is := queue.(priorityqueue.PriorityQueue[reconcile.Request])
+			if request := object.Spec.RotationRequest; is && request != nil && request.ReplacesRevision >= object.Status.Revision {
+				first.AddWithOpts(priorityqueue.AddOpts{Priority: new(requestPriority)}, reconcile.Request{NamespacedName: key})
+			}
+		},
+	}
 }
 
 // wakeBy has objects woken by the controller's queue.

@@ -86,11 +86,11 @@ func (r *Reconciler) mayStart(ctx context.Context, e *Environment, in pass.Input
 	if !r.acquireAddress(e, in, out) {
 		return out, later(rotation.ForAddress)
 	}
-	if err := r.readLive(ctx, in, out.Seen); err != nil {
-		return out, err
-	}
 	if !r.acquireSlot(e, in, out.Seen) {
 		return out, later(rotation.ForSlot)
+	}
+	if err := r.readLive(ctx, in, out.Seen); err != nil {
+		return out, err
 	}
 	return out, r.holdEnvironment(ctx, e, in, out.Seen)
 }
@@ -123,7 +123,7 @@ func checkSecondLogin(in pass.Input, seen pass.Observed) error {
 // need not be read.
 func (r *Reconciler) readLive(ctx context.Context, in pass.Input, seen pass.Observed) error {
 	if !seen.Begun {
-		return r.stillBound(ctx, in)
+		return r.boundLately(ctx, in)
 	}
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()

@@ -3,6 +3,7 @@ package tenantcredential
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,16 +26,58 @@ func (r *Reconciler) stillBound(ctx context.Context, in pass.Input) error {
 	if in.Unbound != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
-	defer cancel()
-	verdict, err := binding(ctx, r.Live, in)
-	switch {
-	case err != nil:
+	answer, err := r.askNamespace(ctx, in.Object.Namespace)
+	if err != nil {
 		return err
-	case verdict != nil:
+	}
+	return orNil(bindingBy(answer.labels, in))
+}
+
+// orNil makes one error of a verdict and an error.
+func orNil(verdict *pass.Obstacle, err error) error {
+	if err == nil && verdict != nil {
 		return verdict
 	}
-	return nil
+	return err
+}
+
+// answerStands is how long the API server's answer about a namespace serves the rotations of others in it.
+const answerStands = time.Second
+
+// labelled is what a namespace's labels were, or became later, when the API server was asked.
+type labelled struct {
+	asked  time.Time
+	labels map[string]string
+}
+
+// boundLately is stillBound for the start of a rotation, of which there may be hundreds in a namespace. What the API server has answered about the namespace
+// serves again if it was asked after the change that the rotation answers had arrived here: a binding that was gone before that change was made is seen to
+// be gone.
+func (r *Reconciler) boundLately(ctx context.Context, in pass.Input) error {
+	if in.Unbound != nil {
+		return nil
+	}
+	kept, _ := r.namespaces.Load(in.Object.Namespace)
+	answer, is := kept.(labelled)
+	if !is || !answer.asked.After(in.Arrived) || time.Since(answer.asked) > answerStands {
+		var err error
+		if answer, err = r.askNamespace(ctx, in.Object.Namespace); err != nil {
+			return err
+		}
+		r.namespaces.Store(in.Object.Namespace, answer)
+	}
+	return orNil(bindingBy(answer.labels, in))
+}
+
+func (r *Reconciler) askNamespace(ctx context.Context, name string) (labelled, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	asked := time.Now()
+	var namespace corev1.Namespace
+	if err := r.Live.Get(ctx, client.ObjectKey{Name: name}, &namespace); err != nil {
+		return labelled{}, fmt.Errorf("reading the namespace: %w", err)
+	}
+	return labelled{asked, namespace.Labels}, nil
 }
 
 // binding says why the object may not have the tenant in its namespace; nil = it may.
@@ -43,7 +86,12 @@ func binding(ctx context.Context, from client.Reader, in pass.Input) (*pass.Obst
 	if err := from.Get(ctx, client.ObjectKey{Name: in.Object.Namespace}, &namespace); err != nil {
 		return nil, fmt.Errorf("reading the namespace: %w", err)
 	}
-	allowed, err := namespaceAllowed(in.Environment.Spec.AllowedNamespaces, namespace.Labels)
+	return bindingBy(namespace.Labels, in)
+}
+
+// bindingBy is binding by the namespace's labels.
+func bindingBy(namespaceLabels map[string]string, in pass.Input) (*pass.Obstacle, error) {
+	allowed, err := namespaceAllowed(in.Environment.Spec.AllowedNamespaces, namespaceLabels)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +99,7 @@ func binding(ctx context.Context, from client.Reader, in pass.Input) (*pass.Obst
 		return pass.AsObstacle(pass.InKubernetes(failure.Stall, reasons.NamespaceNotAllowed, "")), nil
 	}
 	if in.Environment.Spec.TenantBinding != v1alpha1.TenantBindingNone &&
-		namespace.Labels[v1alpha1.TenantLabelPrefix+pass.ID(in)] != v1alpha1.TenantLabelAllowed {
+		namespaceLabels[v1alpha1.TenantLabelPrefix+pass.ID(in)] != v1alpha1.TenantLabelAllowed {
 		return pass.AsObstacle(pass.InKubernetes(failure.Stall, reasons.TenantNotBound, "")), nil
 	}
 	return nil, nil

@@ -12,7 +12,7 @@ import (
 // Postgres is what a pass asks of an environment's server.
 type Postgres interface {
 	Observe(ctx context.Context, tenantIDs []string) ([]postgres.Tenant, error)
-	Adopt(ctx context.Context, adoption postgres.Adoption) (postgres.Claim, error)
+	Adopt(ctx context.Context, adoption postgres.Adoption) (postgres.Tenant, error)
 	OpenRotation(ctx context.Context, opening postgres.Opening) (postgres.Rotation, error)
 	InTransaction(ctx context.Context, tenantID, uid string, f func(context.Context, postgres.Transaction) error) error
 	VerifyLogin(ctx context.Context, login postgres.Login) error
@@ -20,7 +20,7 @@ type Postgres interface {
 	Rolled(ctx context.Context, tenantID, uid string, revision int64) error
 	Retire(ctx context.Context, tenantID, uid string, revision int64, retirement postgres.Retirement) (bool, error)
 	EndSessions(ctx context.Context, tenantID, uid string, revision int64, sweep bool) (bool, error)
-	Complete(ctx context.Context, tenantID, uid string, revision int64) error
+	Complete(ctx context.Context, tenantID, uid string, revision int64) (postgres.Tenant, error)
 	SetExternalAccess(ctx context.Context, tenantID, uid string, enabled bool) (postgres.ExternalAccess, error)
 	SweepExternalAccess(ctx context.Context, tenantID, uid string) (postgres.ExternalAccess, error)
 	Discard(ctx context.Context, tenantID, uid string, revision int64) error

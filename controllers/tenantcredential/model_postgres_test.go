@@ -47,7 +47,7 @@ func (c postgresOf) changeHeld(ctx context.Context, name, uid string, f func(*fa
 	})
 }
 
-func (c postgresOf) Adopt(ctx context.Context, a postgres.Adoption) (claim postgres.Claim, err error) {
+func (c postgresOf) Adopt(ctx context.Context, a postgres.Adoption) (left postgres.Tenant, err error) {
 	err = c.change(ctx, "adopt", func(f *facts) error {
 		if c.p.unbound {
 			c.p.w.violated("the tenant was adopted by an object in a namespace that is not bound")
@@ -63,10 +63,10 @@ func (c postgresOf) Adopt(ctx context.Context, a postgres.Adoption) (claim postg
 			f.claim = &postgres.Claim{UID: a.UID, Cluster: a.Cluster, Environment: a.Environment, Namespace: a.Namespace, Name: a.Name,
 				Generation: generation, VerifierDigest: digest(f.verifier()), HashDigest: digest(f.hash), AdoptedAt: time.Now()}
 		}
-		claim = *f.claim
+		left = f.tenant()
 		return nil
 	})
-	return claim, err
+	return left, err
 }
 
 func (c postgresOf) OpenRotation(ctx context.Context, o postgres.Opening) (row postgres.Rotation, err error) {
@@ -318,8 +318,9 @@ func (c postgresOf) Retire(ctx context.Context, _, uid string, revision int64, r
 	return retired, err
 }
 
-func (c postgresOf) Complete(ctx context.Context, _, uid string, revision int64) error {
-	return c.changeHeld(ctx, "complete", uid, func(f *facts) error {
+func (c postgresOf) Complete(ctx context.Context, _, uid string, revision int64) (left postgres.Tenant, err error) {
+	err = c.changeHeld(ctx, "complete", uid, func(f *facts) error {
+		defer func() { left = f.tenant() }()
 		row := f.at(revision)
 		if row != nil && row.State == postgres.StateCompleted {
 			return nil
@@ -340,6 +341,7 @@ func (c postgresOf) Complete(ctx context.Context, _, uid string, revision int64)
 		f.claim.Generation = max(f.claim.Generation, row.Generation)
 		return nil
 	})
+	return left, err
 }
 
 func (c postgresOf) Discard(ctx context.Context, _, uid string, revision int64) error {

@@ -93,34 +93,24 @@ func look(ctx context.Context, e *Environment, in pass.Input) (postgres.Tenant, 
 // checkTenant says what the tenant lacks in PostgreSQL. What keeps a tenant from logging in keeps no rotation after a compromise from starting: an
 // intruder can have caused it.
 func (r *Reconciler) checkTenant(_ context.Context, _ *Environment, in pass.Input, out pass.Outcome) (pass.Outcome, error) {
-	tenant := out.Seen.Tenant
-	closes := tenant.Claim != nil && pass.Facts(in, out.Seen).Closes()
-	switch {
-	case !tenant.Found:
-		return out, pass.AtPostgres(failure.New(failure.Wait, reasons.TenantNotFound, ""))
-	case !tenant.RoleExists:
-		return out, pass.AtPostgres(failure.New(failure.Wait, reasons.RoleNotFound, ""))
-	case tenant.RoleViolation != "" && !tenant.Unfinished():
-		return out, pass.AtPostgres(failure.New(failure.Stall, reasons.RoleNotAllowed, tenant.RoleViolation))
-	case tenant.LoginViolation != "" && !tenant.Unfinished() && !closes:
-		return out, pass.AtPostgres(failure.New(failure.Stall, reasons.RoleNotAllowed, tenant.LoginViolation))
-	default:
-		return out, nil
-	}
+	return out, checkTenant(in, out.Seen)
 }
 
-// observeAgain reads what this pass has changed. A failover in between may have lost it: the claim, or the revision that was committed.
-func (r *Reconciler) observeAgain(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome, committed int64) (pass.Outcome, error) {
-	for _, next := range []step{r.observeTenant, r.checkTenant} {
-		var err error
-		if out, err = next(ctx, e, in, out); err != nil {
-			return out, err
-		}
+func checkTenant(in pass.Input, seen pass.Observed) error {
+	tenant := seen.Tenant
+	closes := tenant.Claim != nil && pass.Facts(in, seen).Closes()
+	switch {
+	case !tenant.Found:
+		return pass.AtPostgres(failure.New(failure.Wait, reasons.TenantNotFound, ""))
+	case !tenant.RoleExists:
+		return pass.AtPostgres(failure.New(failure.Wait, reasons.RoleNotFound, ""))
+	case tenant.RoleViolation != "" && !tenant.Unfinished():
+		return pass.AtPostgres(failure.New(failure.Stall, reasons.RoleNotAllowed, tenant.RoleViolation))
+	case tenant.LoginViolation != "" && !tenant.Unfinished() && !closes:
+		return pass.AtPostgres(failure.New(failure.Stall, reasons.RoleNotAllowed, tenant.LoginViolation))
+	default:
+		return nil
 	}
-	if tenant := out.Seen.Tenant; tenant.Claim == nil || committed > 0 && (tenant.Last == nil || tenant.Last.Revision < committed) {
-		return out, pass.AtPostgres(failure.New(failure.Retry, reasons.Superseded, "PostgreSQL no longer has the change that was just committed"))
-	}
-	return out, nil
 }
 
 // observeFly asks for the app and for the digest of its secret. Whether it matters that Fly does not answer for now depends on the phase.

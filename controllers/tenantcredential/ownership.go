@@ -33,10 +33,12 @@ func (r *Reconciler) claim(ctx context.Context, e *Environment, in pass.Input, o
 	if err != nil {
 		return out, err
 	}
-	if _, err := e.Postgres.Adopt(ctx, adoption); err != nil {
+	left, err := e.Postgres.Adopt(ctx, adoption)
+	if err != nil {
 		return out, pass.AtPostgres(err)
 	}
-	if out, err = r.observeAgain(ctx, e, in, out, 0); err != nil {
+	out.Seen = pass.WithTenant(out.Seen, left)
+	if err := checkTenant(in, out.Seen); err != nil {
 		return out, err
 	}
 	if !pass.Held(in, out.Seen) {

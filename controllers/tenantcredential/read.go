@@ -24,6 +24,7 @@ func (r *Reconciler) read(ctx context.Context, req ctrl.Request) (*pass.Input, e
 		return nil, client.IgnoreNotFound(err)
 	}
 	in := pass.Input{Object: &object, Now: time.Now(), Cluster: r.Cluster}
+	in.Arrived = r.arrivalOf(&object, in.Now)
 	if pass.Deleted(in) && !pass.HasFinalizer(&object) {
 		return nil, nil
 	}
@@ -63,5 +64,21 @@ func (r *Reconciler) forget(key client.ObjectKey) {
 	r.giveSlotBack(key)
 	r.leaveCanary(key)
 	r.waiting.Delete(key)
+	r.arrived.Delete(key)
 	r.untried.Delete(key)
+}
+
+// arrival is when a generation of an object's spec arrived in the cache.
+type arrival struct {
+	generation int64
+	at         time.Time
+}
+
+// arrivalOf is when the object's present spec arrived; otherwise, where that was not noted, or a pass has read it before.
+func (r *Reconciler) arrivalOf(object *v1alpha1.TenantCredential, otherwise time.Time) time.Time {
+	noted, is := r.arrived.LoadAndDelete(client.ObjectKeyFromObject(object))
+	if !is || noted.(arrival).generation != object.Generation {
+		return otherwise
+	}
+	return noted.(arrival).at
 }

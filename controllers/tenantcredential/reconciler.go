@@ -43,6 +43,10 @@ type Reconciler struct {
 	trying sync.Map
 	// environments holds, per environment, when the API server was last asked whether it has the finalizer, and it had.
 	environments sync.Map
+	// namespaces holds, per namespace, what the API server has answered last. It is small, and one per namespace with tenants.
+	namespaces sync.Map
+	// arrived holds, per object, when its spec arrived, until a pass has read it.
+	arrived sync.Map
 	// untried holds, per object, the password that is committed, or may be, until a login with it has succeeded.
 	untried sync.Map
 }

@@ -91,10 +91,12 @@ func (r *Reconciler) complete(ctx context.Context, e *Environment, in pass.Input
 		out.Seen = recordRelease(ctx, e, in, out.Seen)
 	}
 	revision := out.Seen.Tenant.Last.Revision
-	if err := e.Postgres.Complete(ctx, pass.ID(in), pass.UID(in), revision); err != nil {
+	left, err := e.Postgres.Complete(ctx, pass.ID(in), pass.UID(in), revision)
+	if err != nil {
 		return out, false, pass.AtPostgres(err)
 	}
-	if out, err = r.observeAgain(ctx, e, in, out, revision); err != nil {
+	out.Seen = pass.WithTenant(out.Seen, left)
+	if err := checkTenant(in, out.Seen); err != nil {
 		return out, false, err
 	}
 	return out, false, r.check(e, in, out) // what was asked for meanwhile has waited for this

@@ -16,13 +16,14 @@ import (
 // commit is the one transaction, and what is so after it.
 func (r *Reconciler) commit(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome, next password) (pass.Outcome, error) {
 	out.Seen.Untried = r.keepPassword(in, out, next)
-	told, err := r.transact(ctx, e, in, out, next)
+	left, told, err := r.transact(ctx, e, in, out, next)
 	out.Attempt.Told = out.Attempt.Told || told
 	if err != nil {
 		out.Seen = lookAgain(ctx, e, in, out.Seen)
 		return out, err
 	}
-	if out, err = r.observeAgain(ctx, e, in, out, out.Seen.Tenant.Open.Revision); err != nil {
+	out.Seen = pass.WithTenant(out.Seen, left)
+	if err := checkTenant(in, out.Seen); err != nil {
 		return out, err
 	}
 	if out.Seen.Fly != nil {
@@ -32,8 +33,8 @@ func (r *Reconciler) commit(ctx context.Context, e *Environment, in pass.Input, 
 }
 
 // transact changes login, stored hash and ledger together, with the write to Fly inside. It runs on when the process is asked to stop,
-// because what Fly was told must be committed, or known not to be. told says that Fly may have the value.
-func (r *Reconciler) transact(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome, next password) (told bool, _ error) {
+// because what Fly was told must be committed, or known not to be. It returns the tenant as it is then; told says that Fly may have the value.
+func (r *Reconciler) transact(ctx context.Context, e *Environment, in pass.Input, out pass.Outcome, next password) (left postgres.Tenant, told bool, _ error) {
 	r.transactions.Add(1)
 	defer r.transactions.Done()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timing.Transaction)
@@ -53,17 +54,19 @@ func (r *Reconciler) transact(ctx context.Context, e *Environment, in pass.Input
 		if err := r.stageSecret(ctx, in, open, destination, next); err != nil {
 			return err
 		}
-		if !pass.ToFly(in) {
-			return tx.Commit(ctx, postgres.FlyWrite{})
-		}
 		var write postgres.FlyWrite
 		var err error
-		if write, told, err = deliverToFly(ctx, e, in, locked, destination, next); err != nil {
+		if pass.ToFly(in) {
+			write, told, err = deliverToFly(ctx, e, in, locked, destination, next)
+		}
+		if err != nil {
 			return err
 		}
-		return tx.Commit(ctx, write)
+		err = tx.Commit(ctx, write)
+		left = tx.Tenant()
+		return err
 	})
-	return told, pass.AtPostgres(err)
+	return left, told, pass.AtPostgres(err)
 }
 
 // stillDue assesses again, on what was read under the lock.

@@ -140,7 +140,8 @@ func (f *floor) rotation(ctx context.Context, i int, whole bool) error {
 			return err
 		}
 	}
-	return f.postgres.Complete(ctx, x.id, floorUID, opened.Revision)
+	_, err = f.postgres.Complete(ctx, x.id, floorUID, opened.Revision)
+	return err
 }
 
 // deliver moves the Machines, or makes sure that none was made meanwhile.

@@ -17,14 +17,17 @@ set local role tenant_credentials_owner;
 -- either case of letters; an index on it serves both.
 create function tenant_credentials.managed_condition() returns text
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  s tenant_credentials.settings;
+  id_type oid;
 begin
-  return (
-    select format('m.%I = any (%s)', s.column_id, case when a.atttypid = 'uuid'::regtype then '$1' else '$2' end)
-      from settings s
-      left join pg_namespace n on n.nspname = s.management_schema
-      left join pg_class c on c.relnamespace = n.oid and c.relname = s.management_table
-      left join pg_attribute a on a.attrelid = c.oid and a.attname = s.column_id
-  );
+  select * into s from tenant_credentials.settings;
+  id_type := ( -- one look into an index after the other: a join would read the whole catalog
+    select a.atttypid from pg_attribute a
+     where a.attname = s.column_id
+       and a.attrelid = (select c.oid from pg_class c
+                          where c.relname = s.management_table and c.relnamespace = (select n.oid from pg_namespace n where n.nspname = s.management_schema)));
+  return format('m.%I = any (%s)', s.column_id, case when id_type = 'uuid'::regtype then '$1' else '$2' end);
 end
 $$;
 
@@ -37,7 +40,7 @@ $$;
 
 create function tenant_credentials.read_managed(tenants uuid[])
 returns table (tenant_id uuid, role text, database text, fly_app text, hash_digest bytea)
-language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+language plpgsql security definer rows 1 set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
   s tenant_credentials.settings;

@@ -3,10 +3,10 @@ set local role tenant_credentials_owner;
 
 -- +goose StatementBegin
 -- The names of tenants: the override's value, else prefix and the first 8 hex digits of the ID. One row per ID, in its order, also where the
--- management table has several copies of a tenant.
+-- management table has several copies of a tenant. (rows 1, here and elsewhere: whoever expects the default of 1000 joins by reading all of pg_authid.)
 create function tenant_credentials.names(tenants uuid[])
 returns table (ordinal bigint, tenant_id uuid, found boolean, copies bigint, role text, database text, fly_app text, hash_digest bytea)
-language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+language plpgsql security definer rows 1 set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
   s tenant_credentials.settings;
@@ -199,7 +199,7 @@ $$;
 -- Every login that a tenant can have: its role, its second login, and those that a rotation of the tenant has ever given a
 -- password to, under any present name. One that another tenant has since is that tenant's.
 create function tenant_credentials.logins(tenant uuid, role text) returns setof pg_authid
-language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+language plpgsql stable security definer rows 1 set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 declare
   pair name[] := array[logins.role, (second_login(logins.role)).rolname]; -- asked once, and not for each role of the server
   others oid[] := array(select r.login_oid from rotations r where r.tenant_id = logins.tenant and r.login_oid is not null);

@@ -64,18 +64,34 @@ begin
 end
 $$;
 
--- Whether reading the management table may run code of others: a view, a rule, a policy, a table elsewhere.
-create function tenant_credentials.reads_run_code() returns boolean
+-- Whether reading the management table, or writing a hash to it, may run code of others: a view, a rule, a policy, a table elsewhere, a type with a cast of
+-- its own; a trigger, a CHECK constraint (which may call set_config or query_to_xml, say), a generated column, an index on an expression.
+create function tenant_credentials.runs_code(writing boolean) returns boolean
 language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+declare
+  first_of_users constant oid := 16384; -- what PostgreSQL itself brings has lower ones (FirstNormalObjectId)
+  s settings;
+  c pg_class;
 begin
-  return coalesce((select c.relkind <> 'r' or c.relrowsecurity or c.relhasrules or c.relhassubclass
-                     from settings s join pg_namespace n on n.nspname = s.management_schema join pg_class c on c.relnamespace = n.oid and c.relname = s.management_table), true);
+  select * into s from settings;
+  select k.* into c from pg_namespace n join pg_class k on k.relnamespace = n.oid and k.relname = s.management_table where n.nspname = s.management_schema;
+  if c.oid is null or c.relkind <> 'r' or c.relrowsecurity or c.relhasrules or c.relhassubclass or exists (
+      select from pg_attribute a
+       where a.attrelid = c.oid and a.attname in (s.column_id, s.column_password_hash, s.column_role, s.column_database, s.column_fly_app) and a.atttypid >= first_of_users) then
+    return true;
+  end if;
+  return writing and (
+    c.relispartition or c.relam is distinct from (select a.oid from pg_am a where a.amname = 'heap')
+    or c.relhastriggers and exists (select from pg_trigger t where t.tgrelid = c.oid and not (t.tgisinternal and t.tgfoid < first_of_users)) -- those of foreign keys are internal
+    or exists (select from pg_constraint k where k.conrelid = c.oid and k.contype not in ('p', 'u', 'f', 'n'))
+    or exists (select from pg_attribute a where a.attrelid = c.oid and a.attgenerated <> '')
+    or exists (select from pg_index i where i.indrelid = c.oid and (i.indexprs is not null or i.indpred is not null or exists (select from unnest(i.indclass) o where o >= first_of_users))));
 end
 $$;
 
 -- What is known of a tenant. found: the management table has a row for it. login is the one whose password was delivered last, and
 -- verifier_digest is that login's, told of a tenant's login alone; former_login is another one of the tenant's while it can log in; second_violation says
--- why there could be no other; valid_until is when that login expires, null = never; ran_code, whether code of others may have run to answer this;
+-- why there could be no other; valid_until is when that login expires, null = never; ran_code, whether code of others may have run in this transaction;
 -- external is what external_json says, null = the tenant has never been let in from outside.
 create type tenant_credentials.standing as (
   tenant_id text,
@@ -102,9 +118,9 @@ create type tenant_credentials.standing as (
   ran_code boolean
 );
 
--- The server's knowledge of tenants, one row per ID and in its order.
-create function tenant_credentials.known(tenants uuid[]) returns setof tenant_credentials.standing
-language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+-- The server's knowledge of tenants, one row per ID and in its order. written: the transaction has written a hash.
+create function tenant_credentials.known(tenants uuid[], written boolean default false) returns setof tenant_credentials.standing
+language plpgsql security definer rows 1 set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 begin
   return query
@@ -123,7 +139,7 @@ begin
              where r.tenant_id = n.tenant_id and r.session_policy = 'Compromised' and r.committed_at is not null),
            case when exists (select from pg_auth_members m where m.member = a.oid) or exists (select from external_access e where e.tenant_id = n.tenant_id)
              then external_json(n.tenant_id, a.oid) end, -- nearly all tenants have neither
-           clock_timestamp(), case when isfinite(v.rolvaliduntil) then v.rolvaliduntil end, reads_run_code()
+           clock_timestamp(), case when isfinite(v.rolvaliduntil) then v.rolvaliduntil end, runs_code(written)
       from names(tenants) n
      cross join lateral (select active_login(n.tenant_id, n.role) as active) l
       left join pg_authid a on a.rolname = n.role

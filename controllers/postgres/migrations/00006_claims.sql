@@ -89,9 +89,9 @@ end
 $$;
 
 -- Makes the claim on a tenant, or moves it to another object: of the same cluster once the caller has seen that the holder is gone,
--- of another cluster when the user says so.
+-- of another cluster when the user says so. It answers with the tenant as it is then.
 create function tenant_credentials.adopt(tenant uuid, uid text, cluster text, environment text, namespace text, name text,
-                                         replaces_uid text, take_over_from text) returns jsonb
+                                         replaces_uid text, take_over_from text) returns setof tenant_credentials.standing
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -102,7 +102,9 @@ begin
   perform begin_change();
   select * into held from claims c where c.tenant_id = adopt.tenant for no key update;
   if held.uid = adopt.uid then
-    return claim_json(held);
+    perform seal();
+    return query select k.* from known(array[tenant]) k;
+    return;
   end if;
   if held.cluster = adopt.cluster and held.uid is distinct from adopt.replaces_uid
      or held.cluster <> adopt.cluster and held.cluster is distinct from adopt.take_over_from then
@@ -126,7 +128,7 @@ begin
     values (adopt.tenant, adopt.uid, adopt.cluster, adopt.environment, adopt.namespace, adopt.name, granted.generation,
             held.uid, held.cluster, granted.adopted_at);
   perform seal();
-  return claim_json(granted);
+  return query select k.* from known(array[tenant]) k;
 end
 $$;
 

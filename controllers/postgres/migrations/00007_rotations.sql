@@ -258,7 +258,9 @@ end
 $$;
 
 -- Records Fly's answer; the SQL COMMIT that follows, and is all that may follow, makes all of it true. An older rotation that is not completed is superseded.
-create function tenant_credentials.commit(tenant uuid, uid text, revision bigint, fly_app text, fly_version numeric, fly_digest text, fly_instances text[] default null) returns void
+-- It answers with the tenant as COMMIT leaves it.
+create function tenant_credentials.commit(tenant uuid, uid text, revision bigint, fly_app text, fly_version numeric, fly_digest text, fly_instances text[] default null)
+returns setof tenant_credentials.standing
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -271,6 +273,7 @@ begin
          fly_secret_version = commit.fly_version, fly_secret_digest = nullif(commit.fly_digest, ''), fly_instances = commit.fly_instances
    where r.tenant_id = tenant and r.revision = staged.revision;
   perform seal();
+  return query select k.* from known(array[tenant], true) k;
 end
 $$;
 
@@ -325,9 +328,30 @@ begin
 end
 $$;
 
+-- complete, for a row whose claim is locked.
+create function tenant_credentials.mark_completed(held tenant_credentials.claims, r tenant_credentials.rotations) returns void
+language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+begin
+  if r.login_checked_at is null then
+    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'login_unchecked', 'revision', r.revision)::text;
+  end if;
+  if others_open(r.tenant_id, r.role, r.login) then
+    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'login_open', 'revision', r.revision)::text;
+  end if;
+  if (select sha256(convert_to(a.rolpassword, 'UTF8')) from pg_authid a where a.rolname = r.login) is distinct from r.verifier_digest then
+    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'password_changed', 'login', r.login, 'revision', r.revision)::text;
+  end if;
+  if r.session_policy <> 'Keep' and r.sessions_ended_at is null then
+    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'sessions_left', 'revision', r.revision)::text;
+  end if;
+  update rotations t set state = 'completed', completed_at = clock_timestamp() where t.tenant_id = r.tenant_id and t.revision = r.revision;
+  update claims c set generation = greatest(held.generation, r.generation) where c.tenant_id = r.tenant_id;
+end
+$$;
+
 -- Every consumer has the new value, with which a login has succeeded, and no other login can be used. The claim's generation is the highest
--- that was completed.
-create function tenant_credentials.complete(tenant uuid, uid text, revision bigint) returns void
+-- that was completed. It answers with the tenant as it is then.
+create function tenant_credentials.complete(tenant uuid, uid text, revision bigint) returns setof tenant_credentials.standing
 language plpgsql security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -335,24 +359,11 @@ declare
   r rotations;
 begin
   select * into r from rotations t where t.tenant_id = tenant and t.revision = complete.revision;
-  if r.state = 'completed' then
-    return;
+  if r.state is distinct from 'completed' then
+    perform mark_completed(held, expect(tenant, revision, 'committed', 'rolled'));
   end if;
-  r := expect(tenant, revision, 'committed', 'rolled');
-  if r.login_checked_at is null then
-    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'login_unchecked', 'revision', revision)::text;
-  end if;
-  if others_open(tenant, r.role, r.login) then
-    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'login_open', 'revision', revision)::text;
-  end if;
-  if (select sha256(convert_to(a.rolpassword, 'UTF8')) from pg_authid a where a.rolname = r.login) is distinct from r.verifier_digest then
-    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'password_changed', 'login', r.login, 'revision', revision)::text;
-  end if;
-  if r.session_policy <> 'Keep' and r.sessions_ended_at is null then
-    raise exception using errcode = 'TC017', message = 'outdated', detail = json_build_object('code', 'sessions_left', 'revision', revision)::text;
-  end if;
-  update rotations t set state = 'completed', completed_at = clock_timestamp() where t.tenant_id = tenant and t.revision = r.revision;
-  update claims c set generation = greatest(held.generation, r.generation) where c.tenant_id = tenant;
+  perform seal();
+  return query select k.* from known(array[tenant]) k;
 end
 $$;
 

@@ -38,7 +38,7 @@ $$;
 
 -- The roles by which the ledger has let a tenant in, each with its last change. One that another tenant has since is that one's.
 create function tenant_credentials.external_roles(tenant uuid) returns table (id bigint, role_oid oid, change text, member boolean)
-language plpgsql stable security definer set search_path = pg_catalog, tenant_credentials, pg_temp as $$
+language plpgsql stable security definer rows 1 set search_path = pg_catalog, tenant_credentials, pg_temp as $$
 #variable_conflict use_column
 begin
   return query

@@ -20,6 +20,8 @@ type Input struct {
 	Unbound *Obstacle
 	// Now is when the pass began.
 	Now time.Time
+	// Arrived is when the object's spec arrived in the cache, or Now.
+	Arrived time.Time
 	// Cluster is the UID of this cluster's kube-system namespace.
 	Cluster string
 	// Connected says that the environment can be used. The other two come with it: why pg_hba.conf does not make the group of external access

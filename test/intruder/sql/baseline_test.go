@@ -16,7 +16,7 @@ func TestIntruderBaseline(t *testing.T) {
 		require.NoError(t, f.server.VerifyLogin(t.Context(), postgres.Login{Name: role, Role: role, Database: f.databaseOf(role), Password: password}))
 		_, err := f.asTenant(role).Exec(t.Context(), "create table own ()")
 		require.NoError(t, err)
-		require.NoError(t, f.server.Complete(t.Context(), id, holder, 1))
+		require.NoError(t, f.complete(t.Context(), id, holder, 1))
 
 		f.prepareOverlap(role)
 		login, password, err := f.issue(id, f.open(id, 2).Revision)

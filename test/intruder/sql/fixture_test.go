@@ -328,6 +328,12 @@ func (f *fixture) open(id string, generation int64) postgres.Rotation {
 	return r
 }
 
+// complete is Server.Complete without its answer.
+func (f *fixture) complete(ctx context.Context, id, uid string, revision int64) error {
+	_, err := f.server.Complete(ctx, id, uid, revision)
+	return err
+}
+
 // rotate stages and commits the open revision of a tenant, and returns the password.
 func (f *fixture) rotate(id string, revision int64) credential.Secret {
 	f.t.Helper()

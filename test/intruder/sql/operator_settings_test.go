@@ -109,7 +109,7 @@ func (f *fixture) requireRotation(id, role string) {
 	password := credential.NewPassword()
 	verifier := f.verifier(password)
 	require.NoError(f.t, f.stage(id, f.open(id, 1).Revision, verifier, postgres.SessionsKept))
-	require.NoError(f.t, f.server.Complete(f.t.Context(), id, holder, 1))
+	require.NoError(f.t, f.complete(f.t.Context(), id, holder, 1))
 	f.passwords[role] = password.Reveal()
 	require.Equal(f.t, credential.VerifierDigest(verifier), f.observe(id).VerifierDigest)
 	log := f.serverLog()

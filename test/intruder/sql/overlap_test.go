@@ -86,7 +86,7 @@ func TestIntruderSecondLoginUnmade(t *testing.T) {
 		_, err = session.Exec(t.Context(), "select")
 		require.Error(t, err, "the session is ended")
 		require.NoError(t, f.stage(id, revision, f.verifier(credential.NewPassword()), postgres.SessionsCompromised))
-		require.NoError(t, f.server.Complete(t.Context(), id, holder, revision))
+		require.NoError(t, f.complete(t.Context(), id, holder, revision))
 	})
 }
 
@@ -140,7 +140,7 @@ func TestIntruderRowOfItsOwnLoginHeld(t *testing.T) {
 				done, err := f.server.Retire(t.Context(), id, holder, revision, postgres.Retirement{EndSessions: true})
 				return err == nil && done
 			}, 30*time.Second, 20*time.Millisecond)
-			require.NoError(t, f.server.Complete(t.Context(), id, holder, revision))
+			require.NoError(t, f.complete(t.Context(), id, holder, revision))
 		})
 	})
 }

@@ -104,7 +104,7 @@ func throwOut(t *testing.T, f *fixture, overlaps int) {
 	login := role
 	if overlaps == 0 {
 		f.rotate(id, f.open(id, 1).Revision)
-		require.NoError(t, f.server.Complete(t.Context(), id, holder, 1))
+		require.NoError(t, f.complete(t.Context(), id, holder, 1))
 	} else {
 		f.prepareOverlap(role)
 	}
@@ -140,7 +140,7 @@ func throwOut(t *testing.T, f *fixture, overlaps int) {
 	require.Equal(t, after.Last.VerifierDigest, after.VerifierDigest, "the password is the operator's")
 	require.Empty(t, after.FormerLogin, "another login can be used")
 	require.Zero(t, one[int](f, "select count(*)::int from pg_stat_activity where usename = any ($1)", []string{role, role + "_b"}))
-	require.NoError(t, f.server.Complete(t.Context(), id, holder, revision))
+	require.NoError(t, f.complete(t.Context(), id, holder, revision))
 	f.passwords[login] = password.Reveal()
 	_ = f.asTenant(login)
 	t.Logf("closed for %v until the new password could be set; %d passwords set by the thieves, %d logins refused", closed.Round(time.Millisecond), counts.alters.Load(), counts.refused.Load())
@@ -179,7 +179,7 @@ func (f *fixture) overlap(id string) string {
 		done, err := f.server.Retire(f.t.Context(), id, holder, revision, postgres.Retirement{OnceIdle: true, EndSessions: true})
 		return err == nil && done
 	}, 10*time.Second, 20*time.Millisecond)
-	require.NoError(f.t, f.server.Complete(f.t.Context(), id, holder, revision))
+	require.NoError(f.t, f.complete(f.t.Context(), id, holder, revision))
 	f.passwords[login] = password.Reveal()
 	return login
 }
