@@ -58,11 +58,8 @@ func (i *incident) choose(call faultproxy.Call, former []faultproxy.Call) faultp
 	return i.strike
 }
 
-// mine says that a call is about the tenant. BEGIN says nothing of whom it is for.
+// mine says that a call is about the tenant.
 func (i *incident) mine(call faultproxy.Call) bool {
-	if call.Name == "BEGIN" {
-		return true
-	}
 	for _, name := range []string{i.tenant.ID, i.tenant.Role(), i.tenant.App(), i.tenant.Name} {
 		if strings.Contains(call.About, name) {
 			return true
