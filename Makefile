@@ -85,6 +85,10 @@ bench: packages build $(BIN)/k8s/.built postgres postgres-18 ## rotations a seco
 	go test ./controllers/postgres -run NONE -bench Rotation
 	ENDPOINT_LOAD=1 go test ./test/endpoint -run '^TestLoad$$' -count=1 -v -timeout 1h
 
+.PHONY: scale
+scale: packages build $(BIN)/k8s/.built postgres ## 20,000 tenants at rest: memory, CPU and calls, at the start and after kill -9; N=100000 for more
+	SCALE=1 N=$(N) go test ./test/soak -run '^TestScale$$' -count=1 -v -timeout 4h
+
 .PHONY: fly-conformance
 fly-conformance: ## the emulator's contracts; against Fly itself with FLY_API_TOKEN and FLY_APP=<a throwaway app>
 	FLY_CONFORMANCE=1 go test ./test/conformance -count=1 -v -timeout 1h

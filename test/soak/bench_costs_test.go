@@ -24,7 +24,8 @@ import (
 type costs struct {
 	APIRequests       map[string]float64 `json:"apiRequests"` // by verb and resource
 	APIRequestsInAll  float64            `json:"apiRequestsInAll"`
-	Statements        float64            `json:"sqlStatements"`
+	Statements        float64            `json:"sqlStatements"` // BEGIN and COMMIT are two
+	RoundTrips        map[string]int     `json:"sqlRoundTrips"` // by function; what begins a connection and the login check are left out
 	FlyCalls          float64            `json:"flyCalls"`
 	ManagerCPU        float64            `json:"managerCPUMilliseconds"`
 	APIServerCPU      float64            `json:"apiServerCPUMilliseconds"`
@@ -49,18 +50,7 @@ type reading struct {
 
 func newMeter(t *testing.T, s *system) *meter {
 	t.Helper()
-	var record struct {
-		Children []struct{ PID int }
-	}
-	content, err := os.ReadFile(os.Getenv("PLAYGROUND_DIR") + "/processes.json")
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(content, &record))
-	m := &meter{system: s, processes: map[string][]int{}}
-	for _, child := range record.Children {
-		if program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", child.PID)); err == nil {
-			m.processes[filepath.Base(program)] = append(m.processes[filepath.Base(program)], child.PID)
-		}
-	}
+	m := &meter{system: s, processes: playgroundProcesses(t)}
 	for _, program := range []string{"manager", "kube-apiserver", "postgres"} {
 		require.NotEmpty(t, m.processes[program], program)
 	}
@@ -69,26 +59,34 @@ func newMeter(t *testing.T, s *system) *meter {
 	return m
 }
 
-func (m *meter) read(t *testing.T) reading {
+// playgroundProcesses are the PIDs of the playground's processes that run, by program.
+func playgroundProcesses(t *testing.T) map[string][]int {
 	t.Helper()
-	r := reading{requests: map[string]float64{}, cpu: map[string]float64{}}
-	raw, err := exec.Command("kubectl", "get", "--raw", "/metrics").Output()
+	var record struct {
+		Children []struct{ PID int }
+	}
+	content, err := os.ReadFile(os.Getenv("PLAYGROUND_DIR") + "/processes.json")
 	require.NoError(t, err)
-	for labels, value := range samples(raw, "apiserver_request_total") {
-		if name := requestName(labels); name != "" {
-			r.requests[name] += value
+	require.NoError(t, json.Unmarshal(content, &record))
+	processes := map[string][]int{}
+	for _, child := range record.Children {
+		if program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", child.PID)); err == nil {
+			processes[filepath.Base(program)] = append(processes[filepath.Base(program)], child.PID)
 		}
 	}
+	return processes
+}
+
+func (m *meter) read(t *testing.T) reading {
+	t.Helper()
+	r := reading{requests: m.requests(t), statements: m.statements(t), fly: m.flyCalls(t), cpu: map[string]float64{}}
 	for program, pids := range m.processes {
 		for _, pid := range pids {
 			r.cpu[program] += cpuOf(pid)
 		}
 	}
-	var requests []struct{}
-	require.NoError(t, m.system.adminCall(t.Context(), http.MethodGet, "/admin/requests", nil, &requests))
-	r.fly = float64(len(requests))
-	r.statements = m.statements(t)
-	metrics := managerMetrics(t)
+	metrics, err := readMetrics(t.Context())
+	require.NoError(t, err)
 	for _, value := range samples(metrics, "go_memstats_alloc_bytes_total") {
 		r.allocatedBytes = value
 	}
@@ -96,6 +94,27 @@ func (m *meter) read(t *testing.T) reading {
 		r.allocation = value
 	}
 	return r
+}
+
+// requests are the API server's, by verb and resource.
+func (m *meter) requests(t *testing.T) map[string]float64 {
+	t.Helper()
+	raw, err := exec.Command("kubectl", "get", "--raw", "/metrics").Output()
+	require.NoError(t, err)
+	requests := map[string]float64{}
+	for labels, value := range samples(raw, "apiserver_request_total") {
+		if name := requestName(labels); name != "" {
+			requests[name] += value
+		}
+	}
+	return requests
+}
+
+func (m *meter) flyCalls(t *testing.T) float64 {
+	t.Helper()
+	var requests []struct{}
+	require.NoError(t, m.system.adminCall(t.Context(), http.MethodGet, "/admin/requests", nil, &requests))
+	return float64(len(requests))
 }
 
 // statements counts those of the operator's login; a login that is checked is the tenant's.
@@ -170,19 +189,23 @@ func samples(text []byte, metric string) func(yield func(map[string]string, floa
 	}
 }
 
-func managerMetrics(t *testing.T) []byte {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, os.Getenv("PLAYGROUND_METRICS_URL"), nil)
-	require.NoError(t, err)
+// readMetrics reads the manager's.
+func readMetrics(ctx context.Context) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, os.Getenv("PLAYGROUND_METRICS_URL"), nil)
+	if err != nil {
+		return nil, err
+	}
 	request.Header.Set("Authorization", "Bearer "+os.Getenv("PLAYGROUND_METRICS_TOKEN"))
-	self := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // the manager signs its certificate itself
+	self := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}} //nolint:gosec // the manager signs its certificate itself
 	response, err := self.Do(request)
-	require.NoError(t, err)
+	if err != nil {
+		return nil, err
+	}
 	defer response.Body.Close()
-	require.Equal(t, http.StatusOK, response.StatusCode)
-	text, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
-	return text
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the manager's metrics: %s", response.Status)
+	}
+	return io.ReadAll(response.Body)
 }
 
 // cpuOf is the CPU time of a process and of its children, ended or not, in milliseconds: a hundredth of a second is its unit (proc(5)).
@@ -216,16 +239,4 @@ func stat(pid int) (s processStat) {
 	number := func(field int) float64 { n, _ := strconv.ParseFloat(fields[field-3], 64); return n }
 	s.user, s.system, s.endedChildren = number(14), number(15), number(16)+number(17)
 	return s
-}
-
-// peakMiB is the most memory that the manager has held (proc(5), VmHWM).
-func peakMiB(t *testing.T) float64 {
-	t.Helper()
-	content, err := os.ReadFile("/proc/" + os.Getenv("MANAGER_PID") + "/status")
-	require.NoError(t, err)
-	_, rest, found := strings.Cut(string(content), "VmHWM:")
-	require.True(t, found)
-	kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-	require.NoError(t, err)
-	return kib / 1024
 }

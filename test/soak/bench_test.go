@@ -84,7 +84,8 @@ func (s *benchSeries) measure(t *testing.T, b *bench) {
 	s.PerRotation = meter.read(t).since(meter.before, benchRounds*benchTenants)
 	s.Alone = b.alone(t)
 	s.Person = b.personInTheFlood(t)
-	s.PeakMiB = peakMiB(t)
+	s.PeakMiB = memoryMiB(t, playgroundProcesses(t)["manager"][0], "VmHWM")
+	s.PerRotation.RoundTrips = b.roundTrips(t)
 	s.ToFloor = s.Operator / s.Floor
 	if s.Previous > 0 {
 		s.ToPrevious = s.Operator / s.Previous
@@ -115,7 +116,7 @@ func startBench(t *testing.T, programs string, machines []string) *bench {
 	followed := make(chan struct{})
 	go func() {
 		defer close(followed)
-		b.follow(ctx, b.all, func(*v1alpha1.TenantCredential, bool) {})
+		b.follow(ctx, b.all, namespace, func(*v1alpha1.TenantCredential, bool) {})
 	}()
 	t.Cleanup(func() { stop(); <-followed })
 	b.adopt(t, b.all, b.tenants[:benchTenants+benchAlone+benchPersons])
@@ -196,9 +197,14 @@ func (b *bench) personInTheFlood(t *testing.T) percentiles {
 // awaitRevision waits until the object is Ready with a revision.
 func (b *bench) awaitRevision(t *testing.T, i int, revision int64) {
 	t.Helper()
+	b.await(t, i, func(status *v1alpha1.TenantCredentialStatus) bool { return status.Revision >= revision })
+}
+
+func (b *bench) await(t *testing.T, i int, reached func(*v1alpha1.TenantCredentialStatus) bool) {
+	t.Helper()
 	for deadline := time.Now().Add(benchBound); ; time.Sleep(time.Millisecond) {
 		o := b.all.get(objectName(i))
-		if o != nil && settled(o) && o.Status.Revision >= revision {
+		if o != nil && settled(o) && reached(&o.Status) {
 			return
 		}
 		require.True(t, time.Now().Before(deadline), "%s", describe(o))

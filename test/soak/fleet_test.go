@@ -64,7 +64,7 @@ func startFleet(t *testing.T, tenants []tenant, concurrent int, see func(*v1alph
 	f.managers = newManagers(t, f.system)
 	f.ctx, f.stop = context.WithCancel(t.Context())
 	t.Cleanup(f.stop)
-	f.meanwhile(func(ctx context.Context) { f.follow(ctx, f.all, see) })
+	f.meanwhile(func(ctx context.Context) { f.follow(ctx, f.all, namespace, see) })
 	f.adopt(t, f.all, tenants)
 	config, err := checker.FromEnvironment()
 	require.NoError(t, err)

@@ -1,6 +1,6 @@
 // Package soak runs the whole system for minutes: under faults that a seed determines (make soak), through an outage of PostgreSQL with a
-// thousand tenants (make outage), through the rollout of many Machines at Fly's rates (make rollout), and as fast as it can (make bench). It does
-// nothing unless it is asked: SOAK, OUTAGE, ROLLOUT or BENCH is set.
+// thousand tenants (make outage), through the rollout of many Machines at Fly's rates (make rollout), as fast as it can (make bench), and with many
+// tenants at rest (make scale). It does nothing unless it is asked: SOAK, OUTAGE, ROLLOUT, BENCH or SCALE is set.
 package soak
 
 import (
@@ -15,10 +15,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv("SOAK") == "" && os.Getenv("OUTAGE") == "" && os.Getenv("ROLLOUT") == "" && os.Getenv("BENCH") == "" {
+	if os.Getenv("SOAK") == "" && os.Getenv("OUTAGE") == "" && os.Getenv("ROLLOUT") == "" && os.Getenv("BENCH") == "" && os.Getenv("SCALE") == "" {
 		os.Exit(m.Run()) // every test skips itself
 	}
-	if os.Getenv("BENCH") != "" {
+	if os.Getenv("BENCH") != "" || os.Getenv("SCALE") != "" {
 		log.SetLogger(zap.New(zap.WriteTo(io.Discard)))
 		os.Exit(m.Run()) // on playgrounds of its own
 	}

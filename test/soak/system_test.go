@@ -218,11 +218,11 @@ func (v *view) awaitSettled(t *testing.T, count int, bound time.Duration) time.D
 	}
 }
 
-// follow keeps the view until ctx ends, and tells of every version of every object. It comes back whenever the API server does; present
-// is false for an object that was deleted.
-func (s *system) follow(ctx context.Context, v *view, tell func(o *v1alpha1.TenantCredential, present bool)) {
+// follow keeps the view of a namespace, "" = all, until ctx ends, and tells of every version of every object. It comes back whenever the API server does;
+// present is false for an object that was deleted.
+func (s *system) follow(ctx context.Context, v *view, in string, tell func(o *v1alpha1.TenantCredential, present bool)) {
 	for ctx.Err() == nil {
-		_ = s.watch(ctx, v, tell) // it ends with the API server, and begins anew
+		_ = s.watch(ctx, v, in, tell) // it ends with the API server, and begins anew
 		select {
 		case <-ctx.Done():
 		case <-time.After(100 * time.Millisecond):
@@ -230,16 +230,16 @@ func (s *system) follow(ctx context.Context, v *view, tell func(o *v1alpha1.Tena
 	}
 }
 
-func (s *system) watch(ctx context.Context, v *view, tell func(*v1alpha1.TenantCredential, bool)) error {
+func (s *system) watch(ctx context.Context, v *view, in string, tell func(*v1alpha1.TenantCredential, bool)) error {
 	var list v1alpha1.TenantCredentialList
-	if err := s.client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+	if err := s.client.List(ctx, &list, client.InNamespace(in)); err != nil {
 		return err
 	}
 	v.replace(list.Items)
 	for i := range list.Items {
 		tell(&list.Items[i], true)
 	}
-	changes, err := s.client.Watch(ctx, &list, client.InNamespace(namespace), &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
+	changes, err := s.client.Watch(ctx, &list, client.InNamespace(in), &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
 	if err != nil {
 		return err
 	}
