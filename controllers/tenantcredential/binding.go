@@ -23,22 +23,32 @@ import (
 // stillBound asks the API server itself, right before an adoption, an attempt or a promotion: the cache may not have seen yet that the
 // binding is gone. What an unbound object may finish all the same does not depend on it.
 func (r *Reconciler) stillBound(ctx context.Context, in pass.Input) error {
-	if in.Unbound != nil {
-		return nil
-	}
-	answer, err := r.askNamespace(ctx, in.Object.Namespace)
-	if err != nil {
-		return err
-	}
-	return orNil(bindingBy(answer.labels, in))
+	return r.boundSince(ctx, in, time.Now())
 }
 
-// orNil makes one error of a verdict and an error.
-func orNil(verdict *pass.Obstacle, err error) error {
-	if err == nil && verdict != nil {
+// boundLately is stillBound for the start of a rotation, of which there may be hundreds in a namespace. What the API server has answered about the namespace
+// serves again if it was asked after the change that the rotation answers had arrived here: a binding that was gone before that change was made is seen to
+// be gone.
+func (r *Reconciler) boundLately(ctx context.Context, in pass.Input) error {
+	return r.boundSince(ctx, in, in.Arrived)
+}
+
+// boundSince goes by an answer of the API server to a question that was asked after since.
+func (r *Reconciler) boundSince(ctx context.Context, in pass.Input, since time.Time) error {
+	var verdict *pass.Obstacle
+	if in.Unbound == nil {
+		labels, err := r.labelsSince(ctx, in.Object.Namespace, since)
+		if err == nil {
+			verdict, err = bindingBy(labels, in)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if verdict != nil {
 		return verdict
 	}
-	return err
+	return nil
 }
 
 // answerStands is how long the API server's answer about a namespace serves the rotations of others in it.
@@ -50,34 +60,20 @@ type labelled struct {
 	labels map[string]string
 }
 
-// boundLately is stillBound for the start of a rotation, of which there may be hundreds in a namespace. What the API server has answered about the namespace
-// serves again if it was asked after the change that the rotation answers had arrived here: a binding that was gone before that change was made is seen to
-// be gone.
-func (r *Reconciler) boundLately(ctx context.Context, in pass.Input) error {
-	if in.Unbound != nil {
-		return nil
+func (r *Reconciler) labelsSince(ctx context.Context, namespace string, since time.Time) (map[string]string, error) {
+	kept, _ := r.namespaces.Load(namespace)
+	if answer, is := kept.(labelled); is && answer.asked.After(since) && time.Since(answer.asked) < answerStands {
+		return answer.labels, nil
 	}
-	kept, _ := r.namespaces.Load(in.Object.Namespace)
-	answer, is := kept.(labelled)
-	if !is || !answer.asked.After(in.Arrived) || time.Since(answer.asked) > answerStands {
-		var err error
-		if answer, err = r.askNamespace(ctx, in.Object.Namespace); err != nil {
-			return err
-		}
-		r.namespaces.Store(in.Object.Namespace, answer)
-	}
-	return orNil(bindingBy(answer.labels, in))
-}
-
-func (r *Reconciler) askNamespace(ctx context.Context, name string) (labelled, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	asked := time.Now()
-	var namespace corev1.Namespace
-	if err := r.Live.Get(ctx, client.ObjectKey{Name: name}, &namespace); err != nil {
-		return labelled{}, fmt.Errorf("reading the namespace: %w", err)
+	var live corev1.Namespace
+	if err := r.Live.Get(ctx, client.ObjectKey{Name: namespace}, &live); err != nil {
+		return nil, fmt.Errorf("reading the namespace: %w", err)
 	}
-	return labelled{asked, namespace.Labels}, nil
+	r.namespaces.Store(namespace, labelled{asked, live.Labels})
+	return live.Labels, nil
 }
 
 // binding says why the object may not have the tenant in its namespace; nil = it may.

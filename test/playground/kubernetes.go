@@ -117,8 +117,7 @@ func tryCluster(f files, quiet bool) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{plane: plane, config: admin.Config(), files: f, kubectl: filepath.Join(binaries, "kubectl")}
-	return c, os.WriteFile(f.kubeconfig(), kubeconfig, 0o600)
+	return &cluster{plane: plane, config: admin.Config(), files: f, kubectl: filepath.Join(binaries, "kubectl")}, os.WriteFile(f.kubeconfig(), kubeconfig, 0o600)
 }
 
 // down stops kube-apiserver and etcd, and keeps data, ports and certificates.
