@@ -82,7 +82,7 @@ BENCH_PREVIOUS ?= b3d5114
 bench: packages build $(BIN)/k8s/.built postgres postgres-18 ## rotations a second: the operator, its parts without it, the operator of BENCH_PREVIOUS=<commit>; the SQL API; refusals of one gateway
 	hack/previous.sh $(BENCH_PREVIOUS) $(BIN)/previous
 	BENCH=1 BENCH_PREVIOUS=$(BIN)/previous/bin go test ./test/soak -run '^TestBench$$' -count=1 -v -timeout 2h
-	go test ./controllers/postgres -run NONE -bench Rotation
+	go test ./controllers/postgres -run NONE -bench Rotation -benchtime 400x
 	ENDPOINT_LOAD=1 go test ./test/endpoint -run '^TestLoad$$' -count=1 -v -timeout 1h
 
 .PHONY: scale
