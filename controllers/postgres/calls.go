@@ -29,9 +29,6 @@ func (s *Server) Survey(ctx context.Context) (Survey, error) {
 	if s.notices(err) {
 		answer, err = s.survey(ctx)
 	}
-	if failure.As(err) != nil {
-		return Survey{}, err
-	}
 	if err != nil {
 		return Survey{}, translate(err)
 	}
@@ -197,20 +194,15 @@ func (s *Server) Discard(ctx context.Context, tenantID, uid string, revision int
 // ask calls a function that answers yes or no. Sessions of the tenant's own that the function waits for are ended.
 func (s *Server) ask(ctx context.Context, tenantID, uid, sql string, arguments ...any) (yes bool, err error) {
 	err = s.unblocked(ctx, tenantID, uid, func(ctx context.Context, connection *pgxpool.Conn) error {
-		if err := connection.QueryRow(ctx, sql, append([]any{tenantID, uid}, arguments...)...).Scan(&yes); err != nil {
-			return translate(err)
-		}
-		return nil
+		return connection.QueryRow(ctx, sql, append([]any{tenantID, uid}, arguments...)...).Scan(&yes)
 	})
 	return yes, err
 }
 
 func (s *Server) exec(ctx context.Context, tenantID, uid, sql string, arguments ...any) error {
 	return s.unblocked(ctx, tenantID, uid, func(ctx context.Context, connection *pgxpool.Conn) error {
-		if _, err := connection.Exec(ctx, sql, append([]any{tenantID, uid}, arguments...)...); err != nil {
-			return translate(err)
-		}
-		return nil
+		_, err := connection.Exec(ctx, sql, append([]any{tenantID, uid}, arguments...)...)
+		return err
 	})
 }
 
@@ -224,7 +216,10 @@ func (s *Server) unblocked(ctx context.Context, tenantID, uid string, f func(con
 	defer connection.Release()
 	finish := s.endBlockers(ctx, tenantID, uid)
 	defer finish()
-	return f(ctx, connection)
+	if err := f(ctx, connection); err != nil {
+		return translate(err)
+	}
+	return nil
 }
 
 // readTenants reads as many tenants as were asked for; any other number is an error.

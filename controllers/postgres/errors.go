@@ -75,8 +75,11 @@ var verdicts = map[string]verdict{
 	"57014": {failure.Retry, reasons.Busy, "PostgreSQL gave the statement up after its time limit."},
 }
 
-// translate classes what pgx returned. The result holds nothing of the driver's text.
+// translate classes what pgx returned; what is classed stays as it is. The result holds nothing of the driver's text.
 func translate(err error) *failure.Error {
+	if classed := failure.As(err); classed != nil {
+		return classed
+	}
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) {
 		return judge(answer)

@@ -26,10 +26,7 @@ func (s *Server) externalAccess(ctx context.Context, tenantID, uid, sql string, 
 	var row externalRow
 	err := s.unblocked(ctx, tenantID, uid, func(ctx context.Context, connection *pgxpool.Conn) error {
 		defer discard(ctx, connection)
-		if err := connection.QueryRow(ctx, sql, append([]any{tenantID, uid}, arguments...)...).Scan(&row); err != nil {
-			return translate(err)
-		}
-		return nil
+		return connection.QueryRow(ctx, sql, append([]any{tenantID, uid}, arguments...)...).Scan(&row)
 	})
 	return row.access(), err
 }

@@ -44,7 +44,7 @@ func run(ctx context.Context, dir string, quiet bool, arguments []string) error 
 	if err != nil {
 		return err
 	}
-	f := files{dir: absolute}
+	f := files{absolute}
 	switch command, rest := first(arguments); {
 	case command == "up" && len(rest) == 0:
 		return up(ctx, f, quiet)
